@@ -1,0 +1,61 @@
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "autograd/saved.h"
+
+namespace slimgrad::inline SLIMGRAD_PRECISION {
+
+/// A subspace in which a gradient may be expressed. CompAct leaves g_w compressed until the update:
+/// the gradient then carries the basis that expands it.
+class Basis {
+  public:
+    virtual ~Basis() = default;
+    virtual Tensor expand(const Tensor& compressed) const = 0;
+};
+
+/// A gradient: dense, or compressed together with its basis.
+struct Grad {
+    Tensor value;
+    std::shared_ptr<const Basis> basis;
+
+    Grad() = default;
+    Grad(Tensor value) : value(std::move(value)) {}  // NOLINT: a dense gradient is a tensor
+    Grad(Tensor value, std::shared_ptr<const Basis> basis)
+        : value(std::move(value)), basis(std::move(basis)) {}
+
+    bool defined() const { return value.defined(); }
+    Tensor dense() const { return basis ? basis->expand(value) : value; }
+    /// Adds another gradient; the sum stays compressed if both have one basis.
+    void add(const Grad& other);
+};
+
+/// A step of a computation that knows its own derivative. An object describes what is computed,
+/// never one execution of it: all that passes from forward to backward goes through `saved`.
+class Function {
+  public:
+    virtual ~Function() = default;
+    /// The layer under which FLOPs and saved bytes are counted.
+    virtual std::string name() const = 0;
+    virtual Tensor forward(std::span<const Tensor> inputs, Saved& saved) const = 0;
+    /// The gradient of each input, in order. An entry may stay undefined where `saved.needs(i)` is
+    /// false. `gy` has the shape of the output and must not be changed.
+    virtual std::vector<Grad> backward(const Tensor& gy, const Saved& saved) const = 0;
+};
+
+/// A trainable value and its gradient.
+struct Parameter {
+    Tensor value;
+    Grad grad;
+    bool requires_grad = true;
+
+    Parameter() = default;
+    explicit Parameter(Tensor initial) : value(std::move(initial)) {
+        value.mark(Category::parameters);
+    }
+};
+
+}  // namespace slimgrad::inline SLIMGRAD_PRECISION

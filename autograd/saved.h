@@ -1,0 +1,128 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "tensor/tensor.h"
+
+namespace slimgrad::inline SLIMGRAD_PRECISION {
+
+/// What a layer says about a value that it keeps for backward.
+enum class Keep {
+    activation,  // a codec may store it lossily
+    mask,        // one bit an element; already small
+    exact        // parameters, indices, statistics: never changed
+};
+
+/// A kept value in the form in which it is really held in memory.
+class Packed {
+  public:
+    virtual ~Packed() = default;
+    /// Every buffer that this payload holds; the ledger counts them.
+    virtual std::vector<std::shared_ptr<Storage>> held() const = 0;
+};
+
+/// A payload that stands for a dense tensor.
+class PackedTensor : public Packed {
+  public:
+    virtual Tensor unpack() const = 0;
+};
+
+/// Stores activations in another form, for example quantised. The tape applies it to all that
+/// layers keep as Keep::activation.
+class Codec {
+  public:
+    virtual ~Codec() = default;
+    virtual std::shared_ptr<const PackedTensor> pack(const Tensor& value) const = 0;
+};
+
+/// One bit for each element of a tensor.
+class BitMask : public Packed {
+  public:
+    explicit BitMask(std::int64_t size);
+    /// Bit i = (value_i > 0). Counts one comparison an element.
+    static std::shared_ptr<const BitMask> positive(const Tensor& value);
+
+    std::int64_t size() const { return size_; }
+    bool operator[](std::int64_t i) const { return (bits_[i >> 3] >> (i & 7)) & 1; }
+    /// Bits 8 i … 8 i + 7 at once; distinct bytes may be written by distinct threads.
+    std::uint8_t* bytes() { return bits_; }
+    const std::uint8_t* bytes() const { return bits_; }
+    std::vector<std::shared_ptr<Storage>> held() const override { return {storage_}; }
+
+  private:
+    std::int64_t size_;
+    std::shared_ptr<Storage> storage_;
+    std::uint8_t* bits_;
+};
+
+/// Payloads made once and shared by all that keep the same buffer through the same packer: Q, K and
+/// V share the projection of their common input this way. Entries die with their last user.
+class PackCache {
+  public:
+    /// The payload that `packer` has already made of `value`, or a new one from `make`.
+    std::shared_ptr<const Packed> get(const void* packer, const Tensor& value,
+                                      const std::function<std::shared_ptr<const Packed>()>& make);
+
+  private:
+    struct Entry {
+        const void* packer;
+        const real* data;
+        Shape shape;
+        std::weak_ptr<Storage> storage;
+        std::weak_ptr<const Packed> packed;
+    };
+    std::vector<Entry> entries_;
+};
+
+/// What one executed call keeps between its forward and its backward, by name. Backward sees
+/// nothing else of the call. If no input of the call needs a gradient, keeping does nothing.
+class Saved {
+  public:
+    /// `needs[i]`: input i of the call needs a gradient.
+    Saved(std::vector<bool> needs, const Codec* codec, PackCache* cache);
+
+    /// How many inputs the call has, and whether one of them needs a gradient.
+    std::size_t inputs() const { return needs_.size(); }
+    bool needs(std::size_t input) const { return needs_.at(input); }
+    bool needs_any() const;
+
+    /// Keeps a tensor. With `restore`, `tensor(slot)` gives restore(value): a convolution keeps its
+    /// raw input and unfolds it again.
+    void keep(Keep kind, std::string_view slot, const Tensor& value,
+              std::function<Tensor(const Tensor&)> restore = nullptr);
+    /// Keeps a payload as it is.
+    void keep(std::string_view slot, std::shared_ptr<const Packed> packed);
+    /// Keeps the payload that `make` makes of `value`, made once for each `packer` and `value`.
+    void keep_once(std::string_view slot, const void* packer, const Tensor& value,
+                   const std::function<std::shared_ptr<const Packed>()>& make);
+
+    bool has(std::string_view slot) const;
+    /// A kept tensor, unpacked and restored. Throws Error if the slot was not kept.
+    Tensor tensor(std::string_view slot) const;
+    /// A kept payload of type P. Throws Error if the slot holds another type.
+    template <class P>
+    const P& as(std::string_view slot) const {
+        const P* payload = dynamic_cast<const P*>(find(slot).packed.get());
+        require(payload != nullptr, "[saved] '{}' was kept as another type", slot);
+        return *payload;
+    }
+
+  private:
+    struct Slot {
+        std::string_view name;
+        std::shared_ptr<const Packed> packed;
+        std::function<Tensor(const Tensor&)> restore;
+        std::vector<Hold> holds;
+    };
+    const Slot& find(std::string_view slot) const;
+
+    std::vector<bool> needs_;
+    const Codec* codec_;
+    PackCache* cache_;
+    std::vector<Slot> slots_;
+};
+
+}  // namespace slimgrad::inline SLIMGRAD_PRECISION

@@ -1,0 +1,3 @@
+list(APPEND SLIMGRAD_SOURCES
+     autograd/saved.cpp
+     autograd/tape.cpp)

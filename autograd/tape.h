@@ -1,0 +1,105 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "autograd/function.h"
+
+namespace slimgrad::inline SLIMGRAD_PRECISION {
+
+class Tape;
+
+/// A value on a tape. The tape does not hold it: it dies with its last Var, unless a layer kept it.
+class Var {
+  public:
+    Var() = default;
+    const Tensor& value() const { return value_; }
+    const Shape& shape() const { return value_.shape(); }
+    std::int64_t size(std::int64_t axis) const { return value_.size(axis); }
+    Tape& tape() const { return *tape_; }
+    bool requires_grad() const;
+
+  private:
+    friend class Tape;
+    Var(Tape* tape, std::size_t id, Tensor value)
+        : tape_(tape), id_(id), value_(std::move(value)) {}
+
+    Tape* tape_ = nullptr;
+    std::size_t id_ = 0;
+    Tensor value_;
+};
+
+/// How a tape executes.
+struct TapeOptions {
+    /// Training behaviour of layers that have one: Dropout drops, BatchNorm uses the batch's
+    /// statistics, rules may compress. Evaluation is exact.
+    bool training = true;
+    /// Remember what backward needs. Without it nothing is saved.
+    bool recording = true;
+    /// BatchNorm moves its running statistics. Calibration must not.
+    bool update_statistics = true;
+    /// Random draws (dropout masks) are a function of the seed, the step, the index of the sample
+    /// in its batch and the order of calls in the graph: the same in every method and however a
+    /// batch is split.
+    std::uint64_t seed = 0;
+    std::uint64_t step = 0;
+    std::int64_t first_sample = 0;
+    /// Packs every activation that a layer keeps; null keeps them as they are.
+    std::shared_ptr<const Codec> codec;
+};
+
+/// The record of one forward pass, and the backward pass that consumes it.
+class Tape {
+  public:
+    explicit Tape(TapeOptions options = {});
+    Tape(const Tape&) = delete;
+    Tape& operator=(const Tape&) = delete;
+
+    const TapeOptions& options() const { return options_; }
+    bool training() const { return options_.training; }
+
+    /// A value without gradient.
+    Var constant(Tensor value);
+    /// A value whose gradient can be asked for after backward.
+    Var input(Tensor value);
+    /// A parameter; backward adds to its `grad`. It must outlive the tape and stay where it is.
+    Var parameter(Parameter& parameter);
+
+    /// Executes a function and records it if any input needs a gradient. Throws Error if the
+    /// function counts no FLOPs (it must say meter().add(0) if it has none).
+    Var apply(std::shared_ptr<const Function> function, const std::vector<Var>& inputs);
+
+    /// Backward from `y` with the gradient `gy` (default: 1 for a y with one element). Records are
+    /// consumed from the end and what they saved is freed at once; a tape runs backward only once.
+    void backward(const Var& y, Tensor gy = {});
+    /// The gradient of an input after backward; zeros if y did not depend on it.
+    Tensor gradient(const Var& input) const;
+
+    /// Numbers the random layers of a graph in order of execution.
+    std::uint32_t next_draw() { return draws_++; }
+    /// Calls recorded so far.
+    std::size_t size() const { return records_.size(); }
+
+  private:
+    friend class Var;
+    struct Record {
+        std::shared_ptr<const Function> function;
+        std::unique_ptr<Saved> saved;
+        std::vector<std::size_t> inputs;
+        std::size_t output;
+    };
+    Var make(Tensor value, bool requires_grad);
+
+    TapeOptions options_;
+    PackCache cache_;
+    std::vector<Record> records_;
+    std::vector<bool> requires_grad_;
+    std::vector<Parameter*> parameters_;  // by id; null for other values
+    std::vector<Tensor> gradients_;       // by id
+    std::vector<bool> is_input_;
+    std::uint32_t draws_ = 0;
+    bool consumed_ = false;
+};
+
+}  // namespace slimgrad::inline SLIMGRAD_PRECISION

@@ -1,0 +1,11 @@
+# Warnings, processor and sanitizers, for our own targets only.
+add_library(slimgrad_options INTERFACE)
+target_compile_options(slimgrad_options INTERFACE -Wall -Wextra -Wpedantic
+                       -fno-math-errno -fno-trapping-math
+                       $<$<BOOL:${SLIMGRAD_NATIVE}>:-march=native>
+                       $<$<BOOL:${SLIMGRAD_WERROR}>:-Werror>)
+if(SLIMGRAD_SANITIZE)
+  target_compile_options(slimgrad_options INTERFACE -fsanitize=${SLIMGRAD_SANITIZE}
+                         -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  target_link_options(slimgrad_options INTERFACE -fsanitize=${SLIMGRAD_SANITIZE})
+endif()

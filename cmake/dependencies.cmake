@@ -1,0 +1,13 @@
+# What the library stands on. Everything comes as a Debian package; `./run` installs them.
+find_package(PkgConfig REQUIRED)
+find_package(OpenMP REQUIRED COMPONENTS CXX)
+find_package(Threads REQUIRED)
+find_package(fmt REQUIRED)
+find_package(nlohmann_json 3.10 REQUIRED)
+
+# Debian keeps each variant of OpenBLAS in a directory of its own: ask for the OpenMP one by name, so that
+# the library and BLAS share one set of threads.
+set(ENV{PKG_CONFIG_PATH}
+    "/usr/lib/${CMAKE_LIBRARY_ARCHITECTURE}/openblas-openmp/pkgconfig:$ENV{PKG_CONFIG_PATH}")
+pkg_check_modules(OPENBLAS REQUIRED IMPORTED_TARGET openblas)
+find_library(LAPACKE_LIBRARY lapacke REQUIRED)

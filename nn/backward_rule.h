@@ -1,0 +1,82 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "autograd/function.h"
+
+namespace slimgrad::inline SLIMGRAD_PRECISION {
+
+/// The input of a linear map: the tensor that the layer was given and, for a convolution, how to
+/// unfold it into the matrix that is multiplied. A rule that keeps x keeps `held`, never the
+/// unfolded copy.
+class LinearInput {
+  public:
+    using Unfold = std::function<Tensor(const Tensor&)>;
+
+    /// `held` gives x: (B, L, Cx), by `unfold` if there is one.
+    explicit LinearInput(Tensor held, Unfold unfold = nullptr);
+
+    const Tensor& held() const { return held_; }
+    const Unfold& unfold() const { return unfold_; }
+    /// x: (B, L, Cx), unfolded at most once.
+    const Tensor& matrix() const { return matrix_; }
+
+  private:
+    Tensor held_;
+    Unfold unfold_;
+    Tensor matrix_;
+};
+
+/// Which gradients of a linear map are asked for.
+struct Needs {
+    bool gx = false;
+    bool gw = false;
+};
+
+/// g_x: (B, L, Cx) and g_w: (Cy, Cx); undefined where not asked for.
+struct LinearGrads {
+    Tensor gx;
+    Grad gw;
+};
+
+/// How a linear map y = x Wᵀ, x: (B, L, Cx), W: (Cy, Cx), is differentiated. A rule owns both what
+/// is kept of x in forward (the x slot) and how g_w and g_x are made from it (the g slot); the
+/// layer knows nothing else of it. Rules hold no state of an execution and may be shared by layers.
+///
+/// FLOPs are counted under the phases `forward` (the product), `compress` (what a rule adds to
+/// forward), `g_w` and `g_x`.
+class BackwardRule {
+  public:
+    virtual ~BackwardRule() = default;
+    /// The method's name, as on the command line.
+    virtual std::string name() const = 0;
+    /// y: (B, L, Cy). The default keeps what `save` keeps and multiplies exactly. Only called while
+    /// training; evaluation is always exact.
+    virtual Tensor forward(const LinearInput& x, const Tensor& w, Saved& saved, Needs needs) const;
+    /// The x slot: keeps what `backward` will need of x.
+    virtual void save(const LinearInput& x, Saved& saved, Needs needs) const = 0;
+    /// gy: (B, L, Cy).
+    virtual LinearGrads backward(const Tensor& gy, const Tensor& w, const Saved& saved,
+                                 Needs needs) const = 0;
+};
+
+/// Vanilla: keeps x itself; g_w = Σ_b g_bᵀ x_b and g_x = g W.
+class ExactRule final : public BackwardRule {
+  public:
+    std::string name() const override { return "vanilla"; }
+    void save(const LinearInput& x, Saved& saved, Needs needs) const override;
+    LinearGrads backward(const Tensor& gy, const Tensor& w, const Saved& saved,
+                         Needs needs) const override;
+
+    /// The rule that every linear map starts with.
+    static const std::shared_ptr<const BackwardRule>& instance();
+};
+
+/// The exact products of a linear map, each counted under its own phase.
+Tensor linear_forward(const Tensor& x, const Tensor& w);
+Tensor linear_gw(const Tensor& gy, const Tensor& x);
+Tensor linear_gx(const Tensor& gy, const Tensor& w);
+
+}  // namespace slimgrad::inline SLIMGRAD_PRECISION

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "nn/backward_rule.h"
+#include "nn/module.h"
+
+namespace slimgrad::inline SLIMGRAD_PRECISION {
+
+/// A layer whose core is y = x Wᵀ and whose backward is left to a rule: Linear and Conv2d. Methods
+/// find these layers through for_each_module and give each its rule.
+class LinearMap : public Module {
+  public:
+    const std::shared_ptr<const BackwardRule>& rule() const { return rule_; }
+    void set_rule(std::shared_ptr<const BackwardRule> rule) { rule_ = std::move(rule); }
+    /// The rule of one execution: evaluation is always exact.
+    const std::shared_ptr<const BackwardRule>& rule_on(const Tape& tape) const {
+        return tape.training() ? rule_ : ExactRule::instance();
+    }
+
+    /// Layers that multiply the same x (Q, K and V) name one group: they share one projection of
+    /// it. By default a layer is alone in the group of its own path.
+    std::string input_group() const { return input_group_.empty() ? path() : input_group_; }
+    void set_input_group(std::string group) { input_group_ = std::move(group); }
+
+    /// False for maps that no method compresses: grouped convolutions, and heads that a model
+    /// excludes.
+    bool compressible() const { return compressible_; }
+    void set_compressible(bool compressible) { compressible_ = compressible; }
+
+    virtual Parameter& weight() = 0;
+
+  private:
+    std::shared_ptr<const BackwardRule> rule_ = ExactRule::instance();
+    std::string input_group_;
+    bool compressible_ = true;
+};
+
+}  // namespace slimgrad::inline SLIMGRAD_PRECISION

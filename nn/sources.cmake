@@ -1,0 +1,5 @@
+list(APPEND SLIMGRAD_SOURCES
+     nn/backward_rule.cpp
+     nn/init.cpp
+     nn/linear.cpp
+     nn/module.cpp)

@@ -1,0 +1,82 @@
+#include "tensor/blas.h"
+
+#include <cblas.h>
+#include <omp.h>
+
+#include <cstdlib>
+#include <fstream>
+
+#include "tensor/error.h"
+
+// Exported by every OpenBLAS built for several processors (DYNAMIC_ARCH), but in no header.
+extern "C" {
+char* openblas_get_corename();
+[[gnu::weak]] void gotoblas_dynamic_init();
+[[gnu::weak]] void gotoblas_dynamic_quit();
+}
+
+namespace slimgrad {
+namespace {
+
+/// The best kernel set of OpenBLAS 0.3.21 for this processor; empty where its own choice is best.
+std::string best_kernels() {
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+        return "SkylakeX";
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return "Haswell";
+#endif
+    return "";
+}
+
+/// How much of the processor a kernel set uses: 2 for AVX-512, 1 for AVX2, 0 for less.
+int level(const std::string& kernels) {
+    for (const char* avx512 : {"SkylakeX", "Cooperlake", "SapphireRapids"})
+        if (kernels == avx512) return 2;
+    for (const char* avx2 : {"Haswell", "Zen", "Excavator"})
+        if (kernels == avx2) return 1;
+    return 0;
+}
+
+BlasInfo load() {
+    BlasInfo info;
+    info.detected = openblas_get_corename();
+    const std::string best = best_kernels();
+    if (!std::getenv("OPENBLAS_CORETYPE") && gotoblas_dynamic_init && gotoblas_dynamic_quit &&
+        level(info.detected) < level(best)) {
+        setenv("OPENBLAS_CORETYPE", best.c_str(), 1);
+        gotoblas_dynamic_quit();
+        gotoblas_dynamic_init();
+        unsetenv("OPENBLAS_CORETYPE");  // a child process makes its own choice
+    }
+    info.kernels = openblas_get_corename();
+    info.config = openblas_get_config();
+    info.openmp = openblas_get_parallel() == OPENBLAS_OPENMP;
+    return info;
+}
+
+}  // namespace
+
+const BlasInfo& blas() {
+    static const BlasInfo info = load();
+    return info;
+}
+
+void set_threads(int threads) {
+    require(threads >= 1, "[threads] expected at least 1, got {}", threads);
+    blas();
+    omp_set_num_threads(threads);
+    openblas_set_num_threads(threads);
+}
+
+int threads() { return omp_get_max_threads(); }
+
+std::string cpu_name() {
+    std::ifstream cpuinfo("/proc/cpuinfo");
+    for (std::string line; std::getline(cpuinfo, line);)
+        if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
+    return "unknown";
+}
+
+}  // namespace slimgrad

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <string>
+
+namespace slimgrad {
+
+/// The BLAS that the library runs on, and whether it uses what this processor offers.
+struct BlasInfo {
+    std::string config;    // OpenBLAS's own description of its build
+    std::string detected;  // the kernels it chose by itself
+    std::string kernels;   // the kernels in use
+    bool openmp = false;   // the variant that shares its threads with the library
+};
+
+/// Loads the right kernels, once a process, before the first product. OpenBLAS 0.3.21 (Debian
+/// bookworm) does not recognise recent processors and falls back to kernels that are two to five
+/// times slower; this looks at CPUID and corrects it. A choice that the user made through
+/// OPENBLAS_CORETYPE is respected.
+const BlasInfo& blas();
+
+/// Threads for the kernels from now on (OpenMP and BLAS). Throws Error unless `threads` >= 1.
+void set_threads(int threads);
+int threads();
+
+/// The processor's name, as the system states it.
+std::string cpu_name();
+
+}  // namespace slimgrad

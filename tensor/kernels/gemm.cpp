@@ -1,0 +1,57 @@
+#include "tensor/kernels/gemm.h"
+
+#include <cblas.h>
+
+#include <algorithm>
+
+#include "tensor/blas.h"
+#include "tensor/meter.h"
+
+namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace {
+
+CBLAS_TRANSPOSE flag(Op op) { return op == Op::none ? CblasNoTrans : CblasTrans; }
+
+void multiply(std::int64_t m, std::int64_t n, std::int64_t k, Matrix a, Matrix b, real* c,
+              std::int64_t stride_c, real alpha, real beta) {
+    if (m == 0 || n == 0) return;
+    if (k == 0) {  // an empty sum; BLAS rejects the leading dimensions that go with it
+        for (std::int64_t row = 0; row < m; ++row)
+            std::transform(c + row * stride_c, c + row * stride_c + n, c + row * stride_c,
+                           [beta](real value) { return beta == 0 ? 0 : beta * value; });
+        return;
+    }
+    const auto i = [](std::int64_t length) { return static_cast<blasint>(length); };
+#ifdef SLIMGRAD_DOUBLE
+    cblas_dgemm
+#else
+    cblas_sgemm
+#endif
+        (CblasRowMajor, flag(a.op), flag(b.op), i(m), i(n), i(k), alpha, a.data, i(a.stride),
+         b.data, i(b.stride), beta, c, i(stride_c));
+}
+
+}  // namespace
+
+void gemm(std::int64_t m, std::int64_t n, std::int64_t k, Matrix a, Matrix b, real* c,
+          std::int64_t stride_c, real alpha, real beta) {
+    blas();
+    meter().add(2 * m * n * k);
+    multiply(m, n, k, a, b, c, stride_c, alpha, beta);
+}
+
+void gemm_batched(std::int64_t batch, std::int64_t m, std::int64_t n, std::int64_t k,
+                  BatchedMatrix a, BatchedMatrix b, real* c, std::int64_t stride_c,
+                  std::int64_t step_c, real alpha, real beta) {
+    blas();
+    meter().add(2 * batch * m * n * k);
+    const auto sample = [](BatchedMatrix factor, std::int64_t i) {
+        return Matrix{factor.matrix.data + i * factor.step, factor.matrix.stride, factor.matrix.op};
+    };
+    if (batch == 1) return multiply(m, n, k, sample(a, 0), sample(b, 0), c, stride_c, alpha, beta);
+#pragma omp parallel for schedule(static)
+    for (std::int64_t i = 0; i < batch; ++i)
+        multiply(m, n, k, sample(a, i), sample(b, i), c + i * step_c, stride_c, alpha, beta);
+}
+
+}  // namespace slimgrad::inline SLIMGRAD_PRECISION

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstdint>
+
+#include "tensor/config.h"
+
+namespace slimgrad::inline SLIMGRAD_PRECISION {
+
+/// Whether a factor of a product is taken as it lies in memory or transposed.
+enum class Op { none, transpose };
+
+/// A matrix in row-major order: where it begins and how far apart its rows are.
+struct Matrix {
+    const real* data;
+    std::int64_t stride;
+    Op op = Op::none;
+};
+
+/// C = alpha op(A) op(B) + beta C, with op(A): (m, k), op(B): (k, n) and C: (m, n) of row stride
+/// `stride_c`. Counts 2 m n k FLOPs. Every product of the library passes here: it is the one seam
+/// to replace for another BLAS. Inside an OpenMP region it runs on the calling thread.
+void gemm(std::int64_t m, std::int64_t n, std::int64_t k, Matrix a, Matrix b, real* c,
+          std::int64_t stride_c, real alpha = 1, real beta = 0);
+
+/// `batch` independent products; the matrices of consecutive samples lie `step` elements apart (0:
+/// all samples share the matrix). Parallel over samples, each on one thread. Counts 2 m n k each.
+struct BatchedMatrix {
+    Matrix matrix;
+    std::int64_t step;
+};
+void gemm_batched(std::int64_t batch, std::int64_t m, std::int64_t n, std::int64_t k,
+                  BatchedMatrix a, BatchedMatrix b, real* c, std::int64_t stride_c,
+                  std::int64_t step_c, real alpha = 1, real beta = 0);
+
+}  // namespace slimgrad::inline SLIMGRAD_PRECISION

@@ -1,0 +1,119 @@
+#include "tensor/ledger.h"
+
+#include <algorithm>
+#include <mutex>
+
+#include "tensor/allocator.h"
+#include "tensor/meter.h"
+#include "tensor/storage.h"
+
+namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace {
+
+std::mutex mutex;
+
+void grow(Held& held, std::int64_t bytes) {
+    held.live += bytes;
+    held.peak = std::max(held.peak, held.live);
+}
+
+}  // namespace
+
+std::string_view name(Category category) {
+    constexpr std::array<std::string_view, category_count> names = {
+        "parameters", "gradients", "saved", "optimizer", "projectors", "workspace"};
+    return names.at(static_cast<std::size_t>(category));
+}
+
+Ledger& ledger() {
+    static Ledger& instance = *new Ledger;  // outlives every tensor
+    return instance;
+}
+
+Held Ledger::operator[](Category category) const {
+    const std::lock_guard lock(mutex);
+    return held_.at(static_cast<std::size_t>(category));
+}
+
+Held Ledger::total() const {
+    const std::lock_guard lock(mutex);
+    return total_;
+}
+
+std::map<std::string, std::int64_t> Ledger::saved_by_layer() const {
+    const std::lock_guard lock(mutex);
+    return saved_by_layer_;
+}
+
+void Ledger::reset_peaks() {
+    const std::lock_guard lock(mutex);
+    for (Held& held : held_) held.peak = held.live;
+    total_.peak = total_.live;
+}
+
+void Ledger::add(Category category, std::int64_t bytes) {
+    const std::lock_guard lock(mutex);
+    grow(held_.at(static_cast<std::size_t>(category)), bytes);
+    grow(total_, bytes);
+}
+
+void Ledger::add_saved(const std::string& layer, std::int64_t bytes) {
+    const std::lock_guard lock(mutex);
+    if ((saved_by_layer_[layer] += bytes) == 0) saved_by_layer_.erase(layer);
+}
+
+Storage::Storage(std::size_t bytes, Category category)
+    : data_(allocator::allocate(bytes)), bytes_(bytes), category_(category) {
+    enter(+1);
+}
+
+Storage::~Storage() {
+    enter(-1);
+    allocator::deallocate(data_, bytes_);
+}
+
+/// Enters the buffer in the ledger (+1) or strikes it out (-1), under what it is for now.
+void Storage::enter(int sign) const {
+    const std::int64_t bytes = sign * static_cast<std::int64_t>(bytes_);
+    const bool saved = holds_ > 0 && category_ == Category::workspace;
+    ledger().add(saved ? Category::saved : category_, bytes);
+    if (saved) ledger().add_saved(holder_, bytes);
+}
+
+void Storage::set_category(Category category) {
+    enter(-1);
+    category_ = category;
+    enter(+1);
+}
+
+void Storage::hold() {
+    if (holds_ > 0) {
+        ++holds_;
+        return;
+    }
+    enter(-1);
+    holder_ = current_layer();
+    holds_ = 1;
+    enter(+1);
+}
+
+void Storage::release() {
+    enter(-1);
+    --holds_;
+    enter(+1);
+}
+
+Hold::Hold(std::shared_ptr<Storage> storage) : storage_(std::move(storage)) {
+    if (storage_) storage_->hold();
+}
+
+Hold::~Hold() {
+    if (storage_) storage_->release();
+}
+
+Hold& Hold::operator=(Hold&& other) noexcept {
+    std::swap(storage_, other.storage_);
+    return *this;
+}
+
+}  // namespace slimgrad::inline SLIMGRAD_PRECISION

@@ -1,0 +1,10 @@
+list(APPEND SLIMGRAD_SOURCES
+     tensor/kernels/elementwise.cpp
+     tensor/kernels/gemm.cpp
+     tensor/kernels/transcendental.cpp
+     tensor/ledger.cpp
+     tensor/linalg.cpp
+     tensor/meter.cpp
+     tensor/ops.cpp
+     tensor/random.cpp
+     tensor/tensor.cpp)

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+
+#include "tensor/ledger.h"
+
+namespace slimgrad::inline SLIMGRAD_PRECISION {
+
+/// A buffer of bytes, aligned for vector instructions and entered in the ledger as long as it
+/// lives.
+class Storage {
+  public:
+    explicit Storage(std::size_t bytes, Category category = Category::workspace);
+    ~Storage();
+    Storage(const Storage&) = delete;
+    Storage& operator=(const Storage&) = delete;
+
+    void* data() { return data_; }
+    const void* data() const { return data_; }
+    std::size_t bytes() const { return bytes_; }
+
+    /// What the buffer is for from now on; the ledger moves its bytes.
+    void set_category(Category category);
+
+  private:
+    friend class Hold;
+    void hold();
+    void release();
+    void enter(int sign) const;
+
+    void* data_;
+    std::size_t bytes_;
+    Category category_;
+    int holds_ = 0;
+    std::string holder_;
+};
+
+/// Keeps a buffer for backward. While one Hold lives, a workspace buffer counts as `saved`;
+/// parameters and the like stay in their own category, since they would be there anyway.
+class Hold {
+  public:
+    Hold() = default;
+    explicit Hold(std::shared_ptr<Storage> storage);
+    ~Hold();
+    Hold(Hold&& other) noexcept = default;
+    Hold& operator=(Hold&& other) noexcept;
+
+  private:
+    std::shared_ptr<Storage> storage_;
+};
+
+}  // namespace slimgrad::inline SLIMGRAD_PRECISION

@@ -1,0 +1,106 @@
+#include "tensor/tensor.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace slimgrad::inline SLIMGRAD_PRECISION {
+
+std::string to_string(const Shape& shape) {
+    return fmt::format("({}{})", fmt::join(shape, ", "), shape.size() == 1 ? "," : "");
+}
+
+std::int64_t numel(const Shape& shape) {
+    std::int64_t n = 1;
+    for (const std::int64_t length : shape) n *= length;
+    return n;
+}
+
+Tensor::Tensor(Shape shape) : shape_(std::move(shape)) {
+    require(std::ranges::all_of(shape_, [](std::int64_t length) { return length >= 0; }),
+            "[tensor] dimensions must not be negative, got {}", to_string(shape_));
+    numel_ = slimgrad::numel(shape_);
+    storage_ = std::make_shared<Storage>(static_cast<std::size_t>(bytes()));
+    data_ = static_cast<real*>(storage_->data());
+}
+
+Tensor Tensor::zeros(Shape shape) { return full(std::move(shape), 0); }
+
+Tensor Tensor::full(Shape shape, real value) {
+    Tensor t(std::move(shape));
+    std::ranges::fill(t.values(), value);
+    return t;
+}
+
+Tensor Tensor::from(Shape shape, std::span<const real> values) {
+    Tensor t(std::move(shape));
+    require(t.values().size() == values.size(), "[tensor] shape {} needs {} values, got {}",
+            to_string(t.shape_), t.numel_, values.size());
+    std::ranges::copy(values, t.data());
+    return t;
+}
+
+std::int64_t Tensor::size(std::int64_t axis) const {
+    const std::int64_t from_front = axis < 0 ? axis + ndim() : axis;
+    require(from_front >= 0 && from_front < ndim(), "[tensor] axis {} does not exist in shape {}",
+            axis, to_string(shape_));
+    return shape_[static_cast<std::size_t>(from_front)];
+}
+
+real Tensor::item() const {
+    require(numel_ == 1, "[tensor] item() needs exactly one element, got shape {}",
+            to_string(shape_));
+    return data_[0];
+}
+
+std::int64_t Tensor::offset(const Shape& index) const {
+    require(index.size() == shape_.size(), "[tensor] shape {} needs {} indices, got {}",
+            to_string(shape_), shape_.size(), index.size());
+    std::int64_t offset = 0;
+    for (std::size_t axis = 0; axis < index.size(); ++axis) {
+        require(index[axis] >= 0 && index[axis] < shape_[axis],
+                "[tensor] index {} is outside shape {}", to_string(index), to_string(shape_));
+        offset = offset * shape_[axis] + index[axis];
+    }
+    return offset;
+}
+
+Tensor Tensor::reshape(Shape shape) const {
+    const auto open = std::ranges::find(shape, -1);
+    if (open != shape.end()) {
+        *open = 1;
+        const std::int64_t rest = slimgrad::numel(shape);
+        *open = rest > 0 && numel_ % rest == 0 ? numel_ / rest : -1;
+    }
+    require(std::ranges::all_of(shape, [](std::int64_t length) { return length >= 0; }) &&
+                slimgrad::numel(shape) == numel_,
+            "[reshape] shape {} has {} elements and cannot become {}", to_string(shape_), numel_,
+            to_string(shape));
+    Tensor view = *this;
+    view.shape_ = std::move(shape);
+    return view;
+}
+
+Tensor Tensor::rows(std::int64_t begin, std::int64_t count) const {
+    require(ndim() > 0 && begin >= 0 && count >= 0 && begin + count <= size(0),
+            "[rows] rows {} to {} are outside shape {}", begin, begin + count, to_string(shape_));
+    Tensor view = *this;
+    view.shape_[0] = count;
+    view.numel_ = slimgrad::numel(view.shape_);
+    view.data_ += size(0) > 0 ? begin * (numel_ / size(0)) : 0;
+    return view;
+}
+
+Tensor Tensor::clone() const { return defined() ? from(shape_, values()) : Tensor(); }
+
+Tensor& Tensor::mark(Category category) {
+    storage_->set_category(category);
+    return *this;
+}
+
+bool identical(const Tensor& a, const Tensor& b) {
+    return a.shape() == b.shape() &&
+           (a.numel() == 0 ||
+            std::memcmp(a.data(), b.data(), static_cast<std::size_t>(a.bytes())) == 0);
+}
+
+}  // namespace slimgrad::inline SLIMGRAD_PRECISION
