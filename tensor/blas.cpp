@@ -30,11 +30,12 @@ std::string best_kernels() {
     return "";
 }
 
-/// How much of the processor a kernel set uses: 2 for AVX-512, 1 for AVX2, 0 for less.
+/// How much of the processor a kernel set uses: 2 for AVX-512, 1 for AVX2, 0 for less. Cooperlake's
+/// threaded kernels are reported to give wrong results in 0.3.21, so they count as something to
+/// replace.
 int level(const std::string& kernels) {
-    for (const char* avx512 : {"SkylakeX", "Cooperlake", "SapphireRapids"})
-        if (kernels == avx512) return 2;
-    for (const char* avx2 : {"Haswell", "Zen", "Excavator"})
+    if (kernels == "SkylakeX" || kernels == "SapphireRapids") return 2;
+    for (const char* avx2 : {"Haswell", "Zen", "Cooperlake"})
         if (kernels == avx2) return 1;
     return 0;
 }
@@ -42,8 +43,9 @@ int level(const std::string& kernels) {
 BlasInfo load() {
     BlasInfo info;
     info.detected = openblas_get_corename();
+    info.chosen_by_user = std::getenv("OPENBLAS_CORETYPE") != nullptr;
     const std::string best = best_kernels();
-    if (!std::getenv("OPENBLAS_CORETYPE") && gotoblas_dynamic_init && gotoblas_dynamic_quit &&
+    if (!info.chosen_by_user && gotoblas_dynamic_init && gotoblas_dynamic_quit &&
         level(info.detected) < level(best)) {
         setenv("OPENBLAS_CORETYPE", best.c_str(), 1);
         gotoblas_dynamic_quit();

@@ -6,10 +6,11 @@ namespace slimgrad {
 
 /// The BLAS that the library runs on, and whether it uses what this processor offers.
 struct BlasInfo {
-    std::string config;    // OpenBLAS's own description of its build
-    std::string detected;  // the kernels it chose by itself
-    std::string kernels;   // the kernels in use
-    bool openmp = false;   // the variant that shares its threads with the library
+    std::string config;           // OpenBLAS's own description of its build
+    std::string detected;         // the kernels it chose by itself
+    std::string kernels;          // the kernels in use
+    bool chosen_by_user = false;  // through OPENBLAS_CORETYPE
+    bool openmp = false;          // the variant that shares its threads with the library
 };
 
 /// Loads the right kernels, once a process, before the first product. OpenBLAS 0.3.21 (Debian

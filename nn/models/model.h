@@ -1,0 +1,33 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "nn/module.h"
+
+namespace slimgrad::inline SLIMGRAD_PRECISION {
+
+/// What a model must know about its data and its randomness.
+struct ModelConfig {
+    std::int64_t channels = 3;
+    std::int64_t height = 32;
+    std::int64_t width = 32;
+    std::int64_t classes = 10;
+    double dropout = 0;
+    std::uint64_t seed = 0;  // of the initial weights
+};
+
+/// The models that make_model knows, in the order in which help lists them.
+std::vector<std::string> model_names();
+
+/// Builds a named model ("mlp", "vit-micro", "vit-tiny", "resnet20") with PyTorch's default
+/// initialisation; images (B, C, H, W) in, logits (B, classes) out. Throws Error for an unknown
+/// name and lists the known ones.
+std::unique_ptr<Module> make_model(const std::string& name, const ModelConfig& config);
+
+/// Trains only the last K blocks ("last:K", with what comes after them) or everything ("all").
+/// Throws Error for another word, for K < 1 and for more blocks than the model has.
+void select_train_blocks(Module& model, const std::string& selection);
+
+}  // namespace slimgrad::inline SLIMGRAD_PRECISION

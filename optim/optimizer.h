@@ -1,0 +1,58 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "nn/module.h"
+
+namespace slimgrad::inline SLIMGRAD_PRECISION {
+
+/// Updates parameters from their gradients. Semantics as in PyTorch; parameters that are frozen or
+/// have no gradient are left alone. FLOPs are counted under the phase `optimizer`, state in the
+/// ledger's category `optimizer`.
+class Optimizer {
+  public:
+    explicit Optimizer(Module& model, double lr);
+    virtual ~Optimizer() = default;
+
+    /// The name, as on the command line: "sgd", "adam", "adamw".
+    virtual std::string name() const = 0;
+    /// One update with the gradients that backward has left in the parameters.
+    virtual void step() = 0;
+
+    double lr() const { return lr_; }
+    void set_lr(double lr) { lr_ = lr; }
+
+    /// Presents the state for checkpoints, in a fixed order: tensors by "exp_avg.<parameter>", ...,
+    /// made if they do not exist yet, and the count of steps.
+    virtual void visit_state(const std::function<void(const std::string& name, Tensor&)>& f) = 0;
+    std::int64_t steps() const { return steps_; }
+    void set_steps(std::int64_t steps) { steps_ = steps; }
+
+  protected:
+    struct Entry {
+        std::string name;
+        Parameter* parameter;
+    };
+    std::vector<Entry> entries_;
+    double lr_;
+    std::int64_t steps_ = 0;
+};
+
+struct OptimizerOptions {
+    std::string name = "adamw";
+    double lr = 1e-3;
+    double momentum = 0;      // sgd
+    bool nesterov = false;    // sgd
+    double beta1 = 0.9;       // adam, adamw
+    double beta2 = 0.999;     // adam, adamw
+    double epsilon = 1e-8;    // adam, adamw
+    double weight_decay = 0;  // L2 in sgd and adam, decoupled in adamw
+};
+
+/// Throws Error for an unknown name (it lists the known ones) or a value out of range.
+std::unique_ptr<Optimizer> make_optimizer(Module& model, const OptimizerOptions& options);
+
+}  // namespace slimgrad::inline SLIMGRAD_PRECISION
