@@ -52,6 +52,8 @@ struct OptimizerOptions {
     double weight_decay = 0;  // L2 in sgd and adam, decoupled in adamw
 };
 
+/// The optimisers that make_optimizer knows.
+std::vector<std::string> optimizer_names();
 /// Throws Error for an unknown name (it lists the known ones) or a value out of range.
 std::unique_ptr<Optimizer> make_optimizer(Module& model, const OptimizerOptions& options);
 

@@ -1,1 +1,7 @@
-list(APPEND SLIMGRAD_SOURCES)
+list(APPEND SLIMGRAD_SOURCES
+     optim/adam.cpp
+     optim/adamw.cpp
+     optim/clip.cpp
+     optim/optimizer.cpp
+     optim/schedule.cpp
+     optim/sgd.cpp)

@@ -1,0 +1,46 @@
+#include "optim/optimizer.h"
+
+#include <algorithm>
+#include <array>
+
+#include "optim/adam.h"
+#include "optim/adamw.h"
+#include "optim/sgd.h"
+
+namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace {
+
+constexpr std::array<const char*, 3> names = {"sgd", "adam", "adamw"};
+
+void check(const OptimizerOptions& o) {
+    require(std::ranges::find(names, o.name) != names.end(),
+            "[optimizer] unknown optimizer '{}'. Known: {}", o.name, fmt::join(names, ", "));
+    require(o.lr >= 0, "[optimizer] expected lr >= 0, got {}", o.lr);
+    require(o.weight_decay >= 0, "[optimizer] expected weight_decay >= 0, got {}", o.weight_decay);
+    require(o.momentum >= 0, "[optimizer] expected momentum >= 0, got {}", o.momentum);
+    require(!o.nesterov || o.momentum > 0, "[optimizer] nesterov needs a momentum above 0");
+    require(o.beta1 >= 0 && o.beta1 < 1, "[optimizer] expected beta1 in [0, 1), got {}", o.beta1);
+    require(o.beta2 >= 0 && o.beta2 < 1, "[optimizer] expected beta2 in [0, 1), got {}", o.beta2);
+    require(o.epsilon >= 0, "[optimizer] expected epsilon >= 0, got {}", o.epsilon);
+}
+
+}  // namespace
+
+Optimizer::Optimizer(Module& model, double lr) : lr_(lr) {
+    for_each_parameter(model, [this](const std::string& name, Parameter& parameter) {
+        // A parameter that two layers share is updated once.
+        const auto known = [&](const Entry& entry) { return entry.parameter == &parameter; };
+        if (std::ranges::none_of(entries_, known)) entries_.push_back({name, &parameter});
+    });
+}
+
+std::vector<std::string> optimizer_names() { return {names.begin(), names.end()}; }
+
+std::unique_ptr<Optimizer> make_optimizer(Module& model, const OptimizerOptions& options) {
+    check(options);
+    if (options.name == "sgd") return std::make_unique<Sgd>(model, options);
+    if (options.name == "adam") return std::make_unique<Adam>(model, options);
+    return std::make_unique<AdamW>(model, options);
+}
+
+}  // namespace slimgrad::inline SLIMGRAD_PRECISION

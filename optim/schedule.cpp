@@ -1,0 +1,40 @@
+#include "optim/schedule.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+#include "tensor/error.h"
+
+namespace slimgrad::inline SLIMGRAD_PRECISION {
+
+std::vector<std::string> schedule_names() { return {"constant", "step", "cosine", "linear"}; }
+
+Schedule::Schedule(ScheduleOptions options) : options_(std::move(options)) {
+    const std::vector<std::string> names = schedule_names();
+    require(std::ranges::find(names, options_.name) != names.end(),
+            "[schedule] unknown schedule '{}'. Known: {}", options_.name, fmt::join(names, ", "));
+    require(options_.total_steps >= 0, "[schedule] expected total_steps >= 0, got {}",
+            options_.total_steps);
+    require(options_.warmup >= 0, "[schedule] expected warmup >= 0, got {}", options_.warmup);
+    require(options_.step_size >= 0, "[schedule] expected step_size >= 0, got {}",
+            options_.step_size);
+    require(options_.gamma > 0, "[schedule] expected gamma > 0, got {}", options_.gamma);
+    if (options_.step_size == 0)
+        options_.step_size = std::max<std::int64_t>(1, (options_.total_steps + 2) / 3);
+}
+
+double Schedule::factor(std::int64_t step) const {
+    if (step < options_.warmup)
+        return static_cast<double>(step + 1) / static_cast<double>(options_.warmup);
+    const std::int64_t t = step - options_.warmup;
+    const std::int64_t length = std::max<std::int64_t>(1, options_.total_steps - options_.warmup);
+    const double progress = std::min(1.0, static_cast<double>(t) / static_cast<double>(length));
+    if (options_.name == "step")
+        return std::pow(options_.gamma, static_cast<double>(t / options_.step_size));
+    if (options_.name == "cosine") return (1 + std::cos(std::numbers::pi * progress)) / 2;
+    if (options_.name == "linear") return 1 - progress;
+    return 1;
+}
+
+}  // namespace slimgrad::inline SLIMGRAD_PRECISION
