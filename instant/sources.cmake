@@ -1,1 +1,9 @@
-list(APPEND SLIMGRAD_SOURCES)
+list(APPEND SLIMGRAD_SOURCES
+     instant/architectures.cpp
+     instant/calibrator.cpp
+     instant/cost_model.cpp
+     instant/gram.cpp
+     instant/low_rank_rule.cpp
+     instant/method.cpp
+     instant/projector.cpp
+     instant/trace.cpp)

@@ -1,0 +1,92 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "instant/method.h"
+#include "instant/trace.h"
+
+namespace slimgrad::inline SLIMGRAD_PRECISION {
+
+/// FLOPs and bytes of linear maps in closed form, from INSTANT (Sec. 3.3, App. B.3, D) as restated
+/// in the documentation. The meter and the ledger must agree with the `executed` figures to the
+/// last unit; the tests hold them to it.
+enum class Convention {
+    paper,    // each layer alone, both products, its own copy of x
+    executed  // what runs: x shared by a group is kept and projected once; no g_x below the first
+              // trained
+};
+
+/// How one linear map is compressed. Ranks beyond the length of their axis are cut to it.
+struct Compression {
+    std::optional<std::int64_t> rank_x, rank_g;  // none: the slot is exact
+    Side side_x = Side::token, side_g = Side::token;
+};
+
+/// What a method with fixed ranks does with a layer: sides as asked for or the shorter axis;
+/// nothing for layers that have no token axis or are not compressible. Throws Error if a rank is
+/// missing.
+Compression compression_of(const LinearShape& layer, const MethodOptions& options);
+
+/// The cost of one linear map for a whole batch.
+struct LinearCost {
+    std::int64_t forward = 0;   // 2 L Cx Cy a sample
+    std::int64_t compress = 0;  // what the x slot adds to forward
+    std::int64_t g_w = 0;
+    std::int64_t g_x = 0;
+    std::int64_t saved_bytes = 0;      // held for backward
+    std::int64_t projector_bytes = 0;  // P and Q, once whatever the batch
+
+    /// What the paper's tables count: both products and the compression of x.
+    std::int64_t backward() const { return compress + g_w + g_x; }
+    LinearCost& operator+=(const LinearCost& other);
+};
+
+/// One calibration: `batches` batches of `batch` samples.
+struct CalibrationCost {
+    std::int64_t passes = 0;         // forward and backward, 6 B L Cx Cy each
+    std::int64_t gram = 0;           // autocorrelations
+    std::int64_t decomposition = 0;  // nominal, ⌊4 n³ / 3⌋ each; the meter counts what really runs
+    std::int64_t total() const { return passes + gram + decomposition; }
+    CalibrationCost& operator+=(const CalibrationCost& other);
+};
+
+/// The cost of `layer` for `batch` samples. `shares_x`: an earlier layer of its group already keeps
+/// x (only the executed convention asks).
+LinearCost linear_cost(const LinearShape& layer, const Compression& compression, std::int64_t batch,
+                       Convention convention, bool shares_x = false);
+
+CalibrationCost calibration_cost(const LinearShape& layer, const Compression& compression,
+                                 std::int64_t batch, std::int64_t batches);
+
+/// The largest rank at which compressing one slot on the token side still saves FLOPs:
+/// L Cx Cy / (Cx Cy + L Cx + L Cy).
+double break_even_rank(const LinearShape& layer);
+
+/// A model's linear maps with what each costs, in order.
+struct ModelCost {
+    struct Row {
+        LinearShape layer;
+        Compression compression;
+        LinearCost cost;
+    };
+    std::vector<Row> rows;
+    LinearCost total;
+    CalibrationCost calibration;
+};
+
+/// The cost of the trained linear maps (those with needs_gw or needs_gx) of a model, for a batch.
+/// One compression for each layer.
+ModelCost model_cost(const std::vector<LinearShape>& layers,
+                     const std::vector<Compression>& compressions, std::int64_t batch,
+                     Convention convention, std::int64_t calibrate_batches = 5);
+
+/// Layers of a published architecture whose shapes are known without building it. Known:
+/// "bert-base" (12 blocks, width 768; pooler and classifier excluded). `train_blocks` is "all" or
+/// "last:K": layers of frozen blocks are left out. Throws Error for unknown words, listing the
+/// known ones.
+std::vector<LinearShape> architecture(const std::string& name, std::int64_t tokens,
+                                      const std::string& train_blocks);
+std::vector<std::string> architecture_names();
+
+}  // namespace slimgrad::inline SLIMGRAD_PRECISION

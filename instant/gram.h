@@ -1,0 +1,46 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "instant/method.h"
+#include "nn/backward_rule.h"
+
+namespace slimgrad::inline SLIMGRAD_PRECISION {
+
+/// A running autocorrelation: Σ_b x_b x_bᵀ (L, L) on the token side, Σ_b x_bᵀ x_b (C, C) on the
+/// channel side.
+class Gram {
+  public:
+    /// Without a side, the first x decides: the shorter axis, tokens on a tie.
+    explicit Gram(std::optional<Side> side) : side_(side) {}
+
+    /// Adds x: (B, L, C). Throws Error, naming the open layer, if the axis has changed its length.
+    void add(const Tensor& x);
+
+    /// False until an x with more than one token has come: what has no token axis is not
+    /// compressed.
+    bool observed() const { return sum_.defined(); }
+    Side side() const { return *side_; }
+    const Tensor& sum() const { return sum_; }
+
+  private:
+    std::optional<Side> side_;
+    Tensor sum_;
+};
+
+/// The exact rule, watched: adds x to one autocorrelation and g_y to another. Either may be null.
+class ObservingRule final : public BackwardRule {
+  public:
+    ObservingRule(std::shared_ptr<Gram> x, std::shared_ptr<Gram> g)
+        : x_(std::move(x)), g_(std::move(g)) {}
+    std::string name() const override { return "observing"; }
+    void save(const LinearInput& x, Saved& saved, Needs needs) const override;
+    LinearGrads backward(const Tensor& gy, const Tensor& w, const Saved& saved,
+                         Needs needs) const override;
+
+  private:
+    std::shared_ptr<Gram> x_, g_;
+};
+
+}  // namespace slimgrad::inline SLIMGRAD_PRECISION

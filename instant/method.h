@@ -1,0 +1,52 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tensor/config.h"
+
+namespace slimgrad::inline SLIMGRAD_PRECISION {
+
+/// Which axis of x (or g_y) a projector shortens: tokens (L) or channels (C).
+enum class Side { token, channel };
+
+/// What a projector is divided by to make up for the part that it drops (INSTANT eq. 3).
+enum class Offset {
+    none,    // orthonormal rows
+    energy,  // √e, e = kept share of the squared eigenvalues
+    signal   // √e₁, e₁ = kept share of the eigenvalues
+};
+
+/// A backward method and its options, in the words of the command line.
+struct MethodOptions {
+    std::string method = "vanilla";
+    double epsilon = 0.95;               // share of the energy Σ σᵢ² that the rank must keep
+    std::int64_t oversample = 0;         // p: directions added to that
+    std::optional<std::int64_t> rank_x;  // fixes the rank of P instead
+    std::optional<std::int64_t> rank_g;  // fixes the rank of Q instead
+    std::optional<Side> side;            // of both slots; without it the shorter axis of each
+    Offset offset = Offset::energy;
+};
+
+/// The methods that slimgrad knows, in the order in which help lists them.
+std::vector<std::string> method_names();
+
+/// Which slots of a linear map a method compresses.
+struct Slots {
+    bool x = false;
+    bool g = false;
+};
+/// Throws Error for an unknown method and lists the known ones.
+Slots method_slots(const std::string& method);
+/// Throws Error for an unknown method or an option out of its range.
+void validate(const MethodOptions& options);
+
+// Words of the command line and of JSON. The parsers throw Error and list the known words.
+std::string to_string(Side side);
+std::string to_string(Offset offset);
+std::optional<Side> parse_side(const std::string& word);  // "auto" gives no side
+Offset parse_offset(const std::string& word);
+
+}  // namespace slimgrad::inline SLIMGRAD_PRECISION

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "instant/method.h"
+#include "tensor/linalg.h"
+
+namespace slimgrad::inline SLIMGRAD_PRECISION {
+
+/// A calibrated subspace: P (or Q), with rows u_iᵀ / √e (e: the share that the offset
+/// makes up for, 1 without one). One serves all samples of a batch.
+struct Projector {
+    Side side = Side::token;
+    Tensor basis;  // (R, n): n = L on the token side, C on the channel side
+
+    std::int64_t rank() const { return basis.size(0); }
+    std::int64_t dim() const { return basis.size(1); }
+};
+
+/// How many directions of a spectrum to keep and how to scale them.
+struct Truncation {
+    double epsilon = 0.95;
+    std::int64_t oversample = 0;
+    std::optional<std::int64_t> rank;
+    Offset offset = Offset::energy;
+};
+
+/// R = min(k + oversample, n) with k the smallest integer for which σ₁² + … + σ_k² ≥ ε Σ σᵢ²
+/// (INSTANT eq. 2: squares of the eigenvalues of the autocorrelation), at least 1; or min(rank, n)
+/// if the rank is fixed. Negative eigenvalues count as 0; an all-zero spectrum has k = 1; ε = 1
+/// gives n.
+std::int64_t truncated_rank(const std::vector<double>& eigenvalues, const Truncation& truncation);
+
+/// The leading directions of an autocorrelation's spectrum, scaled by the offset.
+Projector make_projector(const Eigen& spectrum, Side side, const Truncation& truncation);
+
+/// P x, token side: (B, L, C) -> (B, R, C); x Pᵀ, channel side: (B, L, C) -> (B, L, R).
+/// Throws Error, naming the layer, if the projector was calibrated for another length.
+Tensor project(const Projector& projector, const Tensor& x);
+
+}  // namespace slimgrad::inline SLIMGRAD_PRECISION

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "nn/linear_map.h"
+
+namespace slimgrad::inline SLIMGRAD_PRECISION {
+
+/// The geometry of one linear map y = x Wᵀ in one execution, for one sample: x (L, Cx), W (Cy, Cx).
+struct LinearShape {
+    std::string name;
+    std::int64_t tokens = 1;        // L
+    std::int64_t in_channels = 1;   // Cx (C·kh·kw for a convolution)
+    std::int64_t out_channels = 1;  // Cy
+    /// Elements that vanilla keeps of x: L·Cx, or the raw C·H·W of a convolution.
+    std::int64_t held_elements = 1;
+    /// Layers that multiply the same x carry the same name here.
+    std::string input_group;
+    bool needs_gx = true;
+    bool needs_gw = true;
+    /// False where no method compresses: grouped convolutions and heads.
+    bool compressible = true;
+};
+
+/// Runs `forward` once (a training forward of the model on any batch, recorded) and reports every
+/// linear map that it executed, in order of execution. Rules are put back afterwards, also after an
+/// exception.
+std::vector<LinearShape> trace_linear_maps(Module& model, const std::function<void()>& forward);
+
+/// Swaps the rule of every linear map of a model and puts the old ones back when it dies.
+class RuleSwap {
+  public:
+    using Replace = std::function<std::shared_ptr<const BackwardRule>(LinearMap&)>;
+    RuleSwap(Module& model, const Replace& replace);
+    ~RuleSwap();
+    RuleSwap(const RuleSwap&) = delete;
+    RuleSwap& operator=(const RuleSwap&) = delete;
+
+  private:
+    std::vector<std::pair<LinearMap*, std::shared_ptr<const BackwardRule>>> original_;
+};
+
+/// Every linear map of a model, in order of visit.
+std::vector<LinearMap*> linear_maps(Module& model);
+
+}  // namespace slimgrad::inline SLIMGRAD_PRECISION
