@@ -18,6 +18,8 @@ void Grad::add(const Grad& other) {
 
 bool Var::requires_grad() const { return tape_ && tape_->requires_grad_.at(id_); }
 
+bool Var::is_parameter() const { return tape_ && tape_->parameters_.at(id_) != nullptr; }
+
 Tape::Tape(TapeOptions options) : options_(std::move(options)) {}
 
 Var Tape::make(Tensor value, bool requires_grad) {

@@ -17,8 +17,14 @@ class Var {
     const Tensor& value() const { return value_; }
     const Shape& shape() const { return value_.shape(); }
     std::int64_t size(std::int64_t axis) const { return value_.size(axis); }
-    Tape& tape() const { return *tape_; }
+    /// Throws Error for a Var that was made without a tape.
+    Tape& tape() const {
+        require(tape_ != nullptr, "[var] this value is on no tape");
+        return *tape_;
+    }
     bool requires_grad() const;
+    /// A parameter itself, not something computed from it.
+    bool is_parameter() const;
 
   private:
     friend class Tape;
