@@ -90,19 +90,23 @@ LinearCost linear_cost(const LinearShape& layer, const Compression& compression,
 }
 
 CalibrationCost calibration_cost(const LinearShape& layer, const Compression& compression,
-                                 std::int64_t batch, std::int64_t batches) {
+                                 std::int64_t batch, std::int64_t batches, Convention convention,
+                                 bool shares_x) {
     const std::int64_t samples = batch * batches, l = layer.tokens;
     CalibrationCost cost;
-    if (!compression.rank_x && !compression.rank_g) return cost;
-    cost.passes = samples * 6 * l * layer.in_channels * layer.out_channels;
+    const LinearCost pass = linear_cost(layer, {}, samples, convention);
+    cost.passes = pass.forward + pass.g_w + pass.g_x;
     const auto slot = [&](Side side, std::int64_t channels) {
         const std::int64_t n = axis(layer, side, channels);
         const std::int64_t other = side == Side::token ? channels : l;
         cost.gram += samples * 2 * n * n * other;
         cost.decomposition += 4 * n * n * n / 3;
     };
-    if (compression.rank_x) slot(compression.side_x, layer.in_channels);
-    if (compression.rank_g) slot(compression.side_g, layer.out_channels);
+    const bool paper = convention == Convention::paper;
+    if (compression.rank_x && (paper || (layer.needs_gw && !shares_x)))
+        slot(compression.side_x, layer.in_channels);
+    if (compression.rank_g && (paper || layer.needs_gx))
+        slot(compression.side_g, layer.out_channels);
     return cost;
 }
 
@@ -119,6 +123,7 @@ ModelCost model_cost(const std::vector<LinearShape>& layers,
             "[cost] {} layers need as many compressions, got {}", layers.size(),
             compressions.size());
     ModelCost model;
+    bool calibrated = false;
     std::set<std::string> kept;  // groups whose x a layer before keeps
     for (std::size_t i = 0; i < layers.size(); ++i) {
         const LinearShape& layer = layers[i];
@@ -127,8 +132,11 @@ ModelCost model_cost(const std::vector<LinearShape>& layers,
         const LinearCost cost = linear_cost(layer, compressions[i], batch, convention, shares_x);
         model.rows.push_back({layer, compressions[i], cost});
         model.total += cost;
-        model.calibration += calibration_cost(layer, compressions[i], batch, calibrate_batches);
+        model.calibration += calibration_cost(layer, compressions[i], batch, calibrate_batches,
+                                              convention, shares_x);
+        calibrated = calibrated || compressions[i].rank_x || compressions[i].rank_g;
     }
+    if (!calibrated) model.calibration = {};
     return model;
 }
 

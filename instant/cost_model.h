@@ -44,7 +44,7 @@ struct LinearCost {
 
 /// One calibration: `batches` batches of `batch` samples.
 struct CalibrationCost {
-    std::int64_t passes = 0;         // forward and backward, 6 B L Cx Cy each
+    std::int64_t passes = 0;         // forward and exact backward, 6 B L Cx Cy each
     std::int64_t gram = 0;           // autocorrelations
     std::int64_t decomposition = 0;  // nominal, ⌊4 n³ / 3⌋ each; the meter counts what really runs
     std::int64_t total() const { return passes + gram + decomposition; }
@@ -57,7 +57,8 @@ LinearCost linear_cost(const LinearShape& layer, const Compression& compression,
                        Convention convention, bool shares_x = false);
 
 CalibrationCost calibration_cost(const LinearShape& layer, const Compression& compression,
-                                 std::int64_t batch, std::int64_t batches);
+                                 std::int64_t batch, std::int64_t batches, Convention convention,
+                                 bool shares_x = false);
 
 /// The largest rank at which compressing one slot on the token side still saves FLOPs:
 /// L Cx Cy / (Cx Cy + L Cx + L Cy).

@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "tensor/blas.h"
-#include "tensor/meter.h"
+#include "tensor/kernels/elementwise.h"
 
 namespace slimgrad::inline SLIMGRAD_PRECISION {
 namespace {
@@ -49,7 +49,7 @@ void gemm_batched(std::int64_t batch, std::int64_t m, std::int64_t n, std::int64
         return Matrix{factor.matrix.data + i * factor.step, factor.matrix.stride, factor.matrix.op};
     };
     if (batch == 1) return multiply(m, n, k, sample(a, 0), sample(b, 0), c, stride_c, alpha, beta);
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (batch * m * n * k > parallel_threshold)
     for (std::int64_t i = 0; i < batch; ++i)
         multiply(m, n, k, sample(a, i), sample(b, i), c + i * step_c, stride_c, alpha, beta);
 }

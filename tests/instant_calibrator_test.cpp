@@ -1,0 +1,276 @@
+#include "instant/calibrator.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "instant/cost_model.h"
+#include "instant/trace.h"
+#include "nn/linear.h"
+#include "tensor/ops.h"
+
+namespace slimgrad {
+namespace {
+
+constexpr std::int64_t tokens = 6;
+
+/// Two linear maps with a token axis and a head without one.
+struct Chain final : Module {
+    Chain() { name_modules(*this); }
+    Var forward(const Var& x) override { return second.forward(first.forward(x)); }
+    void visit(Visitor& visitor) override {
+        visitor.module("first", first);
+        visitor.module("second", second);
+        visitor.module("head", head);
+    }
+    std::string kind() const override { return "chain"; }
+
+    Stream stream{11, "chain"};
+    Linear first{8, 10, stream}, second{10, 7, stream}, head{7, 3, stream};
+};
+
+MethodOptions instant_options() {
+    MethodOptions options;
+    options.method = "instant";
+    options.oversample = 1;
+    return options;
+}
+
+/// Forward and backward of samples [begin, begin + count) of a fixed batch.
+void run(Chain& model, std::int64_t begin, std::int64_t count, real factor = 1) {
+    Stream stream(5, "batch");
+    const Tensor x = normal({8, tokens, 8}, 0, 1, stream);
+    const Tensor gy = normal({8, tokens, 7}, 0, 1, stream) * factor;
+    Tape tape;
+    const Var y = model.forward(tape.input(x.rows(begin, count)));
+    tape.backward(y, gy.rows(begin, count));
+}
+
+const LowRankRule& rule_of(const LinearMap& layer) {
+    const auto* rule = dynamic_cast<const LowRankRule*>(layer.rule().get());
+    require(rule != nullptr, "[test] {} has no low-rank rule", layer.path());
+    return *rule;
+}
+
+Tensor square(const Projector& p) { return matmul(p.basis, p.basis, Op::transpose, Op::none); }
+
+double distance(const Tensor& a, const Tensor& b) { return std::sqrt(sum_squares(a - b)); }
+
+TEST(Calibrator, SpansTheLeadingEigenvectorsOfTheAutocorrelation) {
+    Chain model;
+    MethodOptions options = instant_options();
+    options.offset = Offset::none;
+    options.rank_x = options.rank_g = 3;
+    options.side = Side::token;
+    Calibrator calibrator(model, options);
+    calibrator.calibrate([&] { run(model, 0, 8); });
+
+    Stream stream(5, "batch");
+    const Tensor x = normal({8, tokens, 8}, 0, 1, stream);
+    const Tensor gy = normal({8, tokens, 7}, 0, 1, stream);
+    const auto best = [](const Tensor& samples) {
+        const Tensor c = sum(matmul(samples, samples, Op::none, Op::transpose), 0);
+        const Tensor u = eigh(c).vectors.rows(0, 3);
+        return matmul(u, u, Op::transpose, Op::none);
+    };
+    EXPECT_LT(distance(square(*rule_of(model.first).p()), best(x)), 1e-3);
+    EXPECT_LT(distance(square(*rule_of(model.second).q()), best(gy)), 1e-3);
+    const Tensor g_first = matmul(gy, model.second.weight().value);
+    EXPECT_LT(distance(square(*rule_of(model.first).q()), best(g_first)), 1e-3);
+}
+
+TEST(Calibrator, TheSplitOfABatchDoesNotMatter) {
+    for (const std::optional<Side> side :
+         {std::optional(Side::token), std::optional(Side::channel)}) {
+        Chain whole, split;
+        MethodOptions options = instant_options();
+        options.side = side;
+        Calibrator a(whole, options), b(split, options);
+        a.calibrate([&] { run(whole, 0, 8); });
+        b.calibrate([&] {
+            run(split, 0, 3);
+            run(split, 3, 5);
+        });
+        EXPECT_LT(distance(square(*rule_of(whole.first).p()), square(*rule_of(split.first).p())),
+                  1e-4);
+        EXPECT_LT(distance(square(*rule_of(whole.second).q()), square(*rule_of(split.second).q())),
+                  1e-4);
+    }
+}
+
+TEST(Calibrator, LeavesParametersGradientsAndRulesOfOthersAlone) {
+    Chain model;
+    const Tensor before = model.first.weight().value.clone();
+    Calibrator calibrator(model, instant_options());
+    EXPECT_EQ(model.first.rule()->name(), "vanilla");
+    calibrator.calibrate([&] { run(model, 0, 8); });
+    EXPECT_TRUE(identical(model.first.weight().value, before));
+    for (Parameter* p : parameters(model)) EXPECT_FALSE(p->grad.defined());
+    EXPECT_EQ(model.first.rule()->name(), "instant");
+    EXPECT_EQ(model.head.rule()->name(), "vanilla");
+}
+
+TEST(Calibrator, EachMethodFillsItsSlotsOnly) {
+    for (const std::string& method : method_names()) {
+        Chain model;
+        MethodOptions options = instant_options();
+        options.method = method;
+        Calibrator calibrator(model, options);
+        EXPECT_EQ(calibrator.needed(), method != "vanilla");
+        calibrator.calibrate([&] { run(model, 0, 8); });
+        EXPECT_EQ(model.first.rule()->name(), method);
+    }
+}
+
+TEST(Calibrator, LayersOfOneGroupShareOneProjector) {
+    Chain model;
+    Stream stream(1, "twin");
+    struct Twins final : Module {
+        explicit Twins(Stream& s) : a(8, 8, s), b(8, 8, s) {
+            a.set_input_group("qkv");
+            b.set_input_group("qkv");
+            name_modules(*this);
+        }
+        void visit(Visitor& v) override {
+            v.module("a", a);
+            v.module("b", b);
+        }
+        std::string kind() const override { return "twins"; }
+        Linear a, b;
+    } twins(stream);
+    const Tensor x = normal({4, tokens, 8}, 0, 1, stream);
+    const auto run_twins = [&] {
+        Tape tape;
+        const Var input = tape.input(x);
+        const Var ya = twins.a.forward(input), yb = twins.b.forward(input);
+        tape.backward(ya, Tensor::full(ya.shape(), 1));
+    };
+    Calibrator calibrator(twins, instant_options());
+    meter().reset();
+    calibrator.calibrate(run_twins);
+    EXPECT_EQ(rule_of(twins.a).p(), rule_of(twins.b).p());
+    EXPECT_EQ(meter().phase("forward"), 0) << "all that runs inside is calibration";
+    EXPECT_GT(meter().phase("calibrate"), 0);
+
+    // A frozen first member leaves the observing to the next one.
+    set_requires_grad(twins.a, false);
+    calibrator.calibrate([&] {
+        Tape tape;
+        const Var input = tape.input(x);
+        twins.a.forward(input);
+        const Var yb = twins.b.forward(input);
+        tape.backward(yb, Tensor::full(yb.shape(), 1));
+    });
+    EXPECT_TRUE(rule_of(twins.b).p() != nullptr);
+}
+
+TEST(Calibrator, GramFlopsEqualTheClosedForm) {
+    Chain model;
+    MethodOptions options = instant_options();
+    options.rank_x = options.rank_g = 2;
+    Calibrator calibrator(model, options);
+    meter().reset();
+    calibrator.calibrate([&] { run(model, 0, 8); });
+    std::vector<LinearShape> shapes = trace_linear_maps(model, [&] {
+        Tape tape;
+        model.forward(tape.input(Tensor::zeros({2, tokens, 8})));
+    });
+    ASSERT_EQ(shapes.size(), 2u);
+    for (const LinearShape& shape : shapes) {
+        const Compression c = compression_of(shape, options);
+        const CalibrationCost cost = calibration_cost(shape, c, 8, 1, Convention::executed);
+        const auto n = [&](Side side, std::int64_t channels) {
+            return side == Side::token ? shape.tokens : channels;
+        };
+        const std::int64_t nx = n(c.side_x, shape.in_channels),
+                           ng = n(c.side_g, shape.out_channels);
+        const std::int64_t executed_decomposition = 14 * nx * nx * nx / 3 + 14 * ng * ng * ng / 3;
+        const std::int64_t bias = 2 * 8 * shape.tokens * shape.out_channels;  // b and g_b
+        const std::int64_t offsets = 2 * (nx + ng);                           // rows / √e
+        EXPECT_EQ(meter().count(shape.name, "calibrate"),
+                  cost.passes + cost.gram + executed_decomposition + bias + offsets)
+            << shape.name;
+    }
+}
+
+TEST(Calibrator, DegenerateStatistics) {
+    Chain model;
+    Calibrator calibrator(model, instant_options());
+    calibrator.calibrate([&] { run(model, 0, 8, 0); });  // all gradients are zero
+    const Projector& q = *rule_of(model.second).q();
+    EXPECT_EQ(q.rank(), 2);  // min(1 + p, dim)
+    const Tensor gram = matmul(q.basis, q.basis, Op::none, Op::transpose);
+    EXPECT_NEAR(gram.at({0, 0}), 1, 1e-5);
+    EXPECT_NEAR(gram.at({0, 1}), 0, 1e-5);
+
+    const auto old_rule = model.second.rule();
+    try {
+        calibrator.calibrate([&] { run(model, 0, 8, std::numeric_limits<real>::infinity()); });
+        FAIL() << "expected an Error";
+    } catch (const Error& error) {
+        EXPECT_NE(std::string(error.what()).find("] calibration saw values of"), std::string::npos);
+        EXPECT_NE(std::string(error.what()).find("g_y"), std::string::npos) << error.what();
+    }
+    EXPECT_EQ(model.second.rule(), old_rule);
+
+    EXPECT_THROW(calibrator.calibrate([] { fail("[test] a batch failed"); }), Error);
+    EXPECT_EQ(model.second.rule(), old_rule);
+}
+
+TEST(Calibrator, FewerSamplesThanRankStillGiveAnOrthonormalBasis) {
+    Chain model;
+    MethodOptions options = instant_options();
+    options.rank_x = options.rank_g = 5;
+    options.offset = Offset::none;
+    options.side = Side::channel;
+    Calibrator calibrator(model, options);
+    calibrator.calibrate([&] {
+        Tape tape;
+        Stream stream(1, "one");
+        const Var y = model.forward(tape.input(normal({1, 2, 8}, 0, 1, stream)));
+        tape.backward(y, Tensor::full(y.shape(), 1));
+    });
+    const Tensor& p = rule_of(model.first).p()->basis;
+    const Tensor gram = matmul(p, p, Op::none, Op::transpose);
+    for (std::int64_t i = 0; i < 5; ++i)
+        for (std::int64_t j = 0; j < 5; ++j) EXPECT_NEAR(gram.at({i, j}), i == j ? 1 : 0, 1e-5);
+}
+
+TEST(Calibrator, StateReturnsFromACheckpoint) {
+    Chain model, other;
+    Calibrator calibrator(model, instant_options());
+    calibrator.calibrate([&] { run(model, 0, 8); });
+    Calibrator restored(other, instant_options());
+    restored.restore(calibrator.state());
+    EXPECT_TRUE(identical(rule_of(model.first).p()->basis, rule_of(other.first).p()->basis));
+    EXPECT_EQ(rule_of(model.second).q()->side, rule_of(other.second).q()->side);
+    for (const char* bad : {"P.token.third", "P.diagonal.first", "X.token.first"})
+        EXPECT_THROW(restored.restore({{bad, Tensor::zeros({2, 6})}}), Error) << bad;
+    EXPECT_EQ(rule_of(other.first).name(), "instant");
+}
+
+TEST(Calibrator, ChangingLengthOnTheTokenSideIsAnErrorThatNamesTheLayer) {
+    Chain model;
+    MethodOptions options = instant_options();
+    options.side = Side::token;
+    Calibrator calibrator(model, options);
+    const auto forward = [&](std::int64_t length) {
+        Tape tape;
+        model.forward(tape.input(Tensor::full({1, length, 8}, 1)));
+    };
+    try {
+        calibrator.calibrate([&] {
+            forward(6);
+            forward(5);
+        });
+        FAIL() << "expected an Error";
+    } catch (const Error& error) {
+        EXPECT_NE(
+            std::string(error.what()).find("[first] calibration saw 6 tokens before and now 5"),
+            std::string::npos)
+            << error.what();
+    }
+}
+
+}  // namespace
+}  // namespace slimgrad

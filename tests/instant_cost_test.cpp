@@ -1,0 +1,109 @@
+#include <gtest/gtest.h>
+
+#include "instant/cost_model.h"
+
+namespace slimgrad {
+namespace {
+
+ModelCost bert(const std::string& blocks, const MethodOptions& options, Convention convention) {
+    const std::vector<LinearShape> layers = architecture("bert-base", 512, blocks);
+    std::vector<Compression> compressions;
+    for (const LinearShape& layer : layers) compressions.push_back(compression_of(layer, options));
+    return model_cost(layers, compressions, 1, convention);
+}
+
+TEST(CostModel, BertBaseLastBlockInBothConventions) {
+    const ModelCost paper = bert("last:1", {}, Convention::paper);
+    EXPECT_EQ(paper.total.backward(), 14'495'514'624);
+    EXPECT_EQ(paper.total.saved_bytes, 14'155'776);
+    const ModelCost executed = bert("last:1", {}, Convention::executed);
+    EXPECT_EQ(executed.total.backward(), 12'683'575'296);
+    EXPECT_EQ(executed.total.saved_bytes, 11'010'048);
+}
+
+TEST(CostModel, BertBaseAllBlocks) {
+    const ModelCost paper = bert("all", {}, Convention::paper);
+    EXPECT_EQ(paper.total.backward(), 173'946'175'488);
+    EXPECT_EQ(paper.total.saved_bytes, std::int64_t{162} << 20);
+}
+
+TEST(CostModel, VisionTransformerLastTwoBlocksWithFusedQkv) {
+    ModelCost total;
+    std::vector<LinearShape> layers;
+    for (const char* block : {"10.", "11."})
+        for (const auto& [name, in, out] : {std::tuple{"qkv", 768, 2304},
+                                            {"proj", 768, 768},
+                                            {"fc1", 768, 3072},
+                                            {"fc2", 3072, 768}})
+            layers.push_back(
+                {std::string(block) + name, 50, in, out, 50 * in, block + std::string(name)});
+    const std::vector<Compression> exact(layers.size());
+    EXPECT_EQ(model_cost(layers, exact, 1, Convention::paper).total.backward(), 2'831'155'200);
+}
+
+TEST(CostModel, RankEightSavesTwentySevenTimes) {
+    const LinearShape layer{"fc", 512, 768, 768, 512 * 768, "fc"};
+    MethodOptions options;
+    options.method = "instant";
+    options.rank_x = options.rank_g = 8;
+    const auto backward = [&](const Compression& c) {
+        return static_cast<double>(linear_cost(layer, c, 1, Convention::paper).backward());
+    };
+    EXPECT_NEAR(backward({}) / backward(compression_of(layer, options)), 27.43, 0.005);
+    // Eq. 34: 2 (Rx + Ry) (Cx Cy + L Cx + L Cy)
+    EXPECT_EQ(backward(compression_of(layer, options)),
+              2.0 * 16 * (768.0 * 768 + 512.0 * 768 + 512.0 * 768));
+    EXPECT_NEAR(break_even_rank(layer), 219.43, 0.005);
+}
+
+TEST(CostModel, ExecutedSharesTheProjectedInputOfQkv) {
+    MethodOptions options;
+    options.method = "instant";
+    options.rank_x = options.rank_g = 8;
+    const ModelCost paper = bert("last:1", options, Convention::paper);
+    const ModelCost executed = bert("last:1", options, Convention::executed);
+    EXPECT_EQ(paper.total.saved_bytes - executed.total.saved_bytes, 2 * 4 * 8 * 768);
+    EXPECT_EQ(paper.total.compress - executed.total.compress, 2 * 2 * 8 * 512 * 768);
+    // Below the last block nothing trains: Q, K and V make no g_x and need no projector of g.
+    EXPECT_EQ(paper.total.g_x - executed.total.g_x,
+              3 * 2 * 8 * (512 * 768 + 768 * 768 + 512 * 768));
+    EXPECT_EQ(paper.calibration.passes, 5 * 3 * paper.total.forward);
+}
+
+TEST(CostModel, ChannelSideSpreadsItsOncePerBatchTerms) {
+    const LinearShape layer{"fc", 64, 16, 24, 64 * 16, "fc"};
+    MethodOptions options;
+    options.method = "instant";
+    options.rank_x = options.rank_g = 4;
+    const Compression compression = compression_of(layer, options);
+    EXPECT_EQ(compression.side_x, Side::channel);
+    EXPECT_EQ(compression.side_g, Side::channel);
+    const LinearCost one = linear_cost(layer, compression, 1, Convention::paper);
+    const LinearCost ten = linear_cost(layer, compression, 10, Convention::paper);
+    EXPECT_EQ(10 * one.g_w - ten.g_w, 9 * 2 * 4 * 16 * 24);
+    EXPECT_EQ(10 * one.g_x - ten.g_x, 9 * 2 * 4 * 16 * 24);
+    EXPECT_EQ(ten.saved_bytes, 10 * 4 * 64 * 4);
+    EXPECT_EQ(ten.projector_bytes, 4 * 4 * 16 + 4 * 4 * 24);
+}
+
+TEST(CostModel, BadWords) {
+    EXPECT_THROW(architecture("bert-huge", 512, "all"), Error);
+    EXPECT_THROW(architecture("bert-base", 0, "all"), Error);
+    for (const char* blocks : {"last:0", "last:13", "last:", "last:2x", "first:1", ""})
+        EXPECT_THROW(architecture("bert-base", 512, blocks), Error) << blocks;
+    MethodOptions options;
+    options.method = "instant";
+    EXPECT_THROW(bert("all", options, Convention::paper), Error) << "ranks are missing";
+    options.method = "instnat";
+    try {
+        validate(options);
+        FAIL();
+    } catch (const Error& error) {
+        EXPECT_STREQ(error.what(),
+                     "[method] unknown method 'instnat'; known: vanilla, compress-x, compress-gy, "
+                     "instant");
+    }
+}
+
+}  // namespace
+}  // namespace slimgrad
