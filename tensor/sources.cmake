@@ -1,6 +1,8 @@
 list(APPEND SLIMGRAD_SOURCES
+     tensor/kernels/convolution.cpp
      tensor/kernels/elementwise.cpp
      tensor/kernels/gemm.cpp
+     tensor/kernels/im2col.cpp
      tensor/kernels/transcendental.cpp
      tensor/ledger.cpp
      tensor/linalg.cpp

@@ -40,6 +40,12 @@ void gemm(std::int64_t m, std::int64_t n, std::int64_t k, Matrix a, Matrix b, re
     multiply(m, n, k, a, b, c, stride_c, alpha, beta);
 }
 
+void gemm_uncounted(std::int64_t m, std::int64_t n, std::int64_t k, Matrix a, Matrix b, real* c,
+                    std::int64_t stride_c, real alpha, real beta) {
+    blas();
+    multiply(m, n, k, a, b, c, stride_c, alpha, beta);
+}
+
 void gemm_batched(std::int64_t batch, std::int64_t m, std::int64_t n, std::int64_t k,
                   BatchedMatrix a, BatchedMatrix b, real* c, std::int64_t stride_c,
                   std::int64_t step_c, real alpha, real beta) {

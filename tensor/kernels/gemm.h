@@ -22,6 +22,11 @@ struct Matrix {
 void gemm(std::int64_t m, std::int64_t n, std::int64_t k, Matrix a, Matrix b, real* c,
           std::int64_t stride_c, real alpha = 1, real beta = 0);
 
+/// The same product without counting it, for parallel regions: their caller counts, on its own
+/// thread.
+void gemm_uncounted(std::int64_t m, std::int64_t n, std::int64_t k, Matrix a, Matrix b, real* c,
+                    std::int64_t stride_c, real alpha = 1, real beta = 0);
+
 /// `batch` independent products; the matrices of consecutive samples lie `step` elements apart (0:
 /// all samples share the matrix). Parallel over samples, each on one thread. Counts 2 m n k each.
 struct BatchedMatrix {

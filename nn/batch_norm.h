@@ -1,0 +1,60 @@
+#pragma once
+
+#include "nn/module.h"
+
+namespace slimgrad::inline SLIMGRAD_PRECISION {
+
+/// Batch normalisation of each channel c: y = γ_c (x − μ_c) / √(v_c + ε) + β_c. In training μ and v
+/// are the mean and the biased variance of the batch, and the running statistics move towards them
+/// (with the unbiased variance) if the tape updates statistics; in evaluation they are the running
+/// statistics. Semantics and names as in PyTorch (which also counts batches; nothing here needs
+/// that count). Ioffe and Szegedy, "Batch normalization" (2015).
+class BatchNorm : public Module {
+  public:
+    /// Throws Error, in training, if there is only one value for each channel.
+    Var forward(const Var& x) override;
+    void visit(Visitor& visitor) override;
+
+    Parameter& weight() { return weight_; }
+    Parameter& bias() { return bias_; }
+    Tensor& running_mean() { return running_mean_; }
+    Tensor& running_var() { return running_var_; }
+
+  protected:
+    BatchNorm(std::int64_t channels, double epsilon, double momentum);
+    /// The shapes that a layer takes, for its error message.
+    virtual bool accepts(std::int64_t ndim) const = 0;
+    virtual std::string expected() const = 0;
+    std::int64_t channels() const { return weight_.value.numel(); }
+
+  private:
+    Parameter weight_, bias_;
+    Tensor running_mean_, running_var_;
+    double epsilon_, momentum_;
+};
+
+/// x: (B, C) or (B, C, L).
+class BatchNorm1d final : public BatchNorm {
+  public:
+    explicit BatchNorm1d(std::int64_t channels, double epsilon = 1e-5, double momentum = 0.1)
+        : BatchNorm(channels, epsilon, momentum) {}
+    std::string kind() const override { return "batch_norm1d"; }
+
+  private:
+    bool accepts(std::int64_t ndim) const override { return ndim == 2 || ndim == 3; }
+    std::string expected() const override;
+};
+
+/// x: (B, C, H, W).
+class BatchNorm2d final : public BatchNorm {
+  public:
+    explicit BatchNorm2d(std::int64_t channels, double epsilon = 1e-5, double momentum = 0.1)
+        : BatchNorm(channels, epsilon, momentum) {}
+    std::string kind() const override { return "batch_norm2d"; }
+
+  private:
+    bool accepts(std::int64_t ndim) const override { return ndim == 4; }
+    std::string expected() const override;
+};
+
+}  // namespace slimgrad::inline SLIMGRAD_PRECISION

@@ -1,0 +1,172 @@
+#include "nn/conv2d.h"
+
+#include "nn/init.h"
+#include "tensor/kernels/convolution.h"
+#include "tensor/ops.h"
+
+namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace {
+
+// y = unfold(x) Wᵀ + b, with L = H'·W' tokens of Cx = C·kh·kw channels
+//   g_w = Σ_b g_bᵀ unfold(x_b)      g_x = fold(g W)      g_b = Σ g over samples and positions
+// Two functions compute it, and what both keep is the raw x. UnfoldedConv2d hands the unfolded
+// matrix to a rule: every method works there. ExactConv2d is what the exact rule would do, without
+// ever holding the unfolded batch; it also knows groups.
+
+class Conv2dFunction : public Function {
+  public:
+    Conv2dFunction(std::string name, const Window2d& window)
+        : name_(std::move(name)), window_(window) {}
+    std::string name() const override { return name_; }
+
+  protected:
+    static Needs needs(const Saved& saved) { return {saved.needs(0), saved.needs(1)}; }
+
+    std::string name_;
+    Window2d window_;
+};
+
+class UnfoldedConv2d final : public Conv2dFunction {
+  public:
+    UnfoldedConv2d(std::string name, const Window2d& window,
+                   std::shared_ptr<const BackwardRule> rule)
+        : Conv2dFunction(std::move(name), window), rule_(std::move(rule)) {}
+
+    // inputs: x (B, C, H, W), W (Cy, C, kh, kw) and, if there is one, b (Cy,)
+    Tensor forward(std::span<const Tensor> in, Saved& saved) const override {
+        const Tensor &x = in[0], &w = in[1];
+        const LinearInput tokens(
+            x, [window = window_](const Tensor& held) { return im2col(held, window); });
+        saved.keep(Keep::exact, "w", w);
+        Tensor y = rule_->forward(tokens, matrix(w), saved, needs(saved));  // (B, L, Cy)
+        if (in.size() == 3) {
+            const PhaseScope phase("bias");
+            add_row_in_place(y, in[2]);
+        }
+        return transpose(y, {0, 2, 1})
+            .reshape({x.size(0), w.size(0), window_.rows.positions(), window_.columns.positions()});
+    }
+
+    std::vector<Grad> backward(const Tensor& gy, const Saved& saved) const override {
+        const Tensor w = saved.tensor("w");
+        const Tensor g = transpose(gy.reshape({gy.size(0), gy.size(1), -1}), {0, 2, 1});
+        auto [gx, gw] = rule_->backward(g, matrix(w), saved, needs(saved));
+        if (gx.defined()) {
+            const PhaseScope phase("fold");
+            gx = col2im(gx, window_);
+        }
+        if (gw.defined() && !gw.basis) gw.value = gw.value.reshape(w.shape());
+        std::vector<Grad> grads{gx, gw};
+        if (saved.inputs() == 3) {
+            const PhaseScope phase("g_b");
+            grads.emplace_back(saved.needs(2) ? sum_rows(g) : Tensor());
+        }
+        return grads;
+    }
+
+  private:
+    static Tensor matrix(const Tensor& w) { return w.reshape({w.size(0), -1}); }  // (Cy, Cx)
+
+    std::shared_ptr<const BackwardRule> rule_;
+};
+
+class ExactConv2d final : public Conv2dFunction {
+  public:
+    ExactConv2d(std::string name, const Window2d& window, std::int64_t groups)
+        : Conv2dFunction(std::move(name), window), groups_(groups) {}
+
+    // inputs: x (B, C, H, W), W (Cy, C/groups, kh, kw) and, if there is one, b (Cy,)
+    Tensor forward(std::span<const Tensor> in, Saved& saved) const override {
+        const Tensor &x = in[0], &w = in[1];
+        saved.keep(Keep::exact, "w", w);
+        if (needs(saved).gw) saved.keep(Keep::activation, "x", x);
+        Tensor y = conv_forward(x, w, window_, groups_);
+        if (in.size() == 3) {
+            const PhaseScope phase("bias");
+            add_channels_in_place(y, in[2]);
+        }
+        return y;
+    }
+
+    std::vector<Grad> backward(const Tensor& gy, const Saved& saved) const override {
+        const Tensor w = saved.tensor("w");
+        std::vector<Grad> grads(saved.inputs());
+        if (needs(saved).gw) {
+            const PhaseScope phase("g_w");
+            grads[1] = conv_gw(gy, saved.tensor("x"), w.shape(), window_, groups_);
+        }
+        if (needs(saved).gx) {
+            const PhaseScope phase("g_x");
+            grads[0] = conv_gx(gy, w, window_, groups_);
+        }
+        if (saved.inputs() == 3 && saved.needs(2)) {
+            const PhaseScope phase("g_b");
+            grads[2] = sum_channels(gy);
+        }
+        return grads;
+    }
+
+  private:
+    std::int64_t groups_;
+};
+
+}  // namespace
+
+Window2d make_window(const std::string& layer, std::int64_t height, std::int64_t width, Pair kernel,
+                     Pair stride, Pair padding, Pair dilation) {
+    const Window2d window{
+        {height, kernel.rows, stride.rows, padding.rows, dilation.rows},
+        {width, kernel.columns, stride.columns, padding.columns, dilation.columns}};
+    require(window.positions() > 0,
+            "[{}] a kernel of {}x{} with dilation {}x{} does not fit into an image of {}x{} with "
+            "padding {}x{}",
+            layer, kernel.rows, kernel.columns, dilation.rows, dilation.columns, height, width,
+            padding.rows, padding.columns);
+    return window;
+}
+
+Conv2d::Conv2d(std::int64_t in_channels, std::int64_t out_channels, const Conv2dOptions& options,
+               Stream& stream)
+    : options_(options) {
+    const auto at_least = [](Pair pair, std::int64_t least) {
+        return pair.rows >= least && pair.columns >= least;
+    };
+    require(in_channels > 0 && out_channels > 0 && at_least(options.kernel, 1) &&
+                at_least(options.stride, 1) && at_least(options.dilation, 1) &&
+                at_least(options.padding, 0),
+            "[conv2d] channels, kernel, stride and dilation must be at least 1 and padding at "
+            "least 0");
+    require(options.groups > 0 && in_channels % options.groups == 0 &&
+                out_channels % options.groups == 0,
+            "[conv2d] {} groups must divide {} input channels and {} output channels",
+            options.groups, in_channels, out_channels);
+    const Shape shape{out_channels, in_channels / options.groups, options.kernel.rows,
+                      options.kernel.columns};
+    const std::int64_t fan_in = shape[1] * shape[2] * shape[3];
+    weight_ = Parameter(kaiming_uniform(shape, fan_in, stream));
+    if (options.bias) bias_ = Parameter(kaiming_uniform({out_channels}, fan_in, stream));
+    set_compressible(options.groups == 1);
+}
+
+Var Conv2d::forward(const Var& x) {
+    const std::int64_t channels = weight_.value.size(1) * options_.groups;
+    require(x.value().ndim() == 4 && x.size(1) == channels,
+            "[{}] expected images (batch, {}, height, width), got {}", path(), channels,
+            to_string(x.shape()));
+    const Window2d window = make_window(path(), x.size(2), x.size(3), options_.kernel,
+                                        options_.stride, options_.padding, options_.dilation);
+    Tape& tape = x.tape();
+    std::vector<Var> inputs{x, tape.parameter(weight_)};
+    if (bias()) inputs.push_back(tape.parameter(bias_));
+    const std::shared_ptr<const BackwardRule>& rule = rule_on(tape);
+    if (options_.groups > 1 || std::dynamic_pointer_cast<const ExactRule>(rule))
+        return tape.apply(std::make_shared<ExactConv2d>(path(), window, options_.groups), inputs);
+    return tape.apply(std::make_shared<UnfoldedConv2d>(path(), window, rule), inputs);
+}
+
+void Conv2d::visit(Visitor& visitor) {
+    visitor.parameter("weight", weight_);
+    if (bias()) visitor.parameter("bias", bias_);
+}
+
+}  // namespace slimgrad::inline SLIMGRAD_PRECISION

@@ -1,0 +1,157 @@
+#include "tensor/kernels/im2col.h"
+
+#include <algorithm>
+
+#include "tensor/kernels/elementwise.h"
+#include "tensor/meter.h"
+#include "tensor/ops.h"
+
+namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace {
+
+std::int64_t divide_up(std::int64_t a, std::int64_t b) { return a > 0 ? (a + b - 1) / b : 0; }
+
+}  // namespace
+
+std::int64_t WindowAxis::positions() const {
+    const std::int64_t room = length + 2 * padding - dilation * (kernel - 1) - 1;
+    return room < 0 ? 0 : room / stride + 1;
+}
+
+WindowAxis::Range WindowAxis::inside(std::int64_t tap) const {
+    const std::int64_t shift = padding - tap * dilation;  // input = position·stride − shift
+    const std::int64_t end = std::min(positions(), divide_up(length + shift, stride));
+    return {std::min(divide_up(shift, stride), end), end};
+}
+
+std::int64_t WindowAxis::inside() const {
+    std::int64_t count = 0;
+    for (std::int64_t tap = 0; tap < kernel; ++tap) count += inside(tap).end - inside(tap).begin;
+    return count;
+}
+
+bool Window2d::pointwise() const {
+    const auto own = [](const WindowAxis& axis) {
+        return axis.kernel == 1 && axis.stride == 1 && axis.padding == 0;
+    };
+    return own(rows) && own(columns);
+}
+
+Tensor im2col(const Tensor& x, const Window2d& window) {
+    const WindowAxis &rows = window.rows, &columns = window.columns;
+    require(x.ndim() == 4 && x.size(2) == rows.length && x.size(3) == columns.length,
+            "[im2col] expected images (B, C, {}, {}), got {}", rows.length, columns.length,
+            to_string(x.shape()));
+    const std::int64_t batch = x.size(0), channels = x.size(1), positions = window.positions();
+    if (window.pointwise())
+        return transpose(x.reshape({batch, channels, window.pixels()}), {0, 2, 1});
+
+    Tensor y({batch, positions, channels * window.taps()});
+    const real* in = x.data();
+    real* out = y.data();
+#pragma omp parallel for collapse(2) schedule(static) if (y.numel() > parallel_threshold)
+    for (std::int64_t b = 0; b < batch; ++b)
+        for (std::int64_t row = 0; row < rows.positions(); ++row) {
+            real* to = out + (b * positions + row * columns.positions()) * y.size(2);
+            for (std::int64_t column = 0; column < columns.positions(); ++column)
+                for (std::int64_t c = 0; c < channels; ++c)
+                    for (std::int64_t i = 0; i < rows.kernel; ++i) {
+                        const std::int64_t h = rows.input(row, i), w = columns.input(column, 0);
+                        const real* from =
+                            in + ((b * channels + c) * rows.length + h) * columns.length + w;
+                        const bool inside = h >= 0 && h < rows.length;
+                        for (std::int64_t j = 0, k = w; j < columns.kernel;
+                             ++j, k += columns.dilation)
+                            *to++ = inside && k >= 0 && k < columns.length ? from[k - w] : 0;
+                    }
+        }
+    meter().add(0);
+    return y;
+}
+
+Tensor col2im(const Tensor& columns, const Window2d& window) {
+    require(columns.ndim() == 3 && columns.size(1) == window.positions() &&
+                columns.size(2) % window.taps() == 0,
+            "[col2im] expected (B, {}, a multiple of {}), got {}", window.positions(),
+            window.taps(), to_string(columns.shape()));
+    const std::int64_t batch = columns.size(0), channels = columns.size(2) / window.taps();
+    const WindowAxis &vertical = window.rows, &horizontal = window.columns;
+    const Shape shape{batch, channels, vertical.length, horizontal.length};
+    if (window.pointwise()) return transpose(columns, {0, 2, 1}).reshape(shape);
+
+    Tensor x = Tensor::zeros(shape);
+    const real* in = columns.data();
+    real* out = x.data();
+    // A sample belongs to one thread, which adds in a fixed order.
+#pragma omp parallel for schedule(static) if (columns.numel() > parallel_threshold)
+    for (std::int64_t b = 0; b < batch; ++b) {
+        const real* from = in + b * columns.size(1) * columns.size(2);
+        for (std::int64_t row = 0; row < vertical.positions(); ++row)
+            for (std::int64_t column = 0; column < horizontal.positions(); ++column)
+                for (std::int64_t c = 0; c < channels; ++c)
+                    for (std::int64_t i = 0; i < vertical.kernel; ++i) {
+                        const std::int64_t h = vertical.input(row, i),
+                                           w = horizontal.input(column, 0);
+                        real* to = out +
+                                   ((b * channels + c) * vertical.length + h) * horizontal.length +
+                                   w;
+                        const bool inside = h >= 0 && h < vertical.length;
+                        for (std::int64_t j = 0, k = w; j < horizontal.kernel;
+                             ++j, k += horizontal.dilation, ++from)
+                            if (inside && k >= 0 && k < horizontal.length) to[k - w] += *from;
+                    }
+    }
+    meter().add(batch * channels * window.inside());
+    return x;
+}
+
+void unfold_sample(std::int64_t channels, const Window2d& window, const real* x, real* columns) {
+    const WindowAxis &vertical = window.rows, &horizontal = window.columns;
+    const std::int64_t height = vertical.positions(), width = horizontal.positions();
+    const std::int64_t stride = horizontal.stride;
+    for (std::int64_t c = 0; c < channels; ++c)
+        for (std::int64_t i = 0; i < vertical.kernel; ++i)
+            for (std::int64_t j = 0; j < horizontal.kernel; ++j) {
+                const auto [top, bottom] = vertical.inside(i);
+                const auto [left, right] = horizontal.inside(j);
+                std::fill_n(columns, top * width, real(0));
+                for (std::int64_t row = top; row < bottom; ++row) {
+                    real* to = columns + row * width;
+                    const real* from =
+                        x + (c * vertical.length + vertical.input(row, i)) * horizontal.length +
+                        horizontal.input(left, j);
+                    std::fill_n(to, left, real(0));
+                    if (stride == 1)
+                        std::copy_n(from, right - left, to + left);
+                    else
+                        for (std::int64_t k = left; k < right; ++k, from += stride) to[k] = *from;
+                    std::fill(to + right, to + width, real(0));
+                }
+                std::fill(columns + bottom * width, columns + height * width, real(0));
+                columns += height * width;
+            }
+}
+
+void fold_sample(std::int64_t channels, const Window2d& window, const real* columns, real* x) {
+    const WindowAxis &vertical = window.rows, &horizontal = window.columns;
+    const std::int64_t width = horizontal.positions(), stride = horizontal.stride;
+    for (std::int64_t c = 0; c < channels; ++c)
+        for (std::int64_t i = 0; i < vertical.kernel; ++i)
+            for (std::int64_t j = 0; j < horizontal.kernel; ++j) {
+                const auto [top, bottom] = vertical.inside(i);
+                const auto [left, right] = horizontal.inside(j);
+                for (std::int64_t row = top; row < bottom; ++row) {
+                    const real* from = columns + row * width + left;
+                    real* to = x +
+                               (c * vertical.length + vertical.input(row, i)) * horizontal.length +
+                               horizontal.input(left, j);
+                    if (stride == 1)
+                        for (std::int64_t k = 0; k < right - left; ++k) to[k] += from[k];
+                    else
+                        for (std::int64_t k = 0; k < right - left; ++k) to[k * stride] += from[k];
+                }
+                columns += vertical.positions() * width;
+            }
+}
+
+}  // namespace slimgrad::inline SLIMGRAD_PRECISION
