@@ -3,6 +3,7 @@ find_package(PkgConfig REQUIRED)
 find_package(OpenMP REQUIRED COMPONENTS CXX)
 find_package(Threads REQUIRED)
 find_package(fmt REQUIRED)
+find_package(ZLIB REQUIRED)
 find_package(nlohmann_json 3.10 REQUIRED)
 
 # Debian keeps each variant of OpenBLAS in a directory of its own: ask for the OpenMP one by name, so that
@@ -11,3 +12,6 @@ set(ENV{PKG_CONFIG_PATH}
     "/usr/lib/${CMAKE_LIBRARY_ARCHITECTURE}/openblas-openmp/pkgconfig:$ENV{PKG_CONFIG_PATH}")
 pkg_check_modules(OPENBLAS REQUIRED IMPORTED_TARGET openblas)
 find_library(LAPACKE_LIBRARY lapacke REQUIRED)
+
+# stb_image is one header (libstb-dev), compiled inside data/image_file.cpp.
+find_path(STB_INCLUDE_DIR stb/stb_image.h REQUIRED)

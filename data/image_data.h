@@ -23,6 +23,8 @@ struct ImageData {
     std::span<const std::uint8_t> image(std::int64_t i) const;
     /// Keeps the first `limit` images; 0 keeps all.
     void truncate(std::int64_t limit);
+    /// Throws Error unless sizes, labels, mean and std fit together and there is an image.
+    void check() const;
 };
 
 struct ImageSplits {
@@ -31,9 +33,9 @@ struct ImageSplits {
 
 /// The data sets that load_images knows.
 std::vector<std::string> image_data_names();
-/// Reads a data set: "cifar10", "cifar100", "fashion-mnist" from `directory`, "embedded-images"
-/// from the files that ship with slimgrad. Throws Error that names the file, the place in it and
-/// what was expected.
+/// Reads a data set from `directory`: "cifar10", "cifar100", "fashion-mnist" (by default where the
+/// Debian package puts it) or "embedded-images" (by default the files that ship with slimgrad).
+/// Throws Error that names the file, the place in it and what was expected.
 ImageSplits load_images(const std::string& name, const std::string& directory);
 
 }  // namespace slimgrad::inline SLIMGRAD_PRECISION

@@ -1,0 +1,130 @@
+#include "data/file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+#include "tensor/error.h"
+
+namespace slimgrad {
+namespace {
+
+std::string reason(int error) { return std::generic_category().message(error); }
+
+/// An open descriptor that closes itself.
+struct Descriptor {
+    int value;
+    explicit Descriptor(int descriptor) : value(descriptor) {}
+    ~Descriptor() {
+        if (value >= 0) ::close(value);
+    }
+    Descriptor(const Descriptor&) = delete;
+    Descriptor& operator=(const Descriptor&) = delete;
+};
+
+/// Opens a regular file for reading and tells its size.
+std::size_t open_for_reading(const std::filesystem::path& path, Descriptor& file) {
+    file.value = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    struct stat status {};
+    if (file.value < 0 || ::fstat(file.value, &status) != 0)
+        fail("[data] cannot read '{}': {}", path.string(), reason(errno));
+    require(S_ISREG(status.st_mode), "[data] cannot read '{}': expected a file, got a {}",
+            path.string(), S_ISDIR(status.st_mode) ? "directory" : "device");
+    return static_cast<std::size_t>(status.st_size);
+}
+
+}  // namespace
+
+std::vector<std::uint8_t> read_file(const std::filesystem::path& path) {
+    Descriptor file(-1);
+    std::vector<std::uint8_t> bytes(open_for_reading(path, file));
+    std::size_t done = 0;
+    while (done < bytes.size()) {
+        const ssize_t count = ::read(file.value, bytes.data() + done, bytes.size() - done);
+        if (count < 0 && errno == EINTR) continue;
+        if (count < 0) fail("[data] cannot read '{}': {}", path.string(), reason(errno));
+        if (count == 0) break;
+        done += static_cast<std::size_t>(count);
+    }
+    bytes.resize(done);
+    return bytes;
+}
+
+std::vector<std::string> read_lines(const std::filesystem::path& path) {
+    const std::vector<std::uint8_t> bytes = read_file(path);
+    std::vector<std::string> lines(1);
+    for (const std::uint8_t byte : bytes) {
+        if (byte == '\n')
+            lines.emplace_back();
+        else if (byte != '\r')
+            lines.back() += static_cast<char>(byte);
+    }
+    while (!lines.empty() && lines.back().empty()) lines.pop_back();
+    return lines;
+}
+
+MappedFile::MappedFile(const std::filesystem::path& path) {
+    Descriptor file(-1);
+    size_ = open_for_reading(path, file);
+    if (size_ == 0) return;
+    void* const data = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.value, 0);
+    if (data == MAP_FAILED) fail("[data] cannot map '{}': {}", path.string(), reason(errno));
+    data_ = static_cast<const std::uint8_t*>(data);
+}
+
+MappedFile::~MappedFile() {
+    if (data_) ::munmap(const_cast<std::uint8_t*>(data_), size_);
+}
+
+AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
+    static std::atomic<unsigned> counter{0};
+    temporary_ = path_;
+    temporary_ += fmt::format(".{}-{}.tmp", ::getpid(), counter++);
+    descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (descriptor_ < 0) fail_with(errno);
+}
+
+AtomicFile::~AtomicFile() {
+    if (descriptor_ < 0) return;
+    ::close(descriptor_);
+    ::unlink(temporary_.c_str());
+}
+
+void AtomicFile::fail_with(int error) const {
+    fail("[data] cannot write '{}': {}", path_.string(), reason(error));
+}
+
+void AtomicFile::write(std::span<const std::uint8_t> bytes) {
+    require(descriptor_ >= 0, "[data] '{}' was committed already", path_.string());
+    while (!bytes.empty()) {
+        const ssize_t count = ::write(descriptor_, bytes.data(), bytes.size());
+        if (count < 0 && errno == EINTR) continue;
+        if (count < 0) fail_with(errno);
+        bytes = bytes.subspan(static_cast<std::size_t>(count));
+    }
+}
+
+void AtomicFile::write(std::string_view text) {
+    write(std::span(reinterpret_cast<const std::uint8_t*>(text.data()), text.size()));
+}
+
+void AtomicFile::commit() {
+    require(descriptor_ >= 0, "[data] '{}' was committed already", path_.string());
+    if (::fsync(descriptor_) != 0) fail_with(errno);
+    if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail_with(errno);
+    ::close(std::exchange(descriptor_, -1));
+    // The new name is on disk only once the directory is.
+    const std::filesystem::path parent = path_.has_parent_path() ? path_.parent_path() : ".";
+    const Descriptor directory(::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (directory.value >= 0) ::fsync(directory.value);
+}
+
+}  // namespace slimgrad
