@@ -5,7 +5,9 @@ list(APPEND SLIMGRAD_SOURCES
      data/cifar.cpp
      data/embedded_images.cpp
      data/idx.cpp
-     data/image_data.cpp)
+     data/image_data.cpp
+     data/loader.cpp
+     data/prefetcher.cpp)
 include(GNUInstallDirs)
 set_source_files_properties(data/embedded_images.cpp PROPERTIES COMPILE_DEFINITIONS
   "SLIMGRAD_SOURCE_DATA_DIR=\"${CMAKE_CURRENT_SOURCE_DIR}/data\";SLIMGRAD_INSTALL_DATA_DIR=\"${CMAKE_INSTALL_FULL_DATADIR}/slimgrad\"")
