@@ -45,5 +45,11 @@
 #include "instant/projector.h"
 #include "instant/trace.h"
 
+#include "data/cifar.h"
+#include "data/embedded_images.h"
+#include "data/file.h"
+#include "data/idx.h"
 #include "data/image_data.h"
+#include "data/image_file.h"
 #include "data/loader.h"
+#include "data/prefetcher.h"
