@@ -2,8 +2,19 @@ list(APPEND SLIMGRAD_SOURCES
      nn/backward_rule.cpp
      nn/batch_norm.cpp
      nn/conv2d.cpp
+     nn/dropout.cpp
+     nn/embedding.cpp
+     nn/flatten.cpp
+     nn/gelu.cpp
      nn/gradcheck.cpp
      nn/init.cpp
+     nn/layer_norm.cpp
      nn/linear.cpp
+     nn/losses.cpp
+     nn/mask.cpp
      nn/module.cpp
-     nn/pooling.cpp)
+     nn/pooling.cpp
+     nn/relu.cpp
+     nn/sequential.cpp
+     nn/silu.cpp
+     nn/softmax.cpp)

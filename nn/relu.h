@@ -1,0 +1,15 @@
+#pragma once
+
+#include "nn/module.h"
+
+namespace slimgrad::inline SLIMGRAD_PRECISION {
+
+/// y = max(x, 0), any shape. Keeps one bit an element.
+class ReLU final : public Module {
+  public:
+    Var forward(const Var& x) override;
+    void visit(Visitor&) override {}
+    std::string kind() const override { return "relu"; }
+};
+
+}  // namespace slimgrad::inline SLIMGRAD_PRECISION

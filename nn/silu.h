@@ -1,0 +1,15 @@
+#pragma once
+
+#include "nn/module.h"
+
+namespace slimgrad::inline SLIMGRAD_PRECISION {
+
+/// y = x σ(x) with σ(x) = 1 / (1 + e^-x), any shape. Keeps x.
+class SiLU final : public Module {
+  public:
+    Var forward(const Var& x) override;
+    void visit(Visitor&) override {}
+    std::string kind() const override { return "silu"; }
+};
+
+}  // namespace slimgrad::inline SLIMGRAD_PRECISION

@@ -1,0 +1,153 @@
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "autograd/ops.h"
+#include "nn/dropout.h"
+#include "nn/flatten.h"
+#include "nn/gelu.h"
+#include "nn/gradcheck.h"
+#include "nn/linear.h"
+#include "nn/relu.h"
+#include "nn/sequential.h"
+#include "nn/silu.h"
+#include "nn/softmax.h"
+#include "tensor/ops.h"
+
+namespace slimgrad {
+namespace {
+
+Tensor random(Shape shape, std::uint64_t seed = 1) {
+    Stream stream(seed, "test");
+    return normal(std::move(shape), 0, 1, stream);
+}
+
+std::int64_t saved_bytes() { return ledger()[Category::saved].live; }
+
+TEST(Activations, GradientsAgreeWithFiniteDifferences) {
+    ReLU relu;
+    GELU gelu, gelu_tanh(GELU::Form::tanh);
+    SiLU silu;
+    Softmax softmax;
+    Dropout dropout(0.3);
+    Flatten flatten;
+    for (Module* module : std::initializer_list<Module*>{&relu, &gelu, &gelu_tanh, &silu, &softmax,
+                                                         &dropout, &flatten}) {
+        GradcheckReport report;
+        EXPECT_NO_THROW(report = gradcheck(*module, random({3, 5, 7}))) << module->kind();
+        EXPECT_EQ(report.checked + report.skipped, 105) << module->kind();
+    }
+}
+
+TEST(Activations, KnownValues) {
+    Tape tape;
+    const Var x = tape.constant(Tensor::from({3}, std::vector<real>{-1, 0, 2}));
+    const auto at = [](const Var& y, std::int64_t i) { return y.value().at({i}); };
+    EXPECT_EQ(at(ReLU().forward(x), 0), 0);
+    EXPECT_EQ(at(ReLU().forward(x), 2), 2);
+    EXPECT_NEAR(at(GELU().forward(x), 0), -0.15865525393145707, 1e-6);
+    EXPECT_NEAR(at(GELU(GELU::Form::tanh).forward(x), 2), 1.954597694087775, 1e-6);
+    EXPECT_NEAR(at(SiLU().forward(x), 2), 1.7615941559557649, 1e-6);
+    EXPECT_NEAR(at(Softmax().forward(x), 1), 0.11419519938459449, 1e-6);
+}
+
+TEST(Activations, ReLUKeepsOneBitAnElementAndLetsNaNThrough) {
+    {
+        Tape tape;
+        const Var y = ReLU().forward(tape.input(random({16, 16})));
+        EXPECT_EQ(saved_bytes(), 32);
+    }
+    Tape tape;
+    const real nan = std::numeric_limits<real>::quiet_NaN();
+    EXPECT_TRUE(std::isnan(ReLU().forward(tape.constant(Tensor::full({1}, nan))).value().item()));
+}
+
+TEST(Activations, ScalarsAreErrorsWhereAnAxisIsNeeded) {
+    Tape tape;
+    const Var scalar = tape.constant(Tensor::scalar(1));
+    EXPECT_THROW(Softmax().forward(scalar), Error);
+    EXPECT_THROW(Dropout().forward(scalar), Error);
+    EXPECT_THROW(Flatten().forward(scalar), Error);
+    EXPECT_THROW(Dropout(1.5), Error);
+    EXPECT_THROW(Dropout(-0.1), Error);
+}
+
+TEST(Flatten, JoinsAllAxesButTheFirst) {
+    Tape tape;
+    EXPECT_EQ(Flatten().forward(tape.constant(random({2, 3, 4}))).shape(), (Shape{2, 12}));
+    EXPECT_EQ(Flatten().forward(tape.constant(random({2}))).shape(), (Shape{2, 1}));
+    EXPECT_EQ(Flatten().forward(tape.constant(Tensor({0, 3}))).shape(), (Shape{0, 3}));
+}
+
+TEST(Dropout, DropsItsShareScalesTheRestAndIsExactInEvaluation) {
+    const Tensor x = Tensor::full({50, 200}, 3);
+    Dropout dropout(0.25);
+    Tape tape;
+    const Tensor y = dropout.forward(tape.constant(x)).value();
+    std::int64_t kept = 0;
+    for (const real value : y.values()) {
+        EXPECT_TRUE(value == 0 || std::abs(value - 4) < 1e-6);
+        kept += value != 0;
+    }
+    EXPECT_NEAR(static_cast<double>(kept) / 10000, 0.75, 0.02);
+
+    TapeOptions options;
+    options.training = false;
+    Tape evaluation(options);
+    EXPECT_TRUE(identical(dropout.forward(evaluation.constant(x)).value(), x));
+    EXPECT_EQ(sum_squares(Dropout(1).forward(tape.constant(x)).value()), 0);
+}
+
+TEST(Dropout, MasksDependOnTheSampleNotOnTheSplit) {
+    Dropout dropout(0.5);
+    const auto run = [&](std::int64_t first, std::int64_t count, std::uint64_t step, Shape sample) {
+        TapeOptions options;
+        options.seed = 5;
+        options.step = step;
+        options.first_sample = first;
+        Tape tape(options);
+        sample.insert(sample.begin(), count);
+        const Var x = tape.constant(Tensor::full(sample, 1));
+        const Tensor first_layer = dropout.forward(x).value();
+        EXPECT_FALSE(identical(first_layer, dropout.forward(x).value()));  // the second draws anew
+        return first_layer;
+    };
+    for (const Shape& sample : {Shape{33}, Shape{4, 8}}) {
+        const Tensor whole = run(0, 6, 2, sample);
+        EXPECT_TRUE(identical(run(0, 2, 2, sample), whole.rows(0, 2).clone()));
+        EXPECT_TRUE(identical(run(2, 4, 2, sample), whole.rows(2, 4).clone()));
+        EXPECT_FALSE(identical(run(0, 6, 3, sample), whole));
+    }
+}
+
+TEST(Sequential, RunsAndNamesItsModulesInOrder) {
+    Stream stream(1, "test");
+    Sequential net;
+    net.add<Linear>(6, 5, stream);
+    net.add<ReLU>();
+    net.add<Linear>(5, 3, stream);
+    name_modules(net);
+    EXPECT_EQ(net[2].path(), "2");
+    std::vector<std::string> names;
+    for_each_parameter(net, [&](const std::string& name, Parameter&) { names.push_back(name); });
+    EXPECT_EQ(names, (std::vector<std::string>{"0.weight", "0.bias", "2.weight", "2.bias"}));
+    EXPECT_NO_THROW(gradcheck(net, random({4, 6})));
+    EXPECT_THROW(net[3], Error);
+    EXPECT_THROW(net.append(nullptr), Error);
+    Tape tape;
+    EXPECT_THROW(net.forward(tape.constant(random({4, 5}))), Error);
+}
+
+TEST(Residual, AddsItsBranch) {
+    Stream stream(1, "test");
+    Residual block(std::make_unique<Linear>(4, 4, stream));
+    EXPECT_NO_THROW(gradcheck(block, random({2, 3, 4})));
+    Residual wrong(std::make_unique<Linear>(4, 5, stream));
+    Tape tape;
+    EXPECT_THROW(wrong.forward(tape.constant(random({2, 4}))), Error);
+    EXPECT_THROW(Residual(nullptr), Error);
+}
+
+}  // namespace
+}  // namespace slimgrad
