@@ -1,4 +1,5 @@
 list(APPEND SLIMGRAD_SOURCES
+     nn/attention.cpp
      nn/backward_rule.cpp
      nn/batch_norm.cpp
      nn/conv2d.cpp
