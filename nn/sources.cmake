@@ -13,6 +13,7 @@ list(APPEND SLIMGRAD_SOURCES
      nn/linear.cpp
      nn/losses.cpp
      nn/mask.cpp
+     nn/models/resnet.cpp
      nn/module.cpp
      nn/pooling.cpp
      nn/relu.cpp
