@@ -1,7 +1,10 @@
 #include "tensor/allocator.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <iterator>
 #include <map>
 #include <mutex>
 
@@ -10,54 +13,64 @@
 namespace slimgrad::allocator {
 namespace {
 
-constexpr std::size_t region_bytes = std::size_t{64} << 20;
+std::size_t round_up(std::size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
 
-std::size_t round_up(std::size_t bytes, std::size_t unit) {
-    return (bytes + unit - 1) / unit * unit;
-}
-
-/// Best fit over address-ordered free blocks; neighbours are merged when they are given back.
+/// One range of addresses, several times the machine's memory, whose pages come into being when
+/// they are first touched. Large buffers are placed from its low end, small ones from its high end,
+/// each at the first address that fits: a training step mixes large values that die soon with small
+/// ones that are kept for backward, and apart they leave no holes in each other's range.
 class Pool {
   public:
+    Pool() {
+        const auto physical = static_cast<std::size_t>(sysconf(_SC_PHYS_PAGES)) *
+                              static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+        void* range = MAP_FAILED;
+        for (size_ = 4 * physical; range == MAP_FAILED && size_ > (1u << 20); size_ /= 2)
+            range = mmap(nullptr, size_, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        require(range != MAP_FAILED, "[allocator] the system gives no memory");
+        size_ *= 2;  // undo the loop's last step
+        low_end_ = begin_ = static_cast<char*>(range);
+        high_end_ = begin_ + size_;
+        free_[begin_] = size_;
+    }
+
     void* allocate(std::size_t bytes) {
         const std::lock_guard lock(mutex_);
-        auto fit = by_size_.lower_bound(bytes);
-        if (fit == by_size_.end()) fit = add_region(bytes);
-        char* block = fit->second;
-        const std::size_t available = fit->first;
-        by_size_.erase(fit);
-        free_.erase(block);
-        if (available > bytes) insert(block + bytes, available - bytes);
-        live_ += static_cast<std::int64_t>(bytes);
+        largest_ = std::max(largest_, bytes);
+        char* const block = bytes * 4 <= largest_ ? from_high_end(bytes) : from_low_end(bytes);
+        require(block != nullptr, "[allocator] no memory left for {} bytes; {} are in use", bytes,
+                live_);
+        live_ += bytes;
         return block;
     }
 
     void deallocate(char* block, std::size_t bytes) {
         const std::lock_guard lock(mutex_);
-        live_ -= static_cast<std::int64_t>(bytes);
+        live_ -= bytes;
         auto next = free_.lower_bound(block);
         if (next != free_.end() && block + bytes == next->first) {
-            bytes += next->second.bytes;
-            erase(next++);
+            bytes += next->second;
+            next = free_.erase(next);
         }
         if (next != free_.begin()) {
             const auto previous = std::prev(next);
-            if (previous->first + previous->second.bytes == block) {
-                block = previous->first;
-                bytes += previous->second.bytes;
-                erase(previous);
+            if (previous->first + previous->second == block) {
+                previous->second += bytes;
+                return;
             }
         }
-        insert(block, bytes);
+        free_[block] = bytes;
     }
 
-    std::int64_t live() {
+    std::size_t live() {
         const std::lock_guard lock(mutex_);
         return live_;
     }
-    std::int64_t reserved() {
+    std::size_t reserved() {
         const std::lock_guard lock(mutex_);
-        return reserved_;
+        return static_cast<std::size_t>(low_end_ - begin_) +
+               static_cast<std::size_t>(begin_ + size_ - high_end_);
     }
     std::int64_t requests() {
         const std::lock_guard lock(mutex_);
@@ -65,40 +78,40 @@ class Pool {
     }
 
   private:
-    using BySize = std::multimap<std::size_t, char*>;
-    struct Block {
-        std::size_t bytes;
-        BySize::iterator entry;
-    };
-    using Free = std::map<char*, Block>;
-
-    BySize::iterator insert(char* block, std::size_t bytes) {
-        const auto entry = by_size_.emplace(bytes, block);
-        free_[block] = {bytes, entry};
-        return entry;
+    char* from_low_end(std::size_t bytes) {
+        const auto fit =
+            std::ranges::find_if(free_, [&](const auto& b) { return b.second >= bytes; });
+        if (fit == free_.end()) return nullptr;
+        const auto [block, available] = *fit;
+        free_.erase(fit);
+        if (available > bytes) free_[block + bytes] = available - bytes;
+        if (block + bytes > low_end_ && block < high_end_) {
+            low_end_ = block + bytes;
+            ++requests_;
+        }
+        return block;
     }
 
-    void erase(Free::iterator block) {
-        by_size_.erase(block->second.entry);
-        free_.erase(block);
-    }
-
-    BySize::iterator add_region(std::size_t bytes) {
-        const std::size_t size = round_up(bytes, region_bytes);
-        void* region =
-            mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        require(region != MAP_FAILED, "[allocator] the system has no memory left for {} bytes",
-                bytes);
-        reserved_ += static_cast<std::int64_t>(size);
-        ++requests_;
-        return insert(static_cast<char*>(region), size);
+    char* from_high_end(std::size_t bytes) {
+        const auto fit = std::find_if(free_.rbegin(), free_.rend(),
+                                      [&](const auto& b) { return b.second >= bytes; });
+        if (fit == free_.rend()) return nullptr;
+        char* const block = fit->first + fit->second - bytes;
+        if ((fit->second -= bytes) == 0) free_.erase(std::next(fit).base());
+        if (block < high_end_ && block >= low_end_) {
+            high_end_ = block;
+            ++requests_;
+        }
+        return block;
     }
 
     std::mutex mutex_;
-    Free free_;
-    BySize by_size_;
-    std::int64_t live_ = 0;
-    std::int64_t reserved_ = 0;
+    std::size_t size_;
+    char* begin_;
+    char *low_end_, *high_end_;  // what lies between them has never been used
+    std::map<char*, std::size_t> free_;
+    std::size_t largest_ = 0;
+    std::size_t live_ = 0;
     std::int64_t requests_ = 0;
 };
 
@@ -110,14 +123,14 @@ Pool& pool() {
 
 }  // namespace
 
-void* allocate(std::size_t bytes) { return pool().allocate(round_up(bytes + !bytes, alignment)); }
+void* allocate(std::size_t bytes) { return pool().allocate(round_up(bytes + !bytes)); }
 
 void deallocate(void* data, std::size_t bytes) noexcept {
-    pool().deallocate(static_cast<char*>(data), round_up(bytes + !bytes, alignment));
+    pool().deallocate(static_cast<char*>(data), round_up(bytes + !bytes));
 }
 
-std::int64_t live_bytes() { return pool().live(); }
-std::int64_t reserved_bytes() { return pool().reserved(); }
+std::int64_t live_bytes() { return static_cast<std::int64_t>(pool().live()); }
+std::int64_t reserved_bytes() { return static_cast<std::int64_t>(pool().reserved()); }
 std::int64_t system_requests() { return pool().requests(); }
 
 }  // namespace slimgrad::allocator
