@@ -63,6 +63,17 @@ class Pool {
         free_[block] = bytes;
     }
 
+    void trim() {
+        const std::lock_guard lock(mutex_);
+        const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
+        for (const auto& [block, bytes] : free_) {
+            const auto address = reinterpret_cast<std::uintptr_t>(block);
+            const std::uintptr_t first = (address + page - 1) / page * page;
+            const std::uintptr_t last = (address + bytes) / page * page;
+            if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+        }
+    }
+
     std::size_t live() {
         const std::lock_guard lock(mutex_);
         return live_;
@@ -128,6 +139,8 @@ void* allocate(std::size_t bytes) { return pool().allocate(round_up(bytes + !byt
 void deallocate(void* data, std::size_t bytes) noexcept {
     pool().deallocate(static_cast<char*>(data), round_up(bytes + !bytes));
 }
+
+void trim() { pool().trim(); }
 
 std::int64_t live_bytes() { return static_cast<std::int64_t>(pool().live()); }
 std::int64_t reserved_bytes() { return static_cast<std::int64_t>(pool().reserved()); }

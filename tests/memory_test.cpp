@@ -6,6 +6,7 @@
 
 #include "instant/low_rank_rule.h"
 #include "nn/linear.h"
+#include "tensor/allocator.h"
 #include "tensor/ops.h"
 
 namespace slimgrad {
@@ -59,6 +60,7 @@ Peaks step_of_a_deep_chain(std::shared_ptr<const BackwardRule> rule) {
     };
     step(1);
     warm_up_blas(batch * 64, 256);
+    allocator::trim();
     EXPECT_TRUE(reset_process_peak());
     ledger().reset_peaks();
     const std::int64_t held = ledger().total().live, resident = process_bytes("VmRSS");
