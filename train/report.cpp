@@ -1,0 +1,314 @@
+#include "train/report.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <fstream>
+#include <string_view>
+
+#include "tensor/error.h"
+#include "train/report_data.h"
+
+namespace slimgrad {
+namespace assets {
+extern const std::string_view chart_js, report_js, report_css;
+}  // namespace assets
+
+namespace report {
+namespace {
+
+std::string escape(std::string_view text) {
+    std::string out;
+    for (const char c : text) switch (c) {
+            case '&':
+                out += "&amp;";
+                break;
+            case '<':
+                out += "&lt;";
+                break;
+            case '>':
+                out += "&gt;";
+                break;
+            case '"':
+                out += "&quot;";
+                break;
+            case '\'':
+                out += "&#39;";
+                break;
+            default:
+                out += c;
+        }
+    return out;
+}
+
+/// Three significant digits and a prefix: "12.3 G". `base` is 1000 or 1024.
+std::string scaled(double value, double base = 1000) {
+    if (std::isnan(value)) return "–";
+    const std::string_view prefixes = "\0kMGTPE";
+    std::size_t i = 0;
+    for (; std::abs(value) >= 999.5 && i + 1 < 7; ++i) value /= base;
+    const int decimals = i == 0 || std::abs(value) >= 100 ? 0 : std::abs(value) >= 10 ? 1 : 2;
+    std::string unit = i == 0 ? "" : std::string(1, prefixes[i]);
+    if (i > 0 && base == 1024) unit = (i == 1 ? "K" : unit) + "i";
+    return fmt::format("{:.{}f} {}", value, decimals, unit);
+}
+std::string flops(double value) { return scaled(value) + "FLOP"; }
+std::string bytes(double value) { return scaled(value, 1024) + "B"; }
+std::string seconds(double value) {
+    return std::isnan(value) ? "–" : fmt::format("{:.{}f} s", value, value < 10 ? 2 : 1);
+}
+std::string percent(Statistics s) {
+    if (std::isnan(s.mean)) return "–";
+    std::string text = fmt::format("{:.2f} %", 100 * s.mean);
+    return s.sd > 0 ? fmt::format("{} ± {:.2f}", text, 100 * s.sd) : text;
+}
+/// How many times less than the reference: "3.4×".
+std::string times_less(double reference, double value) {
+    if (std::isnan(reference) || std::isnan(value) || value == 0) return "–";
+    return fmt::format("{:.2f}×", reference / value);
+}
+
+/// The linear layers' part of backward, what compression adds to forward included.
+double backward_flops(const Group& g) {
+    return statistics(g, {"flops", "g_w"}).mean + statistics(g, {"flops", "g_x"}).mean +
+           statistics(g, {"flops", "compress"}).mean;
+}
+
+const Json& layers_of(const Group& group) {
+    static const Json none = Json::array();
+    const Json& summary = group.runs.front().summary;
+    return summary.contains("layers") && summary["layers"].is_array() ? summary["layers"] : none;
+}
+
+double mean_rank(const Group& group, const char* key) {
+    double sum = 0;
+    int count = 0;
+    for (const Json& layer : layers_of(group))
+        if (const double rank = number(layer, {key}); rank > 0) {
+            sum += rank;
+            ++count;
+        }
+    return count > 0 ? sum / count : std::nan("");
+}
+
+std::string row(const std::vector<std::string>& cells, const char* tag = "td") {
+    std::string out = "<tr>";
+    for (std::size_t i = 0; i < cells.size(); ++i)
+        out += i == 0 && std::string_view(tag) == "td"
+                   ? fmt::format("<th scope=\"row\">{}</th>", escape(cells[i]))
+                   : fmt::format("<{0}>{1}</{0}>", tag, escape(cells[i]));
+    return out + "</tr>\n";
+}
+
+std::string comparison_table(const std::vector<Group>& groups) {
+    const Group* vanilla = nullptr;
+    for (const Group& group : groups)
+        if (vanilla == nullptr && group.method == "vanilla") vanilla = &group;
+    const double nothing = std::nan("");
+    const double flops_0 = vanilla ? backward_flops(*vanilla) : nothing;
+    const double saved_0 =
+        vanilla ? statistics(*vanilla, {"bytes", "saved_per_sample"}).mean : nothing;
+
+    std::string out =
+        "<table class=\"wide\"><thead>" +
+        row({"method", "test accuracy", "backward, linear layers", "less", "with calibration",
+             "less", "saved per sample", "less", "peak, ledger", "peak, process", "forward",
+             "backward", "calibration", "mean rank x", "mean rank g"},
+            "th") +
+        "</thead><tbody>";
+    const auto rank = [](double r) { return std::isnan(r) ? "–" : fmt::format("{:.1f}", r); };
+    for (const Group& g : groups) {
+        const auto mean = [&](const char* a, const char* b) { return statistics(g, {a, b}).mean; };
+        const double backward = backward_flops(g), all = backward + mean("flops", "calibrate");
+        const double saved = mean("bytes", "saved_per_sample");
+        out += row({g.label, percent(statistics(g, {"accuracy"})), flops(backward),
+                    times_less(flops_0, backward), flops(all), times_less(flops_0, all),
+                    bytes(saved), times_less(saved_0, saved), bytes(mean("bytes", "peak")),
+                    bytes(mean("bytes", "rss_peak")), seconds(mean("seconds", "forward")),
+                    seconds(mean("seconds", "backward")), seconds(mean("seconds", "calibrate")),
+                    rank(mean_rank(g, "rank_x")), rank(mean_rank(g, "rank_g"))});
+    }
+    return out + "</tbody></table>";
+}
+
+/// One row a phase, one column a group.
+std::string phase_table(const std::vector<Group>& groups, const char* section,
+                        std::initializer_list<const char*> phases, std::string (*show)(double)) {
+    std::vector<std::string> head{"phase"};
+    for (const Group& group : groups) head.push_back(group.label);
+    std::string out = "<table><thead>" + row(head, "th") + "</thead><tbody>";
+    for (const char* phase : phases) {
+        std::vector<std::string> cells{phase};
+        for (const Group& g : groups) cells.push_back(show(statistics(g, {section, phase}).mean));
+        out += row(cells);
+    }
+    return out + "</tbody></table>";
+}
+
+/// The run that says most about layers: every group lists the same ones.
+std::string rank_table(const std::vector<Group>& groups) {
+    std::vector<std::string> head{"layer", "L", "Cx", "Cy"};
+    for (const Group& group : groups) head.push_back(group.label + " (x / g)");
+    std::string out = "<table><thead>" + row(head, "th") + "</thead><tbody>";
+    const auto whole = [](double v) { return std::isnan(v) ? "–" : fmt::format("{:.0f}", v); };
+    const Json& first = layers_of(groups.front());
+    for (std::size_t i = 0; i < first.size(); ++i) {
+        std::vector<std::string> cells{first[i].value("name", "")};
+        for (const char* key : {"L", "Cx", "Cy"}) cells.push_back(whole(number(first[i], {key})));
+        for (const Group& group : groups) {
+            const Json layer = i < layers_of(group).size() ? layers_of(group)[i] : Json();
+            cells.push_back(whole(number(layer, {"rank_x"})) + " / " +
+                            whole(number(layer, {"rank_g"})));
+        }
+        out += row(cells);
+    }
+    return out + "</tbody></table>";
+}
+
+Json finite(double value) { return std::isfinite(value) ? Json(value) : Json(); }
+Json points(const Curve& curve) {
+    Json out = Json::array();
+    for (const auto& [x, y] : curve) out.push_back({{"x", x}, {"y", finite(y)}});
+    return out;
+}
+
+/// What report.js draws.
+Json chart_data(const std::vector<Group>& groups) {
+    Json out = {{"groups", Json::array()}};
+    for (const Group& g : groups) {
+        Json group = {{"label", g.label}, {"method", g.method}, {"layers", Json::array()}};
+        for (const Run& run : g.runs)
+            group["runs"].push_back(
+                {{"loss", points(run.loss)}, {"accuracy", points(run.accuracy)}});
+        for (const char* phase : {"g_w", "g_x", "compress", "calibrate"})
+            group["flops"][phase] = finite(statistics(g, {"flops", phase}).mean);
+        for (const char* phase : {"forward", "backward", "calibrate", "optimizer", "total"})
+            group["seconds"][phase] = finite(statistics(g, {"seconds", phase}).mean);
+        group["saved"] = finite(statistics(g, {"bytes", "saved_per_sample"}).mean);
+        for (const Json& layer : layers_of(g)) {
+            Json entry = {{"name", layer.value("name", "")}};
+            for (const char* key : {"rank_x", "rank_g"}) entry[key] = finite(number(layer, {key}));
+            const auto length = [&](const char* side, const char* channels) {
+                const Json of = layer.value(side, layer.value("side", Json()));
+                return finite(number(layer, {of == "channel" ? channels : "L"}));
+            };
+            entry["length_x"] = length("side_x", "Cx");
+            entry["length_g"] = length("side_g", "Cy");
+            group["layers"].push_back(entry);
+        }
+        out["groups"].push_back(group);
+    }
+    return out;
+}
+
+struct Chart {
+    const char *id, *title, *caption;
+};
+constexpr Chart charts[] = {
+    {"loss", "Training loss",
+     "Lower is better. All methods start from the same weights and see the same batches in the "
+     "same "
+     "order, so curves that lie together mean that the compressed gradients lead the same way."},
+    {"accuracy", "Test accuracy",
+     "The share of test images that the model names correctly, measured after each epoch. What a "
+     "method saves counts only as far as this stays near vanilla."},
+    {"flops", "Backward work of the linear layers",
+     "Operations counted while the run executed. g_w and g_x are the two products of backward, "
+     "compress is what the method adds to forward, calibrate is the cost of finding the "
+     "projections, which the paper's tables leave out."},
+    {"saved", "Saved for backward",
+     "Memory that one sample occupies between its forward and its backward pass, all layers "
+     "together. Only a method that compresses x (compress-x, instant) can lower it."},
+    {"seconds", "Time by phase",
+     "Wall-clock time on this machine. Fewer operations do not give the same gain in time: small "
+     "products run less efficiently than large ones."},
+    {"rank_x", "Rank of what is saved (x), by layer",
+     "How many directions are kept of each layer's input. Grey bars: the full length of the "
+     "compressed axis, which vanilla keeps."},
+    {"rank_g", "Rank of the gradient (g), by layer",
+     "How many directions are kept of each layer's output gradient when g_x is made. Grey bars: "
+     "the full length of the compressed axis."},
+};
+
+/// The script element that holds data cannot be left early: no '<' stands in it.
+std::string inert(const Json& json) {
+    std::string out;
+    for (const char c : json.dump(-1, ' ', false, Json::error_handler_t::replace))
+        if (c == '<') {
+            out += "\\u003c";
+        } else {
+            out += c;
+        }
+    return out;
+}
+
+std::string option_list(const Json& options) {
+    std::string out;
+    for (const auto& [key, value] : options.items())
+        if (!value.is_null())
+            out += fmt::format("<span class=\"option\">{} <b>{}</b></span> ", escape(key),
+                               escape(value.is_string() ? value.get<std::string>() : inert(value)));
+    return out;
+}
+
+std::string page(const std::vector<Group>& groups) {
+    const Run& first = groups.front().runs.front();
+    const std::string subject = fmt::format("{} on {}", first.config.value("model", "model"),
+                                            first.config.value("data", "data"));
+    std::string out = fmt::format(
+        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
+        "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">"
+        "<title>slimgrad: {0}</title><style>{1}</style></head><body>\n"
+        "<header><h1>{0}</h1><p>The same training run, once for each backward "
+        "method.</p></header>\n",
+        escape(subject), assets::report_css);
+    out += "<section><h2>Side by side</h2><div class=\"scroll\">" + comparison_table(groups) +
+           "</div><p class=\"caption\">“Less” is how many times less than vanilla. Operations are "
+           "those of the whole run; peaks are the library's own count of its buffers and the "
+           "largest real size of the process.</p></section>\n"
+           "<noscript><p class=\"caption\">The charts need JavaScript; the tables below hold the "
+           "same numbers.</p></noscript>\n<section class=\"charts\">";
+    for (const Chart& chart : charts)
+        out += fmt::format(
+            "<figure id=\"figure-{0}\"><h2>{1}</h2><div class=\"canvas\"><canvas id=\"{0}\" "
+            "role=\"img\" "
+            "aria-label=\"{1}\"></canvas></div><figcaption>{2}</figcaption></figure>\n",
+            chart.id, chart.title, escape(chart.caption));
+    out += "</section>\n<section><h2>The numbers behind the charts</h2><h3>Operations</h3>" +
+           phase_table(groups, "flops",
+                       {"forward", "g_w", "g_x", "compress", "calibrate", "optimizer", "total"},
+                       flops) +
+           "<h3>Time</h3>" +
+           phase_table(groups, "seconds",
+                       {"forward", "backward", "calibrate", "optimizer", "total"}, seconds) +
+           "<h3>Ranks by layer</h3>" + rank_table(groups) + "</section>\n";
+    out += "<section><h2>How it was run</h2><p>" + option_list(first.config) + "</p><p>" +
+           option_list(first.summary.value("environment", Json::object())) + "</p></section>\n";
+    out += fmt::format(
+        "<script type=\"application/json\" id=\"data\">{}</script>\n<script>{}</script>\n"
+        "<script>{}</script>\n</body></html>\n",
+        inert(chart_data(groups)), assets::chart_js, assets::report_js);
+    return out;
+}
+
+}  // namespace
+}  // namespace report
+
+void write_report(const std::vector<std::string>& run_dirs, const std::string& html_path) {
+    require(!run_dirs.empty(), "[report] expected at least one run directory");
+    std::vector<report::Run> runs;
+    for (const std::string& directory : run_dirs) runs.push_back(report::read_run(directory));
+    std::string html;
+    try {
+        html = report::page(report::group_runs(std::move(runs)));
+    } catch (const report::Json::exception& error) {
+        fail("[report] a field of config.json or summary.json has an unexpected type: {}",
+             error.what());
+    }
+    std::ofstream out(html_path, std::ios::binary);
+    out << html;
+    out.flush();
+    require(out.good(), "[report] cannot write '{}'", html_path);
+}
+
+}  // namespace slimgrad

@@ -1,0 +1,129 @@
+#include "train/report_data.h"
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <limits>
+#include <set>
+
+#include "tensor/error.h"
+
+namespace slimgrad::report {
+namespace {
+
+constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+/// More points than this make a chart slower, not clearer.
+constexpr std::size_t most_points = 300;
+
+Json read_json_file(const std::string& file) {
+    std::ifstream in(file);
+    require(in.good(),
+            "[report] cannot read '{}'. Hint: a finished run holds config.json, metrics.jsonl and "
+            "summary.json",
+            file);
+    try {
+        return Json::parse(in);
+    } catch (const Json::exception& error) {
+        fail("[report] '{}' is not JSON: {}", file, error.what());
+    }
+}
+
+/// Means of consecutive points where there are too many.
+Curve thinned(const Curve& curve) {
+    const std::size_t width = (curve.size() + most_points - 1) / most_points;
+    if (width <= 1) return curve;
+    Curve thin;
+    for (std::size_t begin = 0; begin < curve.size(); begin += width) {
+        const std::size_t end = std::min(curve.size(), begin + width);
+        double sum = 0;
+        for (std::size_t i = begin; i < end; ++i) sum += curve[i].second;
+        thin.emplace_back(curve[end - 1].first, sum / static_cast<double>(end - begin));
+    }
+    return thin;
+}
+
+void read_metrics(const std::string& file, Run& run) {
+    std::ifstream in(file);
+    require(in.good(), "[report] cannot read '{}'", file);
+    std::string text;
+    for (int line = 1; std::getline(in, text); ++line) {
+        const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+        if (json.is_discarded()) {
+            // A run that was killed may have left half a line at the end.
+            require(in.peek() == EOF, "[report] '{}', line {}: expected one JSON object", file,
+                    line);
+            break;
+        }
+        const double step = number(json, {"step"});
+        if (std::isnan(step)) continue;
+        const std::string type = json.value("type", "step");
+        if (const double loss = number(json, {"loss"}); type == "step" && !std::isnan(loss))
+            run.loss.emplace_back(step, loss);
+        if (const double accuracy = number(json, {"accuracy"}); type == "epoch")
+            run.accuracy.emplace_back(step, accuracy);
+    }
+    run.loss = thinned(run.loss);
+}
+
+std::string text_of(const Json& config, const std::string& key) {
+    const auto value = config.find(key);
+    if (value == config.end() || value->is_null()) return "";
+    return value->is_string() ? value->get<std::string>() : value->dump();
+}
+
+}  // namespace
+
+double number(const Json& json, std::initializer_list<const char*> path) {
+    const Json* at = &json;
+    for (const char* key : path) {
+        if (!at->is_object() || !at->contains(key)) return nan;
+        at = &(*at)[key];
+    }
+    return at->is_number() ? at->get<double>() : nan;
+}
+
+Statistics statistics(const Group& group, std::initializer_list<const char*> path) {
+    double sum = 0, squares = 0;
+    for (const Run& run : group.runs) sum += number(run.summary, path);
+    const double n = static_cast<double>(group.runs.size()), mean = sum / n;
+    for (const Run& run : group.runs) squares += std::pow(number(run.summary, path) - mean, 2);
+    return {mean, n > 1 ? std::sqrt(squares / (n - 1)) : 0};
+}
+
+Run read_run(const std::string& directory) {
+    Run run{directory,
+            read_json_file(directory + "/config.json"),
+            read_json_file(directory + "/summary.json"),
+            {},
+            {}};
+    require(run.config.is_object() && run.summary.is_object(),
+            "[report] '{}': config.json and summary.json must each hold one object", directory);
+    read_metrics(directory + "/metrics.jsonl", run);
+    return run;
+}
+
+std::vector<Group> group_runs(std::vector<Run> runs) {
+    // The options that differ between runs, besides the method, the seed and where a run is stored.
+    std::set<std::string> varying;
+    for (const Run& run : runs)
+        for (const auto& [key, value] : run.config.items())
+            for (const Run& other : runs)
+                if (text_of(other.config, key) != text_of(run.config, key)) varying.insert(key);
+    for (const char* key : {"method", "seed", "out", "run"}) varying.erase(key);
+
+    std::vector<Group> groups;
+    for (Run& run : runs) {
+        std::string method = text_of(run.summary, "method");
+        std::string label = method;
+        for (const std::string& key : varying)
+            if (const std::string value = text_of(run.config, key); !value.empty())
+                label += " · " + key + " " + value;
+        auto group = std::find_if(groups.begin(), groups.end(),
+                                  [&](const Group& g) { return g.label == label; });
+        if (group == groups.end()) group = groups.insert(group, {label, method, {}});
+        group->runs.push_back(std::move(run));
+    }
+    return groups;
+}
+
+}  // namespace slimgrad::report
