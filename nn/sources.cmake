@@ -13,7 +13,10 @@ list(APPEND SLIMGRAD_SOURCES
      nn/linear.cpp
      nn/losses.cpp
      nn/mask.cpp
+     nn/models/mlp.cpp
+     nn/models/model.cpp
      nn/models/resnet.cpp
+     nn/models/vit.cpp
      nn/module.cpp
      nn/pooling.cpp
      nn/relu.cpp

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "nn/module.h"
+#include "tensor/random.h"
 
 namespace slimgrad::inline SLIMGRAD_PRECISION {
 
@@ -18,16 +19,34 @@ struct ModelConfig {
     std::uint64_t seed = 0;  // of the initial weights
 };
 
+/// A model that is a chain of blocks with something before and after them. It visits its parameters
+/// in the order in which they are executed.
+class BlockModel : public Module {
+  public:
+    virtual std::vector<Module*> blocks() = 0;
+};
+
 /// The models that make_model knows, in the order in which help lists them.
 std::vector<std::string> model_names();
 
 /// Builds a named model ("mlp", "vit-micro", "vit-tiny", "resnet20") with PyTorch's default
 /// initialisation; images (B, C, H, W) in, logits (B, classes) out. Throws Error for an unknown
-/// name and lists the known ones.
+/// name and lists the known ones, and for sizes that are not positive.
 std::unique_ptr<Module> make_model(const std::string& name, const ModelConfig& config);
 
 /// Trains only the last K blocks ("last:K", with what comes after them) or everything ("all").
 /// Throws Error for another word, for K < 1 and for more blocks than the model has.
 void select_train_blocks(Module& model, const std::string& selection);
+
+/// Makes a layer whose initial values come from a stream of its own, named after it: changing one
+/// layer of a model leaves the initial values of the others as they were.
+template <class Make>
+auto seeded(std::uint64_t seed, const std::string& layer, Make make) {
+    Stream stream(seed, "init " + layer);
+    return make(stream);
+}
+
+/// Throws Error, in the name of `model`, unless x is (B, C, H, W) as configured.
+void require_images(const Var& x, const ModelConfig& config, const std::string& model);
 
 }  // namespace slimgrad::inline SLIMGRAD_PRECISION

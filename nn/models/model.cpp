@@ -1,0 +1,84 @@
+#include "nn/models/model.h"
+
+#include <fmt/ranges.h>
+
+#include <charconv>
+
+#include "nn/models/mlp.h"
+#include "nn/models/vit.h"
+
+namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace {
+
+struct Entry {
+    std::string name;
+    std::unique_ptr<Module> (*make)(const ModelConfig&);
+};
+
+const std::vector<Entry>& models() {
+    static const std::vector<Entry> all{
+        {"mlp",
+         [](const ModelConfig& c) -> std::unique_ptr<Module> { return std::make_unique<Mlp>(c); }},
+        {"vit-micro",
+         [](const ModelConfig& c) -> std::unique_ptr<Module> {
+             return std::make_unique<Vit>(c, VitSize{.width = 96, .blocks = 4});
+         }},
+        {"vit-tiny",
+         [](const ModelConfig& c) -> std::unique_ptr<Module> {
+             return std::make_unique<Vit>(c, VitSize{.width = 192, .blocks = 6});
+         }},
+    };
+    return all;
+}
+
+}  // namespace
+
+std::vector<std::string> model_names() {
+    std::vector<std::string> names;
+    for (const Entry& entry : models()) names.push_back(entry.name);
+    return names;
+}
+
+std::unique_ptr<Module> make_model(const std::string& name, const ModelConfig& config) {
+    require(config.channels > 0 && config.height > 0 && config.width > 0 && config.classes > 0,
+            "[model] expected positive sizes, got images ({}, {}, {}) and {} classes",
+            config.channels, config.height, config.width, config.classes);
+    for (const Entry& entry : models())
+        if (entry.name == name) {
+            std::unique_ptr<Module> model = entry.make(config);
+            name_modules(*model);
+            return model;
+        }
+    fail("[model] unknown model '{}'; known: {}", name, fmt::join(model_names(), ", "));
+}
+
+void select_train_blocks(Module& model, const std::string& selection) {
+    if (selection == "all") return set_requires_grad(model, true);
+
+    auto* chain = dynamic_cast<BlockModel*>(&model);
+    const std::vector<Module*> blocks = chain ? chain->blocks() : std::vector<Module*>();
+    std::size_t last = 0;
+    const bool is_last = selection.starts_with("last:");
+    const char* end = selection.data() + selection.size();
+    const auto parsed = std::from_chars(selection.data() + (is_last ? 5 : 0), end, last);
+    require(is_last && parsed.ec == std::errc() && parsed.ptr == end && last >= 1 &&
+                last <= blocks.size(),
+            "[model] expected train blocks 'all' or 'last:K' with K from 1 to {}, got '{}'",
+            blocks.size(), selection);
+
+    const Parameter* first = parameters(*blocks[blocks.size() - last]).at(0);
+    bool trained = false;
+    for (Parameter* parameter : parameters(model)) {
+        trained = trained || parameter == first;
+        parameter->requires_grad = trained;
+    }
+}
+
+void require_images(const Var& x, const ModelConfig& config, const std::string& model) {
+    require(x.value().ndim() == 4 && x.size(1) == config.channels && x.size(2) == config.height &&
+                x.size(3) == config.width,
+            "[{}] expected images (batch, {}, {}, {}), got {}", model, config.channels,
+            config.height, config.width, to_string(x.shape()));
+}
+
+}  // namespace slimgrad::inline SLIMGRAD_PRECISION
