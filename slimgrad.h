@@ -53,3 +53,5 @@
 #include "data/image_file.h"
 #include "data/loader.h"
 #include "data/prefetcher.h"
+#include "data/safetensors.h"
+#include "data/safetensors_header.h"

@@ -1,13 +1,15 @@
 list(APPEND SLIMGRAD_BASE_SOURCES
      data/file.cpp
-     data/image_file.cpp)
+     data/image_file.cpp
+     data/safetensors_header.cpp)
 list(APPEND SLIMGRAD_SOURCES
      data/cifar.cpp
      data/embedded_images.cpp
      data/idx.cpp
      data/image_data.cpp
      data/loader.cpp
-     data/prefetcher.cpp)
+     data/prefetcher.cpp
+     data/safetensors.cpp)
 include(GNUInstallDirs)
 set_source_files_properties(data/embedded_images.cpp PROPERTIES COMPILE_DEFINITIONS
   "SLIMGRAD_SOURCE_DATA_DIR=\"${CMAKE_CURRENT_SOURCE_DIR}/data\";SLIMGRAD_INSTALL_DATA_DIR=\"${CMAKE_INSTALL_FULL_DATADIR}/slimgrad\"")
