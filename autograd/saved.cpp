@@ -31,13 +31,16 @@ std::shared_ptr<const BitMask> BitMask::positive(const Tensor& value) {
     const std::int64_t n = value.numel();
     const real* x = value.data();
     std::uint8_t* bytes = mask->bytes();
+    const auto byte = [x](std::int64_t begin, std::int64_t count) {
+        unsigned bits = 0;
+        for (std::int64_t i = 0; i < count; ++i)
+            bits |= static_cast<unsigned>(x[begin + i] > 0) << i;
+        return static_cast<std::uint8_t>(bits);
+    };
+    const std::int64_t whole = n / 8;  // eight elements at once make one vector
 #pragma omp parallel for schedule(static) if (n > parallel_threshold)
-    for (std::int64_t begin = 0; begin < n; begin += 8) {
-        unsigned byte = 0;
-        for (std::int64_t i = begin; i < std::min(begin + 8, n); ++i)
-            byte |= static_cast<unsigned>(x[i] > 0) << (i - begin);
-        bytes[begin / 8] = static_cast<std::uint8_t>(byte);
-    }
+    for (std::int64_t b = 0; b < whole; ++b) bytes[b] = byte(8 * b, 8);
+    if (n % 8 > 0) bytes[whole] = byte(8 * whole, n % 8);
     meter().add(n);
     return mask;
 }

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "tensor/kernels/elementwise.h"
+#include "tensor/kernels/lane_sum.h"
 
 namespace slimgrad::inline SLIMGRAD_PRECISION {
 namespace {
@@ -20,17 +21,12 @@ struct Planes {
     std::int64_t offset(std::int64_t b, std::int64_t c) const {
         return (b * channels + c) * pixels;
     }
-    /// Σ f(i) over the values of channel c: rows in `real`, their sums in double.
+    /// Σ f(i) over the values of channel c: planes in `real`, their sums in double.
     template <class F>
     double sum(std::int64_t c, F f) const {
         double total = 0;
-        for (std::int64_t b = 0; b < batch; ++b) {
-            const std::int64_t begin = offset(b, c), end = begin + pixels;
-            real row = 0;
-#pragma omp simd reduction(+ : row)
-            for (std::int64_t i = begin; i < end; ++i) row += f(i);
-            total += static_cast<double>(row);
-        }
+        for (std::int64_t b = 0; b < batch; ++b)
+            total += static_cast<double>(lane_sum(offset(b, c), offset(b, c) + pixels, f));
         return total;
     }
     /// Calls f(i) for each value of channel c.

@@ -1,7 +1,5 @@
 #include "nn/mask.h"
 
-#include <algorithm>
-
 #include "tensor/kernels/elementwise.h"
 
 namespace slimgrad::inline SLIMGRAD_PRECISION {
@@ -12,13 +10,17 @@ Tensor masked(const BitMask& mask, const Tensor& x, real scale) {
     const real* in = x.data();
     real* out = y.data();
     const std::uint8_t* bytes = mask.bytes();
+    const auto write = [=](std::int64_t byte, unsigned count) {
+        const unsigned bits = bytes[byte];
+        for (unsigned i = 0; i < count; ++i) {
+            const real value = scale * in[8 * byte + i];
+            out[8 * byte + i] = bits & (1U << i) ? value : 0;
+        }
+    };
+    const std::int64_t whole = n / 8;  // eight elements at once make one vector
 #pragma omp parallel for schedule(static) if (n > parallel_threshold)
-    for (std::int64_t begin = 0; begin < n; begin += 8) {
-        const unsigned byte = bytes[begin / 8];
-        const std::int64_t end = std::min(begin + 8, n);
-        for (std::int64_t i = begin; i < end; ++i)
-            out[i] = (byte >> (i - begin)) & 1 ? scale * in[i] : 0;
-    }
+    for (std::int64_t byte = 0; byte < whole; ++byte) write(byte, 8);
+    if (n % 8 > 0) write(whole, static_cast<unsigned>(n % 8));
     meter().add(n);
     return y;
 }

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "tensor/kernels/elementwise.h"
+#include "tensor/kernels/lane_sum.h"
 
 namespace slimgrad::inline SLIMGRAD_PRECISION {
 namespace {
@@ -173,9 +174,7 @@ class GlobalAvgPool2dFunction final : public Function {
         const std::int64_t pixels = shape_[2] * shape_[3];
         for_each_plane(x, [&](std::int64_t plane) {
             const real* from = x.data() + plane * pixels;
-            real total = 0;
-#pragma omp simd reduction(+ : total)
-            for (std::int64_t i = 0; i < pixels; ++i) total += from[i];
+            const real total = lane_sum(0, pixels, [from](std::int64_t i) { return from[i]; });
             out[plane] = total / static_cast<real>(pixels);
         });
         meter().add(x.numel() + y.numel());

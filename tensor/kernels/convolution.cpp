@@ -6,6 +6,7 @@
 
 #include "tensor/kernels/elementwise.h"
 #include "tensor/kernels/gemm.h"
+#include "tensor/kernels/lane_sum.h"
 #include "tensor/meter.h"
 
 namespace slimgrad::inline SLIMGRAD_PRECISION {
@@ -121,10 +122,8 @@ Tensor sum_channels(const Tensor& x) {
         double total = 0;
         for (std::int64_t b = 0; b < batch; ++b) {
             const real* plane = x.data() + (b * channels + c) * pixels;
-            real row = 0;
-#pragma omp simd reduction(+ : row)
-            for (std::int64_t i = 0; i < pixels; ++i) row += plane[i];
-            total += static_cast<double>(row);
+            total += static_cast<double>(
+                lane_sum(0, pixels, [plane](std::int64_t i) { return plane[i]; }));
         }
         out[c] = static_cast<real>(total);
     }

@@ -105,53 +105,94 @@ Tensor col2im(const Tensor& columns, const Window2d& window) {
     return x;
 }
 
-void unfold_sample(std::int64_t channels, const Window2d& window, const real* x, real* columns) {
-    const WindowAxis &vertical = window.rows, &horizontal = window.columns;
-    const std::int64_t height = vertical.positions(), width = horizontal.positions();
-    const std::int64_t stride = horizontal.stride;
-    for (std::int64_t c = 0; c < channels; ++c)
-        for (std::int64_t i = 0; i < vertical.kernel; ++i)
-            for (std::int64_t j = 0; j < horizontal.kernel; ++j) {
-                const auto [top, bottom] = vertical.inside(i);
-                const auto [left, right] = horizontal.inside(j);
-                std::fill_n(columns, top * width, real(0));
-                for (std::int64_t row = top; row < bottom; ++row) {
-                    real* to = columns + row * width;
-                    const real* from =
-                        x + (c * vertical.length + vertical.input(row, i)) * horizontal.length +
-                        horizontal.input(left, j);
-                    std::fill_n(to, left, real(0));
-                    if (stride == 1)
-                        std::copy_n(from, right - left, to + left);
-                    else
-                        for (std::int64_t k = left; k < right; ++k, from += stride) to[k] = *from;
-                    std::fill(to + right, to + width, real(0));
-                }
-                std::fill(columns + bottom * width, columns + height * width, real(0));
-                columns += height * width;
-            }
+namespace {
+
+/// Visits the taps (i, j) of a window. For each the positions [top, bottom) x [left, right) see
+/// pixels inside the image; `first` is the pixel that (top, left) sees.
+template <class Visit>
+void for_each_tap(const Window2d& window, Visit visit) {
+    const WindowAxis &rows = window.rows, &columns = window.columns;
+    for (std::int64_t i = 0; i < rows.kernel; ++i)
+        for (std::int64_t j = 0; j < columns.kernel; ++j) {
+            const WindowAxis::Range vertical = rows.inside(i), horizontal = columns.inside(j);
+            const std::int64_t first =
+                rows.input(vertical.begin, i) * columns.length + columns.input(horizontal.begin, j);
+            visit(i * columns.kernel + j, vertical, horizontal, first);
+        }
 }
 
-void fold_sample(std::int64_t channels, const Window2d& window, const real* columns, real* x) {
-    const WindowAxis &vertical = window.rows, &horizontal = window.columns;
-    const std::int64_t width = horizontal.positions(), stride = horizontal.stride;
-    for (std::int64_t c = 0; c < channels; ++c)
-        for (std::int64_t i = 0; i < vertical.kernel; ++i)
-            for (std::int64_t j = 0; j < horizontal.kernel; ++j) {
-                const auto [top, bottom] = vertical.inside(i);
-                const auto [left, right] = horizontal.inside(j);
+/// Positions lie under their pixels, so all that a tap sees is one run of pixels, whose ends wrap
+/// around the sides of the image.
+bool is_shift(const Window2d& window) {
+    return window.rows.stride == 1 && window.columns.stride == 1 &&
+           window.columns.positions() == window.columns.length;
+}
+
+/// Zeros the entries of the rows [top, bottom) that lie beside the image.
+void clear_sides(std::int64_t width, WindowAxis::Range rows, WindowAxis::Range columns, real* y) {
+    for (std::int64_t row = rows.begin; row < rows.end; ++row) {
+        for (std::int64_t k = 0; k < columns.begin; ++k) y[row * width + k] = 0;
+        for (std::int64_t k = columns.end; k < width; ++k) y[row * width + k] = 0;
+    }
+}
+
+}  // namespace
+
+void unfold_sample(std::int64_t channels, const Window2d& window, const real* x, real* columns) {
+    const std::int64_t height = window.rows.positions(), width = window.columns.positions();
+    const std::int64_t length = window.columns.length, stride = window.columns.stride;
+    const bool shift = is_shift(window);
+    for_each_tap(window, [&](std::int64_t tap, WindowAxis::Range vertical,
+                             WindowAxis::Range horizontal, std::int64_t first) {
+        const auto [top, bottom] = vertical;
+        const auto [left, right] = horizontal;
+        for (std::int64_t c = 0; c < channels; ++c) {
+            real* to = columns + (c * window.taps() + tap) * height * width;
+            const real* from = x + c * window.pixels() + first;
+            std::fill_n(to, top * width, real(0));
+            std::fill(to + bottom * width, to + height * width, real(0));
+            if (top == bottom) continue;
+            if (shift && left < right) {
+                std::copy_n(from, (bottom - top - 1) * width + right - left,
+                            to + top * width + left);
+            } else {
                 for (std::int64_t row = top; row < bottom; ++row) {
-                    const real* from = columns + row * width + left;
-                    real* to = x +
-                               (c * vertical.length + vertical.input(row, i)) * horizontal.length +
-                               horizontal.input(left, j);
-                    if (stride == 1)
-                        for (std::int64_t k = 0; k < right - left; ++k) to[k] += from[k];
-                    else
-                        for (std::int64_t k = 0; k < right - left; ++k) to[k * stride] += from[k];
+                    const real* pixel = from + (row - top) * window.rows.stride * length;
+                    for (std::int64_t k = left; k < right; ++k, pixel += stride)
+                        to[row * width + k] = *pixel;
                 }
-                columns += vertical.positions() * width;
             }
+            clear_sides(width, vertical, horizontal, to);
+        }
+    });
+}
+
+void fold_sample(std::int64_t channels, const Window2d& window, real* columns, real* x) {
+    const std::int64_t height = window.rows.positions(), width = window.columns.positions();
+    const std::int64_t length = window.columns.length, stride = window.columns.stride;
+    const bool shift = is_shift(window);
+    for_each_tap(window, [&](std::int64_t tap, WindowAxis::Range vertical,
+                             WindowAxis::Range horizontal, std::int64_t first) {
+        const auto [top, bottom] = vertical;
+        const auto [left, right] = horizontal;
+        if (top == bottom || left == right) return;
+        for (std::int64_t c = 0; c < channels; ++c) {
+            real* from = columns + (c * window.taps() + tap) * height * width;
+            real* to = x + c * window.pixels() + first;
+            if (shift) {
+                clear_sides(width, vertical, horizontal, from);
+                from += top * width + left;
+                const std::int64_t run = (bottom - top - 1) * width + right - left;
+                for (std::int64_t k = 0; k < run; ++k) to[k] += from[k];
+            } else {
+                for (std::int64_t row = top; row < bottom; ++row) {
+                    real* pixel = to + (row - top) * window.rows.stride * length;
+                    for (std::int64_t k = left; k < right; ++k, pixel += stride)
+                        *pixel += from[row * width + k];
+                }
+            }
+        }
+    });
 }
 
 }  // namespace slimgrad::inline SLIMGRAD_PRECISION

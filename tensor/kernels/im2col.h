@@ -52,7 +52,8 @@ Tensor col2im(const Tensor& columns, const Window2d& window);
 
 /// One sample with the channels first: (C, H, W) to (C·kh·kw, L), whose rows are runs of pixels.
 void unfold_sample(std::int64_t channels, const Window2d& window, const real* x, real* columns);
-/// The adjoint of unfold_sample: adds (C·kh·kw, L) to x (C, H, W).
-void fold_sample(std::int64_t channels, const Window2d& window, const real* columns, real* x);
+/// The adjoint of unfold_sample: adds (C·kh·kw, L) to x (C, H, W). It may zero entries of `columns`
+/// that belong to no pixel.
+void fold_sample(std::int64_t channels, const Window2d& window, real* columns, real* x);
 
 }  // namespace slimgrad::inline SLIMGRAD_PRECISION
