@@ -251,6 +251,29 @@ TEST(EmbeddedImages, AreFoundThroughTheEnvironment) {
     EXPECT_TRUE(fs::exists(find_embedded_images() / "LICENSE"));
 }
 
+/// A PNG of zeros; stb_image does not look at the checksums of its chunks.
+std::string black_png(unsigned width, unsigned height, unsigned channels) {
+    const auto number = [](std::size_t value) {
+        std::string bytes;
+        for (const int shift : {24, 16, 8, 0}) bytes += static_cast<char>(value >> shift);
+        return bytes;
+    };
+    const std::string raw(height * (1 + width * channels), '\0');
+    std::string packed(compressBound(raw.size()), '\0');
+    uLongf size = packed.size();
+    compress(reinterpret_cast<Bytef*>(packed.data()), &size,
+             reinterpret_cast<const Bytef*>(raw.data()), raw.size());
+    packed.resize(size);
+    const char colour = channels == 3 ? '\2' : '\0';
+    const std::string header =
+        number(width) + number(height) + '\x08' + colour + std::string(3, '\0');
+    std::string png = "\x89PNG\r\n\x1a\n";
+    for (const auto& [type, content] :
+         {std::pair<std::string, std::string>("IHDR", header), {"IDAT", packed}, {"IEND", ""}})
+        png += number(content.size()) + type + content + number(0);
+    return png;
+}
+
 TEST(EmbeddedImages, BadSheetsAreNamed) {
     const TemporaryDirectory directory;
     fs::copy(find_embedded_images(), directory / "images");
@@ -264,6 +287,10 @@ TEST(EmbeddedImages, BadSheetsAreNamed) {
     expect_error(load, {"train-3.png", "PNG"});
     fs::copy_file(directory / "images/test-3.png", sheet, fs::copy_options::overwrite_existing);
     expect_error(load, {"train-3.png", "expected 600 tiles", "got 150"});
+    put(sheet, black_png(30, 56, 1));
+    expect_error(load, {"train-3.png", "28 x 28 tiles", "30 x 56"});
+    put(sheet, black_png(28, 28, 3));
+    expect_error(load, {"train-3.png", "1 channel, got 3"});
     fs::remove(sheet);
     expect_error(load, {"train-3.png", "No such file"});
 }

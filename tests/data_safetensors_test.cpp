@@ -219,7 +219,7 @@ TEST(SafeTensors, DamagedHeadersOnlyEverThrowError) {
                                        "]",       ",",    ":",    "0",
                                        "-1",      "1e9",  "null", "99999999999999999999",
                                        "\\u0000", "\xc3", "F32",  " "};
-    for (int round = 0; round < 20000; ++round) {
+    for (int round = 0; round < 5000; ++round) {
         std::string bytes = good;
         const std::size_t changes = 1 + below(4);
         for (std::size_t change = 0; change < changes; ++change) {
@@ -248,7 +248,7 @@ TEST(SafeTensors, DamagedHeadersOnlyEverThrowError) {
                 bytes[i] = static_cast<char>((bytes.size() - 112) >> (8 * i));
         read_all(bytes);
     }
-    EXPECT_GT(thrown, 15000);
+    EXPECT_GT(thrown, 3500);
 }
 
 TEST(SafeTensors, BadNamesAreRefusedBeforeAnythingIsWritten) {
