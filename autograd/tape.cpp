@@ -90,10 +90,10 @@ void Tape::backward(const Var& y, Tensor gy) {
         if (Parameter* parameter = parameters_[id]) {
             // A parameter owns its gradient: two inputs of one sum would otherwise share theirs.
             if (grad.value.storage().use_count() > 1) grad.value = grad.value.clone();
-            parameter->grad.add(std::move(grad));
+            parameter->grad.add(grad);
             parameter->grad.value.mark(Category::gradients);
         } else {
-            pending[id].add(std::move(grad));
+            pending[id].add(grad);
         }
     };
     deposit(y.id_, std::move(gy));
