@@ -52,7 +52,7 @@ struct TapeOptions {
     std::uint64_t step = 0;
     std::int64_t first_sample = 0;
     /// Packs every activation that a layer keeps; null keeps them as they are.
-    std::shared_ptr<const Codec> codec;
+    std::shared_ptr<const Codec> codec = nullptr;
 };
 
 /// The record of one forward pass, and the backward pass that consumes it.

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <filesystem>
+
+#include "instant/calibrator.h"
+#include "optim/optimizer.h"
+#include "train/measurements.h"
+
+namespace slimgrad {
+
+/// All that changes while a run goes on. Order of data, dropout masks and learning rate are
+/// functions of the step and need no state.
+struct RunState {
+    Module& model;
+    Optimizer& optimizer;
+    Calibrator& calibrator;
+    Measurements& measurements;
+    std::int64_t step = 0;           // the next one to execute
+    std::int64_t metrics_bytes = 0;  // length of metrics.jsonl then
+};
+
+/// Writes one safetensors file, as a whole or not at all: `model.*`, `optimizer.*`, `projector.*`,
+/// and counters in its metadata.
+void save_checkpoint(const std::filesystem::path& file, RunState& state);
+
+/// Reads it back. Throws Error, one line that names the file, if it is corrupt, no checkpoint, or
+/// one of another model, optimiser or method.
+void load_checkpoint(const std::filesystem::path& file, RunState& state);
+
+}  // namespace slimgrad

@@ -1,0 +1,79 @@
+#include "train/measurements.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "tensor/ledger.h"
+#include "train/process.h"
+
+namespace slimgrad {
+
+void Measurements::take_flops() {
+    for (const auto& [key, count] : meter().counts()) flops[key] += count;
+    meter().reset();
+}
+
+void Measurements::take_saved(std::int64_t batch) {
+    for (const auto& [layer, bytes] : ledger().saved_by_layer()) saved[layer] += bytes;
+    samples += batch;
+}
+
+void Measurements::take_peaks() {
+    const auto raise = [this](const std::string& what, std::int64_t bytes) {
+        peaks[what] = std::max(peaks[what], bytes);
+    };
+    for (std::size_t i = 0; i < category_count; ++i) {
+        const auto category = static_cast<Category>(i);
+        raise(std::string(name(category)), ledger()[category].peak);
+    }
+    raise("total", ledger().total().peak);
+    raise("rss", peak_rss());
+}
+
+void Measurements::take_ranks(const std::vector<LayerRanks>& layers) {
+    for (const LayerRanks& layer : layers) {
+        Ranks& sums = ranks[layer.name];
+        sums.x += layer.rank_x.value_or(0);
+        sums.g += layer.rank_g.value_or(0);
+        ++sums.calibrations;
+    }
+    ++calibrations;
+}
+
+void to_json(nlohmann::json& json, const Measurements& m) {
+    nlohmann::json flops = nlohmann::json::array(), ranks = nlohmann::json::object(),
+                   evaluations = nlohmann::json::array();
+    for (const auto& [key, count] : m.flops) flops.push_back({key.first, key.second, count});
+    for (const auto& [name, r] : m.ranks) ranks[name] = {r.x, r.g, r.calibrations};
+    for (const Evaluation& e : m.evaluations)
+        evaluations.push_back({e.accuracy, e.loss, e.samples});
+    json = {{"flops", flops},
+            {"seconds", m.seconds},
+            {"saved", m.saved},
+            {"samples", m.samples},
+            {"peaks", m.peaks},
+            {"ranks", ranks},
+            {"calibrations", m.calibrations},
+            {"epoch_loss", m.epoch_loss},
+            {"epoch_steps", m.epoch_steps},
+            {"evaluations", evaluations},
+            {"train_losses", m.train_losses}};
+}
+
+void from_json(const nlohmann::json& json, Measurements& m) {
+    for (const auto& entry : json.at("flops")) m.flops[{entry.at(0), entry.at(1)}] = entry.at(2);
+    json.at("seconds").get_to(m.seconds);
+    json.at("saved").get_to(m.saved);
+    json.at("samples").get_to(m.samples);
+    json.at("peaks").get_to(m.peaks);
+    for (const auto& [name, r] : json.at("ranks").items())
+        m.ranks[name] = {r.at(0), r.at(1), r.at(2)};
+    json.at("calibrations").get_to(m.calibrations);
+    json.at("epoch_loss").get_to(m.epoch_loss);
+    json.at("epoch_steps").get_to(m.epoch_steps);
+    for (const auto& e : json.at("evaluations"))
+        m.evaluations.push_back({e.at(0), e.at(1), e.at(2)});
+    json.at("train_losses").get_to(m.train_losses);
+}
+
+}  // namespace slimgrad

@@ -1,0 +1,72 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "instant/calibrator.h"
+#include "tensor/meter.h"
+
+namespace slimgrad {
+
+/// Accuracy and mean loss over a data set.
+struct Evaluation {
+    double accuracy = 0;
+    double loss = 0;
+    std::int64_t samples = 0;
+};
+
+/// What a run measures of itself, from its first step to its last; a checkpoint carries it, so that
+/// an interrupted run reports the same totals as one that ran through (times apart).
+struct Measurements {
+    std::map<Meter::Key, std::int64_t> flops;   // by layer and phase
+    std::map<std::string, double> seconds;      // by phase
+    std::map<std::string, std::int64_t> saved;  // bytes held at the end of forward, summed over
+    std::int64_t samples = 0;                   // ... this many samples, by layer
+    std::map<std::string, std::int64_t> peaks;  // bytes, by category of the ledger, `total`, `rss`
+
+    /// Sums over calibrations of the ranks of each layer.
+    struct Ranks {
+        std::int64_t x = 0, g = 0, calibrations = 0;
+    };
+    std::map<std::string, Ranks> ranks;
+    std::int64_t calibrations = 0;
+
+    double epoch_loss = 0;  // summed over the steps of this epoch so far
+    std::int64_t epoch_steps = 0;
+    std::vector<Evaluation> evaluations;  // at the end of each epoch
+    std::vector<double> train_losses;     // means over each epoch
+
+    /// Moves what the meter of this thread has counted here.
+    void take_flops();
+    /// What the ledger says at the end of a forward pass over `batch` samples.
+    void take_saved(std::int64_t batch);
+    /// Peaks of the ledger and of the process since the last reset.
+    void take_peaks();
+    void take_ranks(const std::vector<LayerRanks>& layers);
+};
+
+void to_json(nlohmann::json& json, const Measurements& m);
+void from_json(const nlohmann::json& json, Measurements& m);
+
+/// Adds the time between its making and its end to one phase.
+class Timer {
+  public:
+    Timer(Measurements& measurements, const char* phase)
+        : seconds_(measurements.seconds[phase]), start_(std::chrono::steady_clock::now()) {}
+    ~Timer() {
+        seconds_ +=
+            std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+    }
+    Timer(const Timer&) = delete;
+    Timer& operator=(const Timer&) = delete;
+
+  private:
+    double& seconds_;
+    std::chrono::steady_clock::time_point start_;
+};
+
+}  // namespace slimgrad

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+
+namespace slimgrad {
+
+/// Reads a JSON file. Throws Error that names the file and the place of the mistake.
+nlohmann::json read_json(const std::filesystem::path& file);
+/// Replaces a file as a whole: whoever reads it finds the old or the new text, never a part.
+/// Throws Error if it cannot be written.
+void write_file(const std::filesystem::path& file, const std::string& text);
+
+/// Where one run keeps what it makes: config.json, metrics.jsonl, summary.json, model.safetensors,
+/// checkpoint.safetensors.
+class RunDirectory {
+  public:
+    /// Makes the directory. Throws Error if it cannot be written or holds another run already,
+    /// unless `overwrite`.
+    static RunDirectory create(const std::filesystem::path& path, bool overwrite = false);
+    /// A run that exists. Throws Error if there is none.
+    static RunDirectory open(const std::filesystem::path& path);
+
+    const std::filesystem::path& path() const { return path_; }
+    std::filesystem::path file(const std::string& name) const { return path_ / name; }
+
+    /// Removes what an earlier run has left and writes config.json: the directory is taken.
+    void begin(const nlohmann::json& config);
+
+    void write_json(const std::string& name, const nlohmann::json& json) const;
+    /// Adds one line to metrics.jsonl.
+    void append_metrics(const nlohmann::json& line);
+    /// How long metrics.jsonl is, with every line written out; and its return to that length.
+    std::int64_t metrics_bytes();
+    void truncate_metrics(std::int64_t bytes);
+
+  private:
+    explicit RunDirectory(std::filesystem::path path);
+    void open_metrics();
+
+    std::filesystem::path path_;
+    std::ofstream metrics_;
+};
+
+}  // namespace slimgrad

@@ -1,0 +1,182 @@
+#include "train/summary.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "tensor/blas.h"
+
+namespace slimgrad {
+namespace {
+
+using nlohmann::json;
+
+json flops_json(const Measurements& m, const std::set<std::string>& linear_names) {
+    std::map<std::string, std::int64_t> all, linear;
+    for (const char* phase :
+         {"forward", "bias", "compress", "g_w", "g_x", "g_b", "calibrate", "optimizer"})
+        all[phase] = 0;
+    std::int64_t total = 0, backward = 0, products = 0;
+    static const std::set<std::string> outside = {"forward", "bias", "calibrate", "optimizer"};
+    static const std::set<std::string> slots = {"compress", "g_w", "g_x"};
+    for (const auto& [key, count] : m.flops) {
+        const auto& [layer, phase] = key;
+        all[phase == "backward" ? "backward_other" : phase] += count;
+        const bool is_linear = linear_names.contains(layer);
+        if (is_linear) linear[phase] += count;
+        if (phase == "evaluate") continue;
+        total += count;
+        if (!outside.contains(phase)) backward += count;
+        if (is_linear && slots.contains(phase)) products += count;
+    }
+    json flops = all;
+    flops["linear"] = linear;
+    flops["backward_linear"] = products;
+    flops["backward_linear_with_calibration"] = products + all["calibrate"];
+    flops["backward"] = backward;
+    flops["backward_with_calibration"] = backward + all["calibrate"];
+    flops["total"] = total;
+    return flops;
+}
+
+/// Bytes a sample: an integer where every step held the same.
+json per_sample(std::int64_t bytes, std::int64_t samples) {
+    if (samples == 0) return 0;
+    if (bytes % samples == 0) return bytes / samples;
+    return static_cast<double>(bytes) / static_cast<double>(samples);
+}
+
+json bytes_json(const Measurements& m, const std::set<std::string>& linear_names) {
+    const auto peak = [&](const char* what) {
+        const auto found = m.peaks.find(what);
+        return found == m.peaks.end() ? 0 : found->second;
+    };
+    std::int64_t saved = 0, saved_linear = 0;
+    for (const auto& [layer, bytes] : m.saved) {
+        saved += bytes;
+        if (linear_names.contains(layer)) saved_linear += bytes;
+    }
+    return {{"saved_per_sample", per_sample(saved, m.samples)},
+            {"saved_per_sample_linear", per_sample(saved_linear, m.samples)},
+            {"saved_peak", peak("saved")},
+            {"projectors", peak("projectors")},
+            {"parameters", peak("parameters")},
+            {"gradients", peak("gradients")},
+            {"optimizer", peak("optimizer")},
+            {"workspace", peak("workspace")},
+            {"peak", peak("total")},
+            {"rss_peak", peak("rss")}};
+}
+
+json layer_json(const LinearShape& shape, const LayerRanks& last, const Measurements& m) {
+    json layer{{"name", shape.name},
+               {"L", shape.tokens},
+               {"Cx", shape.in_channels},
+               {"Cy", shape.out_channels},
+               {"input_group", shape.input_group},
+               {"needs_gx", shape.needs_gx},
+               {"needs_gw", shape.needs_gw},
+               {"side", nullptr},
+               {"rank_x", nullptr},
+               {"rank_g", nullptr}};
+    if (last.side_x) layer["side"] = layer["side_x"] = to_string(*last.side_x);
+    if (last.side_g) layer["side_g"] = to_string(*last.side_g);
+    if (!last.side_x && last.side_g) layer["side"] = layer["side_g"];
+    if (last.rank_x) layer["rank_x"] = *last.rank_x;
+    if (last.rank_g) layer["rank_g"] = *last.rank_g;
+    if (!last.note.empty()) layer["note"] = last.note;
+    if (const auto sums = m.ranks.find(shape.name); sums != m.ranks.end()) {
+        const auto n = static_cast<double>(sums->second.calibrations);
+        if (last.rank_x) layer["mean_rank_x"] = static_cast<double>(sums->second.x) / n;
+        if (last.rank_g) layer["mean_rank_g"] = static_cast<double>(sums->second.g) / n;
+    }
+    if (const auto saved = m.saved.find(shape.name); saved != m.saved.end())
+        layer["saved_per_sample"] = per_sample(saved->second, m.samples);
+    else
+        layer["saved_per_sample"] = 0;
+    for (const char* phase : {"forward", "compress", "g_w", "g_x"}) {
+        const auto count = m.flops.find({shape.name, phase});
+        layer["flops"][phase] = count == m.flops.end() ? 0 : count->second;
+    }
+    return layer;
+}
+
+/// The mean over the layers that have such a rank; null if none has.
+json mean_rank(const json& layers, const char* key) {
+    double sum = 0;
+    int count = 0;
+    for (const json& layer : layers)
+        if (const auto rank = layer.find(key); rank != layer.end()) {
+            sum += rank->get<double>();
+            ++count;
+        }
+    return count > 0 ? json(sum / count) : json(nullptr);
+}
+
+}  // namespace
+
+json environment() {
+    const BlasInfo& info = blas();
+    return {{"version", SLIMGRAD_VERSION},
+            {"cpu", cpu_name()},
+            {"kernels", info.kernels},
+            {"blas", info.config},
+            {"threads", threads()}};
+}
+
+json make_summary(const TrainConfig& config, const Measurements& m, std::int64_t steps,
+                  const std::vector<LinearShape>& shapes, const std::vector<LayerRanks>& ranks) {
+    std::set<std::string> linear_names;
+    for (const LinearShape& shape : shapes) linear_names.insert(shape.name);
+
+    json layers = json::array();
+    for (const LinearShape& shape : shapes) {
+        const auto last = std::ranges::find(ranks, shape.name, &LayerRanks::name);
+        layers.push_back(layer_json(shape, last == ranks.end() ? LayerRanks{} : *last, m));
+    }
+    json epochs = json::array();
+    double best = 0;
+    for (std::size_t i = 0; i < m.evaluations.size(); ++i) {
+        best = std::max(best, m.evaluations[i].accuracy);
+        epochs.push_back({{"accuracy", m.evaluations[i].accuracy},
+                          {"loss", m.evaluations[i].loss},
+                          {"train_loss", m.train_losses.at(i)}});
+    }
+    json seconds = m.seconds;
+    double total = 0;
+    for (const auto& [phase, time] : m.seconds) total += time;
+    for (const char* phase : {"forward", "backward", "calibrate", "optimizer", "data", "evaluate"})
+        if (!seconds.contains(phase)) seconds[phase] = 0.0;
+    seconds["total"] = total;
+
+    json where = environment();
+    where["seed"] = config.seed;
+    json summary{{"method", config.method},
+                 {"model", config.model},
+                 {"data", config.data},
+                 {"accuracy", nullptr},
+                 {"best_accuracy", best},
+                 {"steps", steps},
+                 {"samples", m.samples},
+                 {"batch", config.batch},
+                 {"calibrations", m.calibrations},
+                 {"flops", flops_json(m, linear_names)},
+                 {"bytes", bytes_json(m, linear_names)},
+                 {"seconds", seconds},
+                 {"ranks",
+                  {{"mean_x", mean_rank(layers, "mean_rank_x")},
+                   {"mean_g", mean_rank(layers, "mean_rank_g")}}},
+                 {"layers", layers},
+                 {"epochs", epochs},
+                 {"config", to_json(config)},
+                 {"environment", where}};
+    if (!m.evaluations.empty()) {
+        summary["accuracy"] = m.evaluations.back().accuracy;
+        summary["loss"] = m.evaluations.back().loss;
+        summary["train_loss"] = m.train_losses.back();
+        summary["test_samples"] = m.evaluations.back().samples;
+    }
+    return summary;
+}
+
+}  // namespace slimgrad

@@ -1,0 +1,23 @@
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <vector>
+
+#include "instant/calibrator.h"
+#include "instant/trace.h"
+#include "train/config.h"
+#include "train/measurements.h"
+
+namespace slimgrad {
+
+/// The text of summary.json. `shapes` are the linear maps that a step executes and `ranks` what the
+/// method did with each at last. FLOPs are those of the whole run; see train/README.md for what
+/// each field counts.
+nlohmann::json make_summary(const TrainConfig& config, const Measurements& m, std::int64_t steps,
+                            const std::vector<LinearShape>& shapes,
+                            const std::vector<LayerRanks>& ranks);
+
+/// Version, processor, kernels, threads: what a figure depends on beside the code.
+nlohmann::json environment();
+
+}  // namespace slimgrad

@@ -1,0 +1,319 @@
+#include "train/trainer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "data/prefetcher.h"
+#include "instant/trace.h"
+#include "nn/losses.h"
+#include "nn/models/model.h"
+#include "optim/clip.h"
+#include "tensor/allocator.h"
+#include "tensor/blas.h"
+#include "tensor/ledger.h"
+#include "train/checkpoint.h"
+#include "train/evaluate.h"
+#include "train/process.h"
+#include "train/progress.h"
+#include "train/run_directory.h"
+#include "train/summary.h"
+#include "train/weights.h"
+
+namespace slimgrad {
+namespace {
+
+constexpr const char* checkpoint_name = "checkpoint.safetensors";
+
+ImageSplits load_data(const TrainConfig& config) {
+    ImageSplits splits = load_images(config.data, config.data_dir);
+    if (config.limit_train > 0) splits.train.truncate(config.limit_train);
+    if (config.limit_test > 0) splits.test.truncate(config.limit_test);
+    return splits;
+}
+
+std::unique_ptr<Module> build_model(const TrainConfig& config, const ImageData& data) {
+    auto model = make_model(config.model, {.channels = data.channels,
+                                           .height = data.height,
+                                           .width = data.width,
+                                           .classes = std::ssize(data.classes),
+                                           .dropout = config.dropout,
+                                           .seed = config.seed});
+    select_train_blocks(*model, config.train_blocks);
+    if (!config.from.empty()) load_weights(config.from, *model);
+    return model;
+}
+
+/// The linear maps that a training step executes.
+std::vector<LinearShape> trace(Module& model, const ImageData& data) {
+    return trace_linear_maps(model, [&] {
+        Tape tape({.update_statistics = false});
+        model.forward(tape.constant(Tensor::zeros({2, data.channels, data.height, data.width})));
+    });
+}
+
+TrainConfig checked(TrainConfig config) {
+    validate(config);
+    if (config.threads == 0) config.threads = threads();
+    set_threads(static_cast<int>(config.threads));
+    return config;
+}
+
+TrainConfig config_of(const RunDirectory& run) {
+    const auto file = run.file("config.json");
+    TrainConfig config = config_from_json(read_json(file), file.string());
+    config.out = run.path().string();
+    return checked(std::move(config));
+}
+
+}  // namespace
+
+class Trainer::Loop {
+  public:
+    Loop(RunDirectory run, TrainConfig config, TrainerOptions options)
+        : config_(std::move(config)),
+          options_(std::move(options)),
+          run_(std::move(run)),
+          data_(load_data(config_)),
+          test_(std::make_shared<ImageData>(std::move(data_.test))),
+          loader_(std::make_shared<ImageData>(std::move(data_.train)),
+                  {.batch_size = config_.batch, .augment = config_.augment, .seed = config_.seed}),
+          model_(build_model(config_, loader_.data())),
+          calibrator_(*model_, config_.method_options()),
+          optimizer_(make_optimizer(*model_, config_.optimizer_options())),
+          total_(config_.steps > 0 ? config_.steps : config_.epochs * loader_.steps_per_epoch()),
+          schedule_(config_.schedule_options(total_)),
+          shapes_(trace(*model_, loader_.data())) {}
+
+    void begin() { run_.begin(to_json(config_)); }
+
+    void resume() {
+        RunState state = this->state();
+        load_checkpoint(run_.file(checkpoint_name), state);
+        step_ = state.step;
+        run_.truncate_metrics(state.metrics_bytes);
+    }
+
+    bool run();
+
+    const RunDirectory& directory() const { return run_; }
+    const nlohmann::json& summary() const { return summary_; }
+
+  private:
+    RunState state() {
+        return {.model = *model_,
+                .optimizer = *optimizer_,
+                .calibrator = calibrator_,
+                .measurements = m_};
+    }
+    TapeOptions tape_options(std::int64_t step) const {
+        return {.seed = config_.seed, .step = static_cast<std::uint64_t>(step)};
+    }
+    Var loss_of(Tape& tape, const Batch& batch) {
+        return cross_entropy(model_->forward(tape.constant(batch.x)), batch.labels,
+                             {.label_smoothing = config_.label_smoothing});
+    }
+    std::int64_t epoch_of(std::int64_t step) const { return step / loader_.steps_per_epoch(); }
+
+    void calibrate();
+    double train_step(const Batch& batch);
+    void end_epoch(Progress& progress);
+    void save();
+    void require_finite(const Batch& batch) const;
+
+    TrainConfig config_;
+    TrainerOptions options_;
+    RunDirectory run_;
+    ImageSplits data_;  // moved into the two below
+    std::shared_ptr<const ImageData> test_;
+    Loader loader_;
+    std::unique_ptr<Module> model_;
+    Calibrator calibrator_;
+    std::unique_ptr<Optimizer> optimizer_;
+    std::int64_t total_;
+    Schedule schedule_;
+    std::vector<LinearShape> shapes_;
+    Measurements m_;
+    std::int64_t step_ = 0;
+    double grad_norm_ = 0;
+    nlohmann::json summary_;
+};
+
+void Trainer::Loop::require_finite(const Batch& batch) const {
+    const auto bad =
+        std::ranges::find_if_not(batch.x.values(), [](real value) { return std::isfinite(value); });
+    if (bad == batch.x.values().end()) return;
+    const std::int64_t sample = (bad - batch.x.values().begin()) / (batch.x.numel() / batch.size());
+    fail("[train] step {}: sample {} of data set {} holds the value {}. Hint: check its file",
+         step_, batch.indices.at(static_cast<std::size_t>(sample)), loader_.data().name, *bad);
+}
+
+// The next batches are read ahead and not consumed; no mask, order or running statistic moves, so
+// that the run goes on as if nothing had happened.
+void Trainer::Loop::calibrate() {
+    const Timer timer(m_, "calibrate");
+    calibrator_.calibrate([&] {
+        for (std::int64_t i = 0; i < config_.calibrate_batches; ++i) {
+            const Batch batch = loader_.batch(step_ + i);
+            const std::int64_t parts = std::min(config_.calibrate_split, batch.size());
+            for (std::int64_t part = 0; part < parts; ++part) {
+                const std::int64_t begin = part * batch.size() / parts;
+                const std::int64_t count = (part + 1) * batch.size() / parts - begin;
+                TapeOptions options = tape_options(step_ + i);
+                options.update_statistics = false;
+                options.first_sample = begin;
+                Tape tape(options);
+                const Var loss = loss_of(tape, batch.part(begin, count));
+                const double share = static_cast<double>(count) / static_cast<double>(batch.size());
+                tape.backward(loss, Tensor::full(loss.shape(), static_cast<real>(share)));
+                zero_grad(*model_);
+            }
+        }
+    });
+    m_.take_ranks(calibrator_.ranks());
+    nlohmann::json layers = nlohmann::json::array();
+    for (const LayerRanks& layer : calibrator_.ranks())
+        if (layer.rank_x || layer.rank_g) {
+            nlohmann::json entry{{"name", layer.name}};
+            if (layer.rank_x) entry["rank_x"] = *layer.rank_x;
+            if (layer.rank_g) entry["rank_g"] = *layer.rank_g;
+            layers.push_back(entry);
+        }
+    run_.append_metrics({{"type", "calibration"}, {"step", step_}, {"layers", layers}});
+}
+
+double Trainer::Loop::train_step(const Batch& batch) {
+    Tape tape(tape_options(step_));
+    Var loss;
+    {
+        const Timer timer(m_, "forward");
+        loss = loss_of(tape, batch);
+    }
+    m_.take_saved(batch.size());
+    const double value = loss.value().item();
+    require(std::isfinite(value),
+            "[train] step {}: the loss is {}. Hint: a lower --lr (now {}), --clip 1, or --warmup",
+            step_, value, config_.lr);
+    {
+        const Timer timer(m_, "backward");
+        tape.backward(loss);
+    }
+    const Timer timer(m_, "optimizer");
+    if (config_.clip > 0) {
+        grad_norm_ = clip_grad_norm(*model_, config_.clip);
+        require(std::isfinite(grad_norm_),
+                "[train] step {}: the norm of the gradients is {}. Hint: a lower --lr (now {})",
+                step_, grad_norm_, config_.lr);
+    }
+    optimizer_->set_lr(config_.lr * schedule_.factor(step_));
+    optimizer_->step();
+    zero_grad(*model_);
+    return value;
+}
+
+void Trainer::Loop::end_epoch(Progress& progress) {
+    Evaluation evaluation;
+    {
+        const Timer timer(m_, "evaluate");
+        evaluation = evaluate(*model_, test_, std::max<std::int64_t>(config_.batch, 100));
+    }
+    const double train_loss = m_.epoch_loss / static_cast<double>(m_.epoch_steps);
+    m_.evaluations.push_back(evaluation);
+    m_.train_losses.push_back(train_loss);
+    m_.epoch_loss = 0;
+    m_.epoch_steps = 0;
+    const auto epoch = std::ssize(m_.evaluations);
+    run_.append_metrics({{"type", "epoch"},
+                         {"epoch", epoch},
+                         {"step", step_},
+                         {"train_loss", train_loss},
+                         {"loss", evaluation.loss},
+                         {"accuracy", evaluation.accuracy},
+                         {"seconds", m_.seconds}});
+    progress.line(fmt::format("epoch {}/{}  train loss {:.4f}  test loss {:.4f}  accuracy {:.2f} %",
+                              epoch,
+                              (total_ + loader_.steps_per_epoch() - 1) / loader_.steps_per_epoch(),
+                              train_loss, evaluation.loss, 100 * evaluation.accuracy));
+}
+
+void Trainer::Loop::save() {
+    const Timer timer(m_, "save");
+    m_.take_flops();
+    m_.take_peaks();
+    RunState state = this->state();
+    state.step = step_;
+    state.metrics_bytes = run_.metrics_bytes();
+    save_checkpoint(run_.file(checkpoint_name), state);
+}
+
+bool Trainer::Loop::run() {
+    Progress progress(fmt::format("{} {} seed {}", config_.model, config_.method, config_.seed),
+                      step_, total_, options_.quiet);
+    progress.line(fmt::format("steps {} to {}, {} threads, {} kernels", step_, total_, threads(),
+                              blas().kernels));
+    meter().reset();
+    // The peaks are to be those of training, not of what was read and built before.
+    ledger().reset_peaks();
+    allocator::trim();
+    reset_peak_rss();
+    Prefetcher batches(loader_, step_, total_);
+    while (step_ < total_) {
+        if (options_.stop && options_.stop(step_)) {
+            save();
+            return false;
+        }
+        if (calibrator_.needed() && step_ % config_.calibrate_every == 0) calibrate();
+        Batch batch;
+        {
+            const Timer timer(m_, "data");
+            batch = batches.next();
+            require_finite(batch);
+        }
+        const double loss = train_step(batch);
+        m_.epoch_loss += loss;
+        ++m_.epoch_steps;
+        if (step_ % config_.log_every == 0) {
+            nlohmann::json line{{"type", "step"},
+                                {"step", step_},
+                                {"epoch", epoch_of(step_)},
+                                {"loss", loss},
+                                {"lr", optimizer_->lr()}};
+            if (config_.clip > 0) line["grad_norm"] = grad_norm_;
+            run_.append_metrics(line);
+        }
+        ++step_;
+        progress.step(step_, loss);
+        const bool epoch_ends = step_ % loader_.steps_per_epoch() == 0 || step_ == total_;
+        if (epoch_ends) end_epoch(progress);
+        if (epoch_ends || (config_.checkpoint_every > 0 && step_ % config_.checkpoint_every == 0))
+            save();
+    }
+    m_.take_flops();
+    m_.take_peaks();
+    save_weights(run_.file("model.safetensors"), *model_);
+    summary_ = make_summary(config_, m_, step_, shapes_, calibrator_.ranks());
+    run_.write_json("summary.json", summary_);
+    return true;
+}
+
+Trainer::Trainer(TrainConfig config, TrainerOptions options) {
+    config = checked(std::move(config));
+    RunDirectory run = RunDirectory::create(config.out, options.overwrite);
+    loop_ = std::make_unique<Loop>(std::move(run), std::move(config), std::move(options));
+    loop_->begin();
+}
+
+Trainer::Trainer(const std::filesystem::path& path, TrainerOptions options) {
+    RunDirectory run = RunDirectory::open(path);
+    TrainConfig config = config_of(run);
+    loop_ = std::make_unique<Loop>(std::move(run), std::move(config), std::move(options));
+    loop_->resume();
+}
+
+Trainer::~Trainer() = default;
+
+bool Trainer::run() { return loop_->run(); }
+const std::filesystem::path& Trainer::directory() const { return loop_->directory().path(); }
+const nlohmann::json& Trainer::summary() const { return loop_->summary(); }
+
+}  // namespace slimgrad

@@ -1,0 +1,31 @@
+#include "train/weights.h"
+
+#include <array>
+
+#include "data/safetensors.h"
+#include "train/named_tensors.h"
+
+namespace slimgrad {
+
+std::vector<NamedTensor> named_tensors(Module& model, const std::string& prefix) {
+    std::vector<NamedTensor> tensors;
+    for_each_parameter(model, [&](const std::string& name, Parameter& parameter) {
+        tensors.push_back({prefix + name, parameter.value});
+    });
+    for_each_buffer(model, [&](const std::string& name, Tensor& buffer) {
+        tensors.push_back({prefix + name, buffer});
+    });
+    return tensors;
+}
+
+void save_weights(const std::filesystem::path& file, Module& model) {
+    write_safetensors(file, named_tensors(model));
+}
+
+void load_weights(const std::filesystem::path& file, Module& model) {
+    // PyTorch counts the batches that BatchNorm has seen; slimgrad has no use for that.
+    const std::array<std::string, 1> ignored = {"num_batches_tracked"};
+    load_tensors(SafeTensors::open(file), named_tensors(model), ignored);
+}
+
+}  // namespace slimgrad

@@ -1,0 +1,16 @@
+#pragma once
+
+#include <filesystem>
+
+#include "nn/module.h"
+
+namespace slimgrad {
+
+/// Writes all parameters and buffers of a model to a safetensors file, under PyTorch's names.
+void save_weights(const std::filesystem::path& file, Module& model);
+
+/// Reads a model's parameters and buffers. Throws Error, one line that names the file and lists
+/// what is missing, unexpected or of another shape; the model is then unchanged.
+void load_weights(const std::filesystem::path& file, Module& model);
+
+}  // namespace slimgrad
