@@ -1,0 +1,171 @@
+#include <fmt/format.h>
+
+#include <cmath>
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "cli/commands.h"
+#include "cli/interrupt.h"
+#include "cli/options.h"
+#include "cli/subprocess.h"
+#include "cli/table.h"
+#include "tensor/error.h"
+#include "train/report.h"
+#include "train/run_directory.h"
+
+namespace slimgrad::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+struct Options {
+    bool json = false, overwrite = false;
+    std::string methods = "vanilla,compress-x,compress-gy,instant";
+    std::int64_t seeds = 1;
+    std::string out = "runs/compare";
+    std::unique_ptr<RunOptions> run;
+};
+
+/// A figure of the comparison: its name in JSON, its column in the table, where it stands in
+/// summary.json, and what it is multiplied by for display.
+struct Figure {
+    const char* name;
+    const char* column;
+    const char* pointer;
+    double scale;
+    int digits;
+};
+constexpr Figure figures[] = {
+    {"accuracy", "accuracy %", "/accuracy", 100, 2},
+    {"backward_flops", "backward GFLOP", "/flops/backward_linear", 1e-9, 1},
+    {"backward_flops_with_calibration", "+ calibration", "/flops/backward_linear_with_calibration",
+     1e-9, 1},
+    {"saved_per_sample", "saved KiB/sample", "/bytes/saved_per_sample", 1.0 / 1024, 1},
+    {"saved_per_sample_linear", "of linear maps", "/bytes/saved_per_sample_linear", 1.0 / 1024, 1},
+    {"rss_peak", "peak MiB", "/bytes/rss_peak", 1.0 / (1 << 20), 1},
+    {"seconds_forward", "forward s", "/seconds/forward", 1, 1},
+    {"seconds_backward", "backward s", "/seconds/backward", 1, 1},
+    {"seconds_calibrate", "calibration s", "/seconds/calibrate", 1, 1},
+    {"mean_rank_x", "rank x", "/ranks/mean_x", 1, 1},
+    {"mean_rank_g", "rank g", "/ranks/mean_g", 1, 1},
+};
+
+/// Mean and sample standard deviation of one figure over the seeds; null where a method has none.
+json statistics(const std::vector<json>& summaries, const Figure& figure) {
+    std::vector<double> values;
+    for (const json& summary : summaries) {
+        const json& value = summary.at(json::json_pointer(figure.pointer));
+        if (value.is_number()) values.push_back(value.get<double>());
+    }
+    if (values.empty()) return nullptr;
+    double mean = 0, squares = 0;
+    for (const double value : values) mean += value / static_cast<double>(values.size());
+    for (const double value : values) squares += (value - mean) * (value - mean);
+    json result{{"mean", mean}, {"sd", nullptr}};
+    if (values.size() > 1)
+        result["sd"] = std::sqrt(squares / static_cast<double>(values.size() - 1));
+    return result;
+}
+
+std::string cell(const json& statistics, const Figure& figure) {
+    if (statistics.is_null()) return "-";
+    const double mean = statistics.at("mean").get<double>() * figure.scale;
+    if (statistics.at("sd").is_null()) return fmt::format("{:.{}f}", mean, figure.digits);
+    return fmt::format("{:.{}f} ± {:.{}f}", mean, figure.digits,
+                       statistics.at("sd").get<double>() * figure.scale, figure.digits);
+}
+
+Table make_table(const json& methods) {
+    Table table;
+    table.rows.push_back({"method"});
+    for (const Figure& figure : figures) table.rows.back().emplace_back(figure.column);
+    for (const json& method : methods) {
+        table.rows.push_back({method.at("method")});
+        for (const Figure& figure : figures)
+            table.rows.back().push_back(cell(method.at(figure.name), figure));
+    }
+    return table;
+}
+
+/// One run in a process of its own, so that its peak memory is its own.
+int run_one(TrainConfig config, const fs::path& out, bool overwrite) {
+    config.out = out.string();
+    std::vector<std::string> words = arguments(config);
+    words.insert(words.begin(), "train");
+    if (overwrite) words.emplace_back("--overwrite");
+    return run_self(words);
+}
+
+int compare(const Options& options) {
+    catch_interrupts();
+    const TrainConfig base = options.run->config();
+    const std::vector<std::string> methods = split_list("--methods", options.methods);
+    require(options.seeds >= 1, "[compare] expected --seeds >= 1, got {}", options.seeds);
+    const fs::path out = options.out;
+    std::vector<std::pair<TrainConfig, fs::path>> runs;
+    for (const std::string& method : methods)
+        for (std::int64_t k = 0; k < options.seeds; ++k) {
+            TrainConfig config = base;
+            config.method = method;
+            config.seed += static_cast<std::uint64_t>(k);
+            validate(config);
+            const fs::path directory = out / fmt::format("{}-seed{}", method, config.seed);
+            require(options.overwrite || !fs::exists(directory / "config.json"),
+                    "[compare] '{}' holds another run. Hint: --overwrite, or another --out",
+                    directory.string());
+            runs.emplace_back(std::move(config), directory);
+        }
+
+    json document{{"runs", json::array()}, {"methods", json::array()}};
+    std::vector<json> summaries;
+    for (const auto& [config, directory] : runs) {
+        const int status = run_one(config, directory, options.overwrite);
+        if (status != exit_done) return status > 128 ? exit_interrupted : status;
+        if (interrupted()) return exit_interrupted;
+        document["runs"].push_back(directory.string());
+        summaries.push_back(read_json(directory / "summary.json"));
+        if (std::ssize(summaries) < options.seeds) continue;
+        json row{{"method", config.method}, {"seeds", options.seeds}};
+        for (const Figure& figure : figures) row[figure.name] = statistics(summaries, figure);
+        document["methods"].push_back(row);
+        summaries.clear();
+    }
+    const Table table = make_table(document["methods"]);
+    write_file(out / "compare.json", document.dump(2) + "\n");
+    write_file(out / "compare.md", table.markdown());
+    write_report(document["runs"], (out / "report.html").string());
+    if (options.json) {
+        fmt::print("{}\n", document.dump(2));
+        return exit_done;
+    }
+    fmt::print(
+        "{}\nbackward GFLOP: g_w, g_x and the compression of x in all linear maps, over the whole "
+        "run; the next\ncolumn adds calibration. saved: what the whole model keeps for backward, "
+        "and the linear maps' part.\npeak: the process's real peak. ranks: means over layers and "
+        "calibrations.\npage of plots: {}\n",
+        table.text(), (out / "report.html").string());
+    return exit_done;
+}
+
+}  // namespace
+
+Action add_compare(CLI::App& program) {
+    auto options = std::make_shared<Options>();
+    CLI::App* command = add_command(
+        program, "compare", "Train with several methods under the same seeds; a table of them all",
+        "slimgrad compare --methods vanilla,instant --seeds 3 --epochs 5 --out runs/compare",
+        options->json);
+    command->add_option("--methods", options->methods, "methods, with commas between them")
+        ->capture_default_str();
+    command->add_option("--seeds", options->seeds, "runs of each method: --seed, --seed + 1, ...")
+        ->capture_default_str();
+    command->add_option("--out", options->out, "directory for the runs, one in each")
+        ->capture_default_str();
+    command->add_flag("--overwrite", options->overwrite, "replace the runs that --out holds");
+    options->run = std::make_unique<RunOptions>(*command, std::set<std::string>{"method", "out"});
+    return [options] { return compare(*options); };
+}
+
+}  // namespace slimgrad::cli

@@ -1,0 +1,49 @@
+#include <fmt/format.h>
+
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "cli/commands.h"
+#include "tensor/blas.h"
+
+namespace slimgrad::cli {
+namespace {
+
+int info(bool json) {
+    const BlasInfo& blas_info = blas();
+    const std::string why = blas_info.chosen_by_user                  ? "OPENBLAS_CORETYPE"
+                            : blas_info.kernels == blas_info.detected ? "OpenBLAS"
+                                                                      : "slimgrad";
+    if (json) {
+        const nlohmann::json document{{"version", SLIMGRAD_VERSION},
+                                      {"cpu", cpu_name()},
+                                      {"blas", blas_info.config},
+                                      {"openmp", blas_info.openmp},
+                                      {"kernels_detected", blas_info.detected},
+                                      {"kernels", blas_info.kernels},
+                                      {"kernels_chosen_by", why},
+                                      {"threads", threads()}};
+        fmt::print("{}\n", document.dump(2));
+        return exit_done;
+    }
+    fmt::print(
+        "slimgrad  {}\ncpu       {}\nblas      {}\nkernels   {} (chosen by {}; OpenBLAS detected "
+        "{})\nthreads   {}\n",
+        SLIMGRAD_VERSION, cpu_name(), blas_info.config, blas_info.kernels, why, blas_info.detected,
+        threads());
+    if (!blas_info.openmp)
+        fmt::print(stderr,
+                   "slimgrad: this OpenBLAS is not its OpenMP variant; expect slow products\n");
+    return exit_done;
+}
+
+}  // namespace
+
+Action add_info(CLI::App& program) {
+    auto json = std::make_shared<bool>(false);
+    add_command(program, "info", "Version, processor, BLAS and the kernels in use, threads",
+                "slimgrad info --json", *json);
+    return [json] { return info(*json); };
+}
+
+}  // namespace slimgrad::cli

@@ -1,0 +1,74 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <exception>
+#include <map>
+
+#include "cli/commands.h"
+#include "tensor/error.h"
+
+namespace slimgrad::cli {
+
+CLI::App* add_command(CLI::App& program, const std::string& name, const std::string& what,
+                      const std::string& example, bool& json) {
+    CLI::App* command = program.add_subcommand(name, what);
+    command->add_flag("--json", json, "print one JSON document on standard output");
+    command->footer("\nExample:\n  " + example);
+    return command;
+}
+
+namespace {
+
+int usage_error(const std::string& message) {
+    fmt::print(stderr, "slimgrad: {}\n", message);
+    return exit_usage;
+}
+
+int run(int argc, char** argv) {
+    CLI::App program("Low-rank backpropagation, from scratch: to read, to measure, to trust.",
+                     "slimgrad");
+    program.footer("\nExample:\n  slimgrad train --method instant --epochs 2 --out runs/first");
+    program.set_version_flag("--version", SLIMGRAD_VERSION);
+    program.require_subcommand(1);
+    const std::map<std::string, Action> actions = {
+        {"train", add_train(program)},     {"eval", add_eval(program)},
+        {"compare", add_compare(program)}, {"cost", add_cost(program)},
+        {"report", add_report(program)},   {"info", add_info(program)}};
+
+    if (argc < 2 || (argv[1][0] != '-' && !actions.contains(argv[1]))) {
+        std::vector<std::string> known;
+        for (const auto& [name, action] : actions) known.push_back(name);
+        const std::string what =
+            argc < 2 ? "expected a command" : fmt::format("unknown command '{}'", argv[1]);
+        return usage_error(
+            fmt::format("{}. Known: {}. Hint: slimgrad --help", what, fmt::join(known, ", ")));
+    }
+    try {
+        program.parse(argc, argv);
+    } catch (const CLI::Success& success) {  // --help, --version
+        return program.exit(success);
+    } catch (const CLI::ParseError& error) {
+        std::string message = error.what();
+        std::ranges::replace(message, '\n', ' ');
+        const bool known = argc > 1 && actions.contains(argv[1]);
+        return usage_error(fmt::format("{}. Hint: slimgrad {}--help", message,
+                                       known ? std::string(argv[1]) + " " : ""));
+    }
+    return actions.at(program.get_subcommands().front()->get_name())();
+}
+
+}  // namespace
+}  // namespace slimgrad::cli
+
+int main(int argc, char** argv) {
+    using namespace slimgrad::cli;
+    try {
+        return run(argc, argv);
+    } catch (const slimgrad::Error& error) {
+        return usage_error(error.what());
+    } catch (const std::exception& error) {
+        fmt::print(stderr, "slimgrad: unexpected failure: {}\n", error.what());
+        return exit_failure;
+    }
+}

@@ -1,0 +1,46 @@
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "cli/commands.h"
+#include "train/report.h"
+
+namespace slimgrad::cli {
+namespace {
+
+struct Options {
+    bool json = false;
+    std::vector<std::string> runs;
+    std::string out;
+};
+
+int report(const Options& options) {
+    std::string out = options.out;
+    if (out.empty())
+        out = options.runs.size() == 1
+                  ? (std::filesystem::path(options.runs.front()) / "report.html").string()
+                  : "report.html";
+    write_report(options.runs, out);
+    if (options.json)
+        fmt::print("{}\n", nlohmann::json{{"report", out}, {"runs", options.runs}}.dump(2));
+    else
+        fmt::print("{}\n", out);
+    return exit_done;
+}
+
+}  // namespace
+
+Action add_report(CLI::App& program) {
+    auto options = std::make_shared<Options>();
+    CLI::App* command =
+        add_command(program, "report", "One self-contained HTML page for one run or several",
+                    "slimgrad report runs/vanilla runs/instant --out report.html", options->json);
+    command->add_option("runs", options->runs, "run directories")->required();
+    command->add_option("--out", options->out,
+                        "page to write (default: report.html, in the run if there is one)");
+    return [options] { return report(*options); };
+}
+
+}  // namespace slimgrad::cli

@@ -1,0 +1,49 @@
+#include "cli/subprocess.h"
+
+#include <fcntl.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstring>
+#include <thread>
+#include <utility>
+
+#include "cli/interrupt.h"
+#include "tensor/error.h"
+
+namespace slimgrad::cli {
+
+int run_self(const std::vector<std::string>& arguments) {
+    // Everything is prepared before fork: after it, only async-signal-safe calls are allowed.
+    std::vector<std::string> words = {"slimgrad"};
+    words.insert(words.end(), arguments.begin(), arguments.end());
+    std::vector<char*> argv;
+    for (std::string& word : words) argv.push_back(word.data());
+    argv.push_back(nullptr);
+
+    const pid_t child = fork();
+    require(child >= 0, "[compare] cannot start a process: {}", std::strerror(errno));
+    if (child == 0) {
+        setpgid(0, 0);  // Ctrl-C reaches the parent only, which passes it on once
+        prctl(PR_SET_PDEATHSIG, SIGTERM);
+        const int null = open("/dev/null", O_WRONLY);
+        if (null >= 0) dup2(null, STDOUT_FILENO);
+        execv("/proc/self/exe", argv.data());
+        _exit(127);
+    }
+    int status = 0;
+    bool passed_on = false;
+    for (pid_t ended = 0; ended != child;) {
+        ended = waitpid(child, &status, WNOHANG);
+        require(ended >= 0, "[compare] lost the process of a run: {}", std::strerror(errno));
+        if (ended == 0) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+        if (interrupted() && !std::exchange(passed_on, true)) kill(child, SIGTERM);
+    }
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+}  // namespace slimgrad::cli

@@ -1,0 +1,13 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace slimgrad::cli {
+
+/// Runs this program again with other arguments, in a process of its own, its standard output
+/// discarded, and waits for it. An interrupt is passed on. Returns its exit status, 128 + n if
+/// signal n ended it. Throws Error if it cannot be started.
+int run_self(const std::vector<std::string>& arguments);
+
+}  // namespace slimgrad::cli

@@ -1,0 +1,92 @@
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "cli/commands.h"
+#include "cli/interrupt.h"
+#include "cli/options.h"
+#include "tensor/error.h"
+#include "train/trainer.h"
+
+namespace slimgrad::cli {
+namespace {
+
+struct Options {
+    bool json = false, quiet = false, overwrite = false;
+    std::string resume;
+    std::unique_ptr<RunOptions> run;
+};
+
+std::string default_directory(const TrainConfig& config) {
+    return fmt::format("runs/{}-{}-{}-seed{}", config.data, config.model, config.method,
+                       config.seed);
+}
+
+void print_summary(const nlohmann::json& summary, const std::string& directory) {
+    const auto& flops = summary.at("flops");
+    const auto& seconds = summary.at("seconds");
+    fmt::print(
+        "accuracy {:.2f} %   test loss {:.4f}\n"
+        "backward of the linear maps {:.2f} GFLOP, {:.2f} with calibration\n"
+        "saved {:.1f} KiB a sample   peak memory {:.1f} MiB\n"
+        "forward {:.1f} s   backward {:.1f} s   calibration {:.1f} s   optimizer {:.1f} s\n"
+        "run directory {}\n",
+        100 * summary.at("accuracy").get<double>(), summary.at("loss").get<double>(),
+        flops.at("backward_linear").get<double>() / 1e9,
+        flops.at("backward_linear_with_calibration").get<double>() / 1e9,
+        summary.at("bytes").at("saved_per_sample").get<double>() / 1024,
+        summary.at("bytes").at("rss_peak").get<double>() / (1 << 20),
+        seconds.at("forward").get<double>(), seconds.at("backward").get<double>(),
+        seconds.at("calibrate").get<double>(), seconds.at("optimizer").get<double>(), directory);
+}
+
+int train(const Options& options) {
+    catch_interrupts();
+    const TrainerOptions how{.overwrite = options.overwrite,
+                             .quiet = options.quiet,
+                             .stop = [](std::int64_t) { return interrupted(); }};
+    std::unique_ptr<Trainer> trainer;
+    if (!options.resume.empty()) {
+        const auto given = options.run->given();
+        require(given.empty() && !options.overwrite,
+                "[train] --resume takes every option from {}/config.json: leave out {}",
+                options.resume, given.empty() ? "--overwrite" : given.front());
+        trainer = std::make_unique<Trainer>(std::filesystem::path(options.resume), how);
+    } else {
+        TrainConfig config = options.run->config();
+        if (config.out.empty()) config.out = default_directory(config);
+        trainer = std::make_unique<Trainer>(std::move(config), how);
+    }
+    const std::string directory = trainer->directory().string();
+    if (!trainer->run()) {
+        fmt::print(stderr, "stopped, and saved. To continue: slimgrad train --resume '{}'\n",
+                   directory);
+        return exit_interrupted;
+    }
+    if (options.json)
+        fmt::print("{}\n", trainer->summary().dump(2));
+    else
+        print_summary(trainer->summary(), directory);
+    return exit_done;
+}
+
+}  // namespace
+
+Action add_train(CLI::App& program) {
+    auto options = std::make_shared<Options>();
+    CLI::App* command = add_command(
+        program, "train", "Train a model with a backward method, into a run directory",
+        "slimgrad train --data cifar10 --data-dir DIR --model vit-tiny --method instant --epochs 5 "
+        "--out runs/instant",
+        options->json);
+    command->add_option("--resume", options->resume,
+                        "continue this run from its last checkpoint, to the same bits");
+    command->add_flag("--overwrite", options->overwrite, "replace the run that --out holds");
+    command->add_flag("--quiet", options->quiet, "no progress on standard error");
+    options->run = std::make_unique<RunOptions>(*command);
+    return [options] { return train(*options); };
+}
+
+}  // namespace slimgrad::cli
