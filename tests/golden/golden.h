@@ -1,0 +1,90 @@
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <limits>
+#include <set>
+#include <string>
+
+#include "data/safetensors.h"
+
+namespace slimgrad::inline SLIMGRAD_PRECISION {
+
+/// Results of PyTorch in float64, as tests/golden/make.py wrote them; `real` when read.
+class GoldenFile {
+  public:
+    /// Opens tests/golden/<name>.safetensors. Throws Error, with a hint how to make the file again,
+    /// if it is absent or is not a golden file of this version.
+    explicit GoldenFile(const std::string& name)
+        : file_(open(fmt::format("{}/golden/{}.safetensors", SLIMGRAD_TEST_DATA, name))) {
+        auto metadata = file_.metadata();
+        require(
+            metadata["magic"] == "slimgrad-golden" && metadata["version"] == version,
+            "[golden] {}: expected 'slimgrad-golden' of version {}, got '{}' of version '{}'. {}",
+            file_.file(), version, metadata["magic"], metadata["version"], hint);
+    }
+
+    bool has(const std::string& key) const { return file_.contains(key); }
+    Tensor operator[](const std::string& key) const {
+        require(has(key), "[golden] {} has no '{}'. {}", file_.file(), key, hint);
+        return file_.tensor(key);
+    }
+    /// The names of the tensors that begin with `prefix`, without it.
+    std::set<std::string> keys(const std::string& prefix) const {
+        std::set<std::string> keys;
+        for (const std::string& name : file_.names())
+            if (name.starts_with(prefix)) keys.insert(name.substr(prefix.size()));
+        return keys;
+    }
+    /// What stands before the slash in the names of the tensors.
+    std::set<std::string> cases() const {
+        std::set<std::string> cases;
+        for (const std::string& key : keys("")) cases.insert(key.substr(0, key.find('/')));
+        return cases;
+    }
+
+  private:
+    static constexpr const char* version = "1";
+    static constexpr const char* hint =
+        "Hint: pip install torch==2.13.0 numpy; python tests/golden/make.py";
+
+    static SafeTensors open(const std::string& path) {
+        require(std::filesystem::exists(path), "[golden] {} is absent. {}", path, hint);
+        return SafeTensors::open(path);
+    }
+
+    SafeTensors file_;
+};
+
+/// max |got - expected| / max(|expected|, 0.1); infinite for other shapes and where a value is not
+/// finite. The floor is for what is 0 but for rounding, as the gradient of a key's bias is.
+inline double relative_error(const Tensor& got, const Tensor& expected) {
+    constexpr double infinite = std::numeric_limits<double>::infinity();
+    if (!got.defined() || got.shape() != expected.shape()) return infinite;
+    double error = 0, scale = 0.1;
+    for (std::int64_t i = 0; i < got.numel(); ++i) {
+        const double difference = std::abs(double{got.data()[i]} - double{expected.data()[i]});
+        if (!std::isfinite(difference)) return infinite;
+        error = std::max(error, difference);
+        scale = std::max(scale, std::abs(double{expected.data()[i]}));
+    }
+    return error / scale;
+}
+
+/// Fails, naming the tensor, unless `error` is within `tolerance`; notes it in the test's report.
+inline void expect_error_within(double tolerance, double error, const std::string& what) {
+    ::testing::Test::RecordProperty(what, fmt::format("{:.1e}", error));
+    EXPECT_LE(error, tolerance) << what;
+}
+
+inline void expect_close(const std::string& what, const Tensor& got, const Tensor& expected,
+                         double tolerance) {
+    expect_error_within(
+        tolerance, relative_error(got, expected),
+        fmt::format("{} {}", what, got.defined() ? to_string(got.shape()) : "undefined"));
+}
+
+}  // namespace slimgrad::inline SLIMGRAD_PRECISION
