@@ -14,6 +14,7 @@ class Embedding final : public Module {
     Embedding(std::int64_t count, std::int64_t features, Stream& stream,
               std::int64_t padding_index = no_padding);
 
+    using Module::forward;
     /// Indices in row-major order under `shape`, for example (B, L); gives (B, L, features).
     /// Throws Error for an index outside the table and names its place.
     Var forward(Tape& tape, std::span<const std::int32_t> indices, Shape shape);
