@@ -54,8 +54,7 @@ TEST(ResNet, GradientsAgreeWithFiniteDifferences) {
 }
 
 TEST(ResNet, TheShortcutOfOptionAHasNoParametersAndPadsChannels) {
-    Stream stream(1, "test");
-    BasicBlock block(2, 4, stream);
+    BasicBlock block(2, 4, 1, "block");
     // With weights of zero the branch is zero, and what is left is relu(shortcut(x)).
     for_each_parameter(block, [](const std::string&, Parameter& p) {
         std::ranges::fill(p.value.values(), real(0));
@@ -86,6 +85,21 @@ TEST(ResNet, SameSeedSameBitsAndNothingIsLeftAfterBackward) {
         gradients.push_back(parameters(model).front()->grad.value);
     }
     EXPECT_TRUE(identical(gradients[0], gradients[1]));
+}
+
+TEST(ResNet, IsKnownByNameAndTrainsItsLastBlocksAlone) {
+    const auto model = make_model("resnet20", {});
+    EXPECT_EQ(count_parameters(*make_model("resnet32", {})), 464154);
+    select_train_blocks(*model, "last:1");
+    std::string trained;
+    for_each_parameter(*model, [&](const std::string& name, Parameter& p) {
+        if (p.requires_grad) trained += name + " ";
+    });
+    EXPECT_EQ(trained,
+              "layer3.2.conv1.weight layer3.2.bn1.weight layer3.2.bn1.bias layer3.2.conv2.weight "
+              "layer3.2.bn2.weight layer3.2.bn2.bias linear.weight linear.bias ");
+    EXPECT_NO_THROW(select_train_blocks(*model, "last:9"));
+    EXPECT_THROW(select_train_blocks(*model, "last:10"), Error);
 }
 
 TEST(ResNet, WrongShapesAndDepthsGiveOneClearLine) {

@@ -5,6 +5,7 @@
 #include <charconv>
 
 #include "nn/models/mlp.h"
+#include "nn/models/resnet.h"
 #include "nn/models/vit.h"
 
 namespace slimgrad::inline SLIMGRAD_PRECISION {
@@ -14,6 +15,11 @@ struct Entry {
     std::string name;
     std::unique_ptr<Module> (*make)(const ModelConfig&);
 };
+
+template <int depth>
+std::unique_ptr<Module> resnet(const ModelConfig& config) {
+    return std::make_unique<ResNet>(depth, config);
+}
 
 const std::vector<Entry>& models() {
     static const std::vector<Entry> all{
@@ -27,6 +33,10 @@ const std::vector<Entry>& models() {
          [](const ModelConfig& c) -> std::unique_ptr<Module> {
              return std::make_unique<Vit>(c, VitSize{.width = 192, .blocks = 6});
          }},
+        {"resnet20", resnet<20>},
+        {"resnet32", resnet<32>},
+        {"resnet44", resnet<44>},
+        {"resnet56", resnet<56>},
     };
     return all;
 }

@@ -29,7 +29,7 @@ class BlockModel : public Module {
 /// The models that make_model knows, in the order in which help lists them.
 std::vector<std::string> model_names();
 
-/// Builds a named model ("mlp", "vit-micro", "vit-tiny", "resnet20") with PyTorch's default
+/// Builds a named model ("mlp", "vit-micro", "vit-tiny", "resnet20" …) with PyTorch's default
 /// initialisation; images (B, C, H, W) in, logits (B, classes) out. Throws Error for an unknown
 /// name and lists the known ones, and for sizes that are not positive.
 std::unique_ptr<Module> make_model(const std::string& name, const ModelConfig& config);

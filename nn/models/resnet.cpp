@@ -6,8 +6,12 @@
 namespace slimgrad::inline SLIMGRAD_PRECISION {
 namespace {
 
-Conv2dOptions conv3x3(std::int64_t stride) {
-    return {.kernel = 3, .stride = stride, .padding = 1, .bias = false};
+Conv2d conv3x3(std::int64_t in_channels, std::int64_t out_channels, std::int64_t stride,
+               std::uint64_t seed, const std::string& name) {
+    return seeded(seed, name, [&](Stream& stream) {
+        return Conv2d(in_channels, out_channels,
+                      {.kernel = 3, .stride = stride, .padding = 1, .bias = false}, stream);
+    });
 }
 
 // y_(b,p+c,i,j) = x_(b,c,2i,2j), zeros in the p channels before and after
@@ -60,19 +64,15 @@ class PaddedShortcut final : public Function {
     std::int64_t before_;
 };
 
-void add_blocks(Sequential& stage, std::int64_t blocks, std::int64_t in_channels,
-                std::int64_t out_channels, Stream& stream) {
-    for (std::int64_t i = 0; i < blocks; ++i)
-        stage.add<BasicBlock>(i == 0 ? in_channels : out_channels, out_channels, stream);
-}
-
 }  // namespace
 
-BasicBlock::BasicBlock(std::int64_t in_channels, std::int64_t out_channels, Stream& stream)
+BasicBlock::BasicBlock(std::int64_t in_channels, std::int64_t out_channels, std::uint64_t seed,
+                       const std::string& name)
     : out_channels_(out_channels),
-      conv1_(in_channels, out_channels, conv3x3(in_channels == out_channels ? 1 : 2), stream),
+      conv1_(conv3x3(in_channels, out_channels, in_channels == out_channels ? 1 : 2, seed,
+                     name + ".conv1")),
       bn1_(out_channels),
-      conv2_(out_channels, out_channels, conv3x3(1), stream),
+      conv2_(conv3x3(out_channels, out_channels, 1, seed, name + ".conv2")),
       bn2_(out_channels) {}
 
 Var BasicBlock::shortcut(const Var& x) const {
@@ -96,17 +96,22 @@ void BasicBlock::visit(Visitor& visitor) {
 }
 
 ResNet::ResNet(std::int64_t depth, const ModelConfig& config)
-    : ResNet(depth, config, Stream(config.seed, "init")) {}
-
-ResNet::ResNet(std::int64_t depth, const ModelConfig& config, Stream stream)
-    : conv1_(config.channels, 16, conv3x3(1), stream),
+    : conv1_(conv3x3(config.channels, 16, 1, config.seed, "conv1")),
       bn1_(16),
-      linear_(64, config.classes, stream) {
+      linear_(seeded(config.seed, "linear",
+                     [&](Stream& stream) { return Linear(64, config.classes, stream); })) {
     require(depth >= 8 && depth % 6 == 2, "[resnet] expected a depth of 6n + 2, got {}", depth);
-    const std::int64_t blocks = (depth - 2) / 6;
-    add_blocks(layer1_, blocks, 16, 16, stream);
-    add_blocks(layer2_, blocks, 16, 32, stream);
-    add_blocks(layer3_, blocks, 32, 64, stream);
+    std::int64_t in_channels = 16, number = 1;
+    for (Sequential* stage : {&layer1_, &layer2_, &layer3_}) {
+        const std::int64_t out_channels = 8 << number;
+        for (std::int64_t i = 0; i < (depth - 2) / 6; ++i) {
+            stage->add<BasicBlock>(in_channels, out_channels, config.seed,
+                                   fmt::format("layer{}.{}", number, i));
+            in_channels = out_channels;
+        }
+        ++number;
+    }
+    linear_.set_compressible(false);  // it sees one pooled vector, not tokens
     name_modules(*this);
 }
 
@@ -116,6 +121,13 @@ Var ResNet::forward(const Var& x) {
             conv1_.weight().value.size(1), to_string(x.shape()));
     const Var h = relu_.forward(bn1_.forward(conv1_.forward(x)));
     return linear_.forward(pool_.forward(layer3_.forward(layer2_.forward(layer1_.forward(h)))));
+}
+
+std::vector<Module*> ResNet::blocks() {
+    std::vector<Module*> all;
+    for (Sequential* stage : {&layer1_, &layer2_, &layer3_})
+        for (std::size_t i = 0; i < stage->size(); ++i) all.push_back(&(*stage)[i]);
+    return all;
 }
 
 void ResNet::visit(Visitor& visitor) {

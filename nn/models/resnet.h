@@ -16,7 +16,10 @@ namespace slimgrad::inline SLIMGRAD_PRECISION {
 /// no parameters.
 class BasicBlock final : public Module {
   public:
-    BasicBlock(std::int64_t in_channels, std::int64_t out_channels, Stream& stream);
+    /// `name` is that of the block in its model; initial values are drawn from streams named after
+    /// the layers.
+    BasicBlock(std::int64_t in_channels, std::int64_t out_channels, std::uint64_t seed,
+               const std::string& name);
 
     Var forward(const Var& x) override;
     void visit(Visitor& visitor) override;
@@ -38,7 +41,7 @@ class BasicBlock final : public Module {
 /// recognition" (CVPR 2016), Sec. 4.2: a 3x3 convolution, three stages of `blocks` BasicBlocks with
 /// 16, 32 and 64 channels, the mean over the pixels and a linear classifier; 6·blocks + 2 layers.
 /// Parameters are named as in akamaster/pytorch_resnet_cifar10, whose weights load as they are.
-class ResNet final : public Module {
+class ResNet final : public BlockModel {
   public:
     /// Throws Error unless depth = 6n + 2 with n >= 1.
     ResNet(std::int64_t depth, const ModelConfig& config);
@@ -47,10 +50,9 @@ class ResNet final : public Module {
     Var forward(const Var& x) override;
     void visit(Visitor& visitor) override;
     std::string kind() const override { return "resnet"; }
+    std::vector<Module*> blocks() override;
 
   private:
-    ResNet(std::int64_t depth, const ModelConfig& config, Stream stream);
-
     Conv2d conv1_;
     BatchNorm2d bn1_;
     ReLU relu_;
