@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "nn/dropout.h"
+#include "nn/mask.h"
 #include "tensor/blas.h"
 #include "tensor/kernels/transcendental.h"
 #include "tensor/ops.h"
@@ -195,8 +196,7 @@ class AttentionFunction final : public Function {
     const real* drop(const BitMask& kept, std::int64_t i, const Sizes& s, const real* from,
                      real* to) const {
         const std::int64_t square = s.tokens * s.tokens;
-        for (std::int64_t j = 0; j < square; ++j)
-            to[j] = kept[i * square + j] ? dropout_.factor() * from[j] : 0;
+        apply_mask(kept, i * square, square, from, to, dropout_.factor());
         return to;
     }
 

@@ -1,6 +1,7 @@
 #include "nn/dropout.h"
 
 #include <algorithm>
+#include <array>
 
 #include "nn/mask.h"
 #include "tensor/kernels/elementwise.h"
@@ -39,6 +40,30 @@ class DropoutFunction final : public Function {
     std::uint32_t draw_;
 };
 
+constexpr std::int64_t draws_at_once = 512;
+
+/// Sets bits first … first + n - 1 where the stream's draws reach the threshold.
+void set_bits(Stream& stream, std::uint32_t threshold, std::uint8_t* bytes, std::int64_t first,
+              std::int64_t n) {
+    std::array<std::uint32_t, draws_at_once> draws;
+    stream.fill({draws.data(), static_cast<std::size_t>(n)});
+    std::int64_t i = 0;
+    const auto set_one = [&] {
+        const unsigned keep = draws[static_cast<std::size_t>(i)] >= threshold;
+        std::uint8_t& byte = bytes[(first + i) / 8];
+        byte = static_cast<std::uint8_t>(byte | keep << ((first + i) % 8));
+        ++i;
+    };
+    while (i < n && (first + i) % 8 != 0) set_one();
+    for (; i + 8 <= n; i += 8) {
+        unsigned byte = 0;
+        for (unsigned bit = 0; bit < 8; ++bit)
+            byte |= unsigned{draws[static_cast<std::size_t>(i) + bit] >= threshold} << bit;
+        bytes[(first + i) / 8] = static_cast<std::uint8_t>(byte);
+    }
+    while (i < n) set_one();
+}
+
 }  // namespace
 
 std::shared_ptr<const BitMask> dropout_mask(const TapeOptions& options, std::uint32_t draw,
@@ -46,16 +71,16 @@ std::shared_ptr<const BitMask> dropout_mask(const TapeOptions& options, std::uin
     auto mask = std::make_shared<BitMask>(batch * n);
     std::uint8_t* bytes = mask->bytes();
     std::fill_n(bytes, (batch * n + 7) / 8, std::uint8_t{0});
-    const auto threshold = static_cast<std::uint64_t>(p * 0x1p32);  // of the 2³² values of a draw
-    const std::string purpose = fmt::format("dropout {}", draw);
-    // Samples whose bits share a byte cannot be written by two threads.
+    if (p < 1) {
+        const auto threshold = static_cast<std::uint32_t>(p * 0x1p32);
+        const std::string purpose = fmt::format("dropout {}", draw);
+        // Samples whose bits share a byte cannot be written by two threads.
 #pragma omp parallel for schedule(static) if (n % 8 == 0 && batch * n > parallel_threshold)
-    for (std::int64_t b = 0; b < batch; ++b) {
-        Stream stream(options.seed, purpose, options.step,
-                      static_cast<std::uint32_t>(options.first_sample + b));
-        for (std::int64_t i = b * n; i < (b + 1) * n; ++i) {
-            const unsigned keep = stream() >= threshold;
-            bytes[i / 8] = static_cast<std::uint8_t>(bytes[i / 8] | keep << (i % 8));
+        for (std::int64_t b = 0; b < batch; ++b) {
+            Stream stream(options.seed, purpose, options.step,
+                          static_cast<std::uint32_t>(options.first_sample + b));
+            for (std::int64_t i = b * n; i < (b + 1) * n; i += draws_at_once)
+                set_bits(stream, threshold, bytes, i, std::min(draws_at_once, (b + 1) * n - i));
         }
     }
     meter().add(batch * n);

@@ -7,4 +7,9 @@ namespace slimgrad::inline SLIMGRAD_PRECISION {
 /// y_i = mask_i ? scale x_i : 0. Counts one FLOP an element.
 Tensor masked(const BitMask& mask, const Tensor& x, real scale = 1);
 
+/// The same for n elements, of which the first belongs to bit `first` of the mask; x may be y.
+/// Counts nothing, for parallel regions.
+void apply_mask(const BitMask& mask, std::int64_t first, std::int64_t n, const real* x, real* y,
+                real scale);
+
 }  // namespace slimgrad::inline SLIMGRAD_PRECISION

@@ -47,6 +47,16 @@ Shape broadcast_strides(const Shape& from, const Shape& to) {
     return strides;
 }
 
+/// How many elements are repeated as one run when `from` is broadcast to `to`; 0 where broadcasting
+/// also repeats within (a length 1 behind a longer axis).
+std::int64_t repeated_run(const Shape& from, const Shape& to) {
+    auto first = std::ranges::find_if(from, [](std::int64_t length) { return length != 1; });
+    const Shape tail(first, from.end());
+    const bool fits =
+        from.size() <= to.size() && std::equal(tail.rbegin(), tail.rend(), to.rbegin());
+    return fits ? numel(tail) : 0;
+}
+
 /// Calls visit(i, j) for every element i of `shape` in order, j its offset under `strides`.
 template <class Visit>
 void for_each_offset(const Shape& shape, const Shape& strides, Visit visit) {
@@ -88,6 +98,12 @@ Shape broadcast_shape(const Shape& a, const Shape& b) {
 Tensor broadcast_to(const Tensor& x, const Shape& shape) {
     if (x.shape() == shape) return x;
     Tensor y(shape);
+    if (const std::int64_t run = repeated_run(x.shape(), shape); run > 0) {
+        const std::int64_t rows = y.numel() / run;
+#pragma omp parallel for schedule(static) if (y.numel() > parallel_threshold)
+        for (std::int64_t r = 0; r < rows; ++r) std::copy_n(x.data(), run, y.data() + r * run);
+        return y;
+    }
     for_each_offset(shape, broadcast_strides(x.shape(), shape),
                     [&](std::int64_t i, std::int64_t j) { y.data()[i] = x.data()[j]; });
     return y;
@@ -95,6 +111,8 @@ Tensor broadcast_to(const Tensor& x, const Shape& shape) {
 
 Tensor sum_to(const Tensor& x, const Shape& shape) {
     if (x.shape() == shape) return x;
+    if (const std::int64_t run = repeated_run(shape, x.shape()); run > 0)
+        return sum_rows(x.reshape({x.numel() / run, run})).reshape(shape);
     Tensor y = Tensor::zeros(shape);
     for_each_offset(x.shape(), broadcast_strides(shape, x.shape()),
                     [&](std::int64_t i, std::int64_t j) { y.data()[j] += x.data()[i]; });

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdint>
 #include <limits>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -26,6 +27,9 @@ class Stream {
     static constexpr result_type max() { return std::numeric_limits<result_type>::max(); }
     /// 32 random bits.
     result_type operator()();
+
+    /// The next numbers of the stream, the same that single calls would give, several at a time.
+    void fill(std::span<result_type> out);
 
     /// In [0, 1), a multiple of 2^-24 in either precision.
     real uniform();

@@ -85,6 +85,12 @@ TEST(Tensor, BroadcastAndSumToAreAdjoint) {
               (std::vector<real>{0, 0, 1, 1, 2, 2, 0, 0, 1, 1, 2, 2}));
     EXPECT_EQ(list(sum_to(iota({2, 3, 2}), {3, 1})), (std::vector<real>{14, 22, 30}));
     EXPECT_EQ(list(iota({2, 2}) + iota({2})), (std::vector<real>{0, 2, 2, 4}));
+    EXPECT_EQ(list(broadcast_to(iota({1, 2}), {2, 2, 2})),
+              (std::vector<real>{0, 1, 0, 1, 0, 1, 0, 1}));
+    EXPECT_EQ(list(sum_to(iota({2, 2, 2}), {1, 2})), (std::vector<real>{12, 16}));
+    EXPECT_EQ(list(sum_to(iota({2, 2}), {1, 1})), (std::vector<real>{6}));
+    EXPECT_EQ(sum_to(iota({2, 2}), {}).shape(), Shape{});
+    EXPECT_EQ(sum_to(Tensor({0, 2}), {2}).numel(), 2);
     EXPECT_THROW(iota({2, 2}) + iota({3}), Error);
 }
 
@@ -104,6 +110,16 @@ TEST(Tensor, SoftmaxRowsSumToOneAndSurviveLargeValues) {
     const Tensor y = softmax(Tensor::from({2, 3}, std::vector<real>{1000, 1000, 1000, 0, 1, 2}));
     EXPECT_NEAR(y.at({0, 0}), 1.0 / 3, 1e-6);
     EXPECT_NEAR(y.at({1, 2}), 0.66524096, 1e-6);
+}
+
+TEST(Random, FillGivesWhatSingleCallsGive) {
+    Stream one(7, "test", 3, 4), many(7, "test", 3, 4);
+    one();
+    many();  // so that the first block is begun
+    std::vector<std::uint32_t> numbers(331);
+    many.fill(numbers);
+    for (const std::uint32_t number : numbers) ASSERT_EQ(number, one());
+    EXPECT_EQ(many(), one());
 }
 
 TEST(Random, PhiloxKnownAnswers) {
