@@ -21,6 +21,17 @@
 #include "train/weights.h"
 
 namespace slimgrad {
+
+void require_finite(const Batch& batch, std::int64_t step, const std::string& data) {
+    const auto values = batch.x.values();
+    const auto bad =
+        std::ranges::find_if_not(values, [](real value) { return std::isfinite(value); });
+    if (bad == values.end()) return;
+    const std::int64_t sample = (bad - values.begin()) / (batch.x.numel() / batch.size());
+    fail("[train] step {}: sample {} of data set {} holds the value {}. Hint: check its file", step,
+         batch.indices.at(static_cast<std::size_t>(sample)), data, *bad);
+}
+
 namespace {
 
 constexpr const char* checkpoint_name = "checkpoint.safetensors";
@@ -119,7 +130,6 @@ class Trainer::Loop {
     double train_step(const Batch& batch);
     void end_epoch(Progress& progress);
     void save();
-    void require_finite(const Batch& batch) const;
 
     TrainConfig config_;
     TrainerOptions options_;
@@ -139,20 +149,11 @@ class Trainer::Loop {
     nlohmann::json summary_;
 };
 
-void Trainer::Loop::require_finite(const Batch& batch) const {
-    const auto bad =
-        std::ranges::find_if_not(batch.x.values(), [](real value) { return std::isfinite(value); });
-    if (bad == batch.x.values().end()) return;
-    const std::int64_t sample = (bad - batch.x.values().begin()) / (batch.x.numel() / batch.size());
-    fail("[train] step {}: sample {} of data set {} holds the value {}. Hint: check its file",
-         step_, batch.indices.at(static_cast<std::size_t>(sample)), loader_.data().name, *bad);
-}
-
 // The next batches are read ahead and not consumed; no mask, order or running statistic moves, so
 // that the run goes on as if nothing had happened.
 void Trainer::Loop::calibrate() {
     const Timer timer(m_, "calibrate");
-    calibrator_.calibrate([&] {
+    const auto run_batches = [&] {
         for (std::int64_t i = 0; i < config_.calibrate_batches; ++i) {
             const Batch batch = loader_.batch(step_ + i);
             const std::int64_t parts = std::min(config_.calibrate_split, batch.size());
@@ -169,7 +170,12 @@ void Trainer::Loop::calibrate() {
                 zero_grad(*model_);
             }
         }
-    });
+    };
+    try {
+        calibrator_.calibrate(run_batches);
+    } catch (const Error& error) {
+        fail("[train] step {}: {}", step_, error.what());
+    }
     m_.take_ranks(calibrator_.ranks());
     nlohmann::json layers = nlohmann::json::array();
     for (const LayerRanks& layer : calibrator_.ranks())
@@ -267,7 +273,7 @@ bool Trainer::Loop::run() {
         {
             const Timer timer(m_, "data");
             batch = batches.next();
-            require_finite(batch);
+            require_finite(batch, step_, loader_.data().name);
         }
         const double loss = train_step(batch);
         m_.epoch_loss += loss;

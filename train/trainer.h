@@ -5,6 +5,7 @@
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
 
+#include "data/loader.h"
 #include "train/config.h"
 
 namespace slimgrad {
@@ -43,5 +44,8 @@ class Trainer {
     class Loop;
     std::unique_ptr<Loop> loop_;
 };
+
+/// Throws Error that names the step and the sample if a batch holds NaN or infinity.
+void require_finite(const Batch& batch, std::int64_t step, const std::string& data);
 
 }  // namespace slimgrad

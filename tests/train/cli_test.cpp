@@ -1,0 +1,224 @@
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using Words = std::vector<std::string>;
+
+std::string text_of(const fs::path& file) {
+    std::ifstream in(file, std::ios::binary);
+    return {std::istreambuf_iterator<char>(in), {}};
+}
+
+struct Result {
+    int status;
+    std::string out, err;
+};
+
+/// The program, run in a directory of its own for each test.
+class Cli : public ::testing::Test {
+  protected:
+    Cli() : root_(fs::temp_directory_path() / ("slimgrad cli " + std::to_string(getpid()))) {
+        fs::remove_all(root_);
+        fs::create_directories(root_);
+    }
+    ~Cli() override { fs::remove_all(root_); }
+
+    pid_t start(const Words& arguments) const {
+        Words words = arguments;
+        words.insert(words.begin(), SLIMGRAD_PROGRAM);
+        std::vector<char*> argv;
+        for (std::string& word : words) argv.push_back(word.data());
+        argv.push_back(nullptr);
+        const pid_t child = fork();
+        if (child == 0) {
+            if (chdir(root_.c_str()) != 0) _exit(126);
+            dup2(open("stdout", O_WRONLY | O_CREAT | O_TRUNC, 0644), STDOUT_FILENO);
+            dup2(open("stderr", O_WRONLY | O_CREAT | O_TRUNC, 0644), STDERR_FILENO);
+            execv(SLIMGRAD_PROGRAM, argv.data());
+            _exit(127);
+        }
+        return child;
+    }
+    Result finish(pid_t child) const {
+        int status = 0;
+        waitpid(child, &status, 0);
+        return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, text_of(root_ / "stdout"),
+                text_of(root_ / "stderr")};
+    }
+    Result run(const Words& arguments) const { return finish(start(arguments)); }
+
+    /// A short training run, and more words.
+    static Words train(const Words& more, const std::string& command = "train") {
+        Words words = {command, "--model", "mlp", "--limit-train", "64", "--limit-test",
+                       "16",    "--batch", "16",  "--threads",     "1"};
+        words.insert(words.end(), more.begin(), more.end());
+        return words;
+    }
+    json run_json(const Words& arguments) const {
+        const Result result = run(arguments);
+        EXPECT_EQ(result.status, 0) << result.err;
+        const json document = json::parse(result.out, nullptr, false);
+        EXPECT_FALSE(document.is_discarded()) << result.out;
+        return document;
+    }
+    /// Status 2 and one line on standard error that says `part`.
+    void expect_refused(const Words& arguments, const std::string& part) const {
+        const Result result = run(arguments);
+        EXPECT_EQ(result.status, 2) << result.err;
+        EXPECT_EQ(result.out, "");
+        EXPECT_EQ(std::ranges::count(result.err, '\n'), 1) << result.err;
+        EXPECT_NE(result.err.find(part), std::string::npos) << result.err;
+    }
+
+    fs::path root_;
+};
+
+TEST_F(Cli, WrongUsageIsOneLineAndStatus2) {
+    expect_refused({}, "Known: compare, cost, eval, info, report, train");
+    expect_refused({"trian"}, "unknown command 'trian'");
+    expect_refused({"train", "--epoch", "2"}, "--epoch");
+    expect_refused({"train", "--lr", "fast"}, "--lr");
+    expect_refused({"train", "--lr", "nan"}, "finite lr");
+    expect_refused({"train", "--batch", "0"}, "batch >= 1");
+    expect_refused({"train", "--model", "vgg"}, "Known: mlp");
+    expect_refused({"train", "--method", "magic"}, "vanilla, compress-x, compress-gy, instant");
+    expect_refused({"train", "--data", "imagenet"}, "cifar10");
+    expect_refused({"train", "--train-blocks", "first:2"}, "last:K");
+    expect_refused({"train", "--config", "none.json"}, "none.json");
+    expect_refused({"compare", "--methods", "vanilla,,instant"}, "--methods");
+    expect_refused({"compare", "--methods", "vanilla,magic"}, "magic");
+    expect_refused({"compare", "--seeds", "0"}, "--seeds");
+    expect_refused({"eval", "--model", "mlp"}, "--from");
+    expect_refused({"eval", "--from", "none.safetensors"}, "none.safetensors");
+    expect_refused({"cost", "--model", "gpt"}, "bert-base");
+    expect_refused({"cost", "--method", "instant"}, "rank");
+    expect_refused({"cost", "--train-blocks", "last:13"}, "12");
+    expect_refused({"report"}, "runs");
+    expect_refused({"report", "none"}, "none");
+    EXPECT_TRUE(!fs::exists(root_ / "runs") || fs::is_empty(root_ / "runs"));
+}
+
+TEST_F(Cli, DamagedDataIsRefused) {
+    std::ofstream(root_ / "data_batch_1.bin", std::ios::binary) << std::string(3073 * 2 - 1, 'x');
+    expect_refused({"train", "--data", "cifar10", "--data-dir", ".", "--out", "run"},
+                   "data_batch_1.bin");
+    expect_refused({"train", "--data", "cifar10", "--data-dir", "nowhere", "--out", "run"},
+                   "nowhere");
+    EXPECT_FALSE(fs::exists(root_ / "run" / "config.json"));
+}
+
+TEST_F(Cli, DirectoriesThatWillNotDoAreRefused) {
+    std::ofstream(root_ / "file") << "in the way";
+    expect_refused(train({"--out", "file"}), "cannot create the directory 'file'");
+    expect_refused(train({"--out", "file/below"}), "cannot create the directory");
+    expect_refused({"train", "--resume", "nothing"}, "holds no run");
+    ASSERT_EQ(run(train({"--out", "run"})).status, 0);
+    expect_refused(train({"--out", "run"}), "holds another run");
+    expect_refused({"train", "--resume", "run", "--lr", "1"}, "leave out --lr");
+    EXPECT_EQ(run(train({"--out", "run", "--overwrite"})).status, 0);
+    std::ofstream(root_ / "run" / "checkpoint.safetensors") << "not a checkpoint";
+    expect_refused({"train", "--resume", "run"}, "checkpoint.safetensors");
+}
+
+TEST_F(Cli, ALossThatIsNotFiniteNamesTheStep) {
+    const Result result = run(train({"--lr", "1e30", "--optimizer", "sgd", "--quiet"}));
+    EXPECT_EQ(result.status, 2);
+    EXPECT_NE(result.err.find("step "), std::string::npos) << result.err;
+    EXPECT_NE(result.err.find("Hint: a lower --lr"), std::string::npos) << result.err;
+    EXPECT_EQ(std::ranges::count(result.err, '\n'), 1) << result.err;
+}
+
+TEST_F(Cli, JsonIsOneDocument) {
+    EXPECT_TRUE(run_json({"info", "--json"}).contains("kernels"));
+    const json summary = run_json(train({"--out", "run", "--json"}));
+    EXPECT_EQ(summary, json::parse(text_of(root_ / "run" / "summary.json")));
+    const json eval = run_json({"eval", "--model", "mlp", "--limit-test", "16", "--from",
+                                "run/model.safetensors", "--json"});
+    EXPECT_EQ(eval["accuracy"], summary["accuracy"]);
+    EXPECT_EQ(eval["samples"], 16);
+    EXPECT_TRUE(run_json({"report", "run", "--json"}).contains("report"));
+    EXPECT_TRUE(fs::exists(root_ / "run" / "report.html"));
+
+    const json again = run_json(
+        {"train", "--config", "run/config.json", "--out", "again", "--seed", "1", "--json"});
+    EXPECT_EQ(again["config"]["seed"], 1);
+    EXPECT_EQ(again["config"]["batch"], 16);
+}
+
+TEST_F(Cli, CostReproducesThePublishedFigures) {
+    const json vanilla =
+        run_json({"cost", "--model", "bert-base", "--train-blocks", "last:1", "--json"});
+    EXPECT_EQ(vanilla["paper"]["backward"], 14'495'514'624);
+    EXPECT_EQ(vanilla["paper"]["saved_bytes"], 14'155'776);
+    EXPECT_EQ(vanilla["executed"]["backward"], 12'683'575'296);
+    EXPECT_EQ(vanilla["executed"]["saved_bytes"], 11'010'048);
+    EXPECT_EQ(run_json({"cost", "--json"})["paper"]["backward"], 173'946'175'488);
+    const json mlp = run_json({"cost", "--model", "mlp", "--json"});
+    EXPECT_GT(mlp["executed"]["backward"], 0);
+    EXPECT_LT(mlp["executed"]["backward"], mlp["paper"]["backward"]);
+}
+
+TEST_F(Cli, CompareRunsEveryMethodAndSeed) {
+    const json document = run_json(train(
+        {"--methods", "vanilla,instant", "--seeds", "2", "--out", "cmp", "--json"}, "compare"));
+    ASSERT_EQ(document["methods"].size(), 2);
+    EXPECT_EQ(document["runs"].size(), 4);
+    EXPECT_EQ(document["methods"][0]["method"], "vanilla");
+    for (const json& method : document["methods"]) {
+        EXPECT_EQ(method["seeds"], 2);
+        EXPECT_TRUE(method["accuracy"]["sd"].is_number());
+        EXPECT_GT(method["rss_peak"]["mean"], 0);
+    }
+    // Without a token axis nothing is compressed: the methods must agree.
+    EXPECT_EQ(document["methods"][0]["accuracy"], document["methods"][1]["accuracy"]);
+    for (const char* file : {"compare.json", "compare.md", "report.html"})
+        EXPECT_TRUE(fs::exists(root_ / "cmp" / file)) << file;
+    EXPECT_EQ(run(train({"--out", "cmp", "--methods", "vanilla"}, "compare")).status, 2);
+}
+
+TEST_F(Cli, InterruptSavesAndResumeFinishes) {
+    const pid_t child = start(train({"--out", "run", "--steps", "100000"}));
+    const fs::path metrics = root_ / "run" / "metrics.jsonl";
+    for (int i = 0; i < 3000 && (!fs::exists(metrics) || fs::file_size(metrics) == 0); ++i)
+        std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    kill(child, SIGINT);
+    const Result result = finish(child);
+    EXPECT_EQ(result.status, 130);
+    EXPECT_NE(result.err.find("slimgrad train --resume 'run'"), std::string::npos) << result.err;
+    EXPECT_TRUE(fs::exists(root_ / "run" / "checkpoint.safetensors"));
+    EXPECT_FALSE(fs::exists(root_ / "run" / "summary.json"));
+
+    json config = json::parse(text_of(root_ / "run" / "config.json"));
+    const std::string last = text_of(metrics);
+    config["steps"] = std::ranges::count(last, '\n') + 2;
+    std::ofstream(root_ / "run" / "config.json") << config;
+    EXPECT_EQ(run({"train", "--resume", "run"}).status, 0);
+    EXPECT_TRUE(fs::exists(root_ / "run" / "summary.json"));
+}
+
+TEST_F(Cli, HelpHasAnExample) {
+    for (const char* command : {"train", "eval", "compare", "cost", "report", "info"}) {
+        const Result result = run({command, "--help"});
+        EXPECT_EQ(result.status, 0);
+        EXPECT_NE(result.out.find(std::string("Example:\n  slimgrad ") + command),
+                  std::string::npos)
+            << result.out;
+        EXPECT_EQ(result.err, "");
+    }
+    EXPECT_EQ(run({"--version"}).status, 0);
+}
+
+}  // namespace
