@@ -44,6 +44,14 @@ RunDirectory RunDirectory::create(const fs::path& path, bool overwrite) {
     return run;
 }
 
+void RunDirectory::discard(const fs::path& path) {
+    if (fs::exists(path / "config.json")) return;
+    std::error_code error;
+    if (fs::file_size(path / "metrics.jsonl", error) == 0)
+        fs::remove(path / "metrics.jsonl", error);
+    fs::remove(path, error);  // does nothing if other files are there
+}
+
 RunDirectory RunDirectory::open(const fs::path& path) {
     RunDirectory run(path);
     require(fs::exists(run.file("config.json")), "[run] '{}' holds no run: it has no config.json",

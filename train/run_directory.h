@@ -21,6 +21,8 @@ class RunDirectory {
     /// Makes the directory. Throws Error if it cannot be written or holds another run already,
     /// unless `overwrite`.
     static RunDirectory create(const std::filesystem::path& path, bool overwrite = false);
+    /// Removes a directory that create() has made, if nothing was put into it.
+    static void discard(const std::filesystem::path& path);
     /// A run that exists. Throws Error if there is none.
     static RunDirectory open(const std::filesystem::path& path);
 

@@ -305,7 +305,13 @@ bool Trainer::Loop::run() {
 Trainer::Trainer(TrainConfig config, TrainerOptions options) {
     config = checked(std::move(config));
     RunDirectory run = RunDirectory::create(config.out, options.overwrite);
-    loop_ = std::make_unique<Loop>(std::move(run), std::move(config), std::move(options));
+    const std::filesystem::path path = run.path();
+    try {
+        loop_ = std::make_unique<Loop>(std::move(run), std::move(config), std::move(options));
+    } catch (...) {
+        RunDirectory::discard(path);
+        throw;
+    }
     loop_->begin();
 }
 

@@ -112,12 +112,13 @@ TEST_F(Cli, WrongUsageIsOneLineAndStatus2) {
 }
 
 TEST_F(Cli, DamagedDataIsRefused) {
+    std::ofstream(root_ / "batches.meta.txt") << "a\nb\nc\nd\ne\nf\ng\nh\ni\nj\n\n";
     std::ofstream(root_ / "data_batch_1.bin", std::ios::binary) << std::string(3073 * 2 - 1, 'x');
     expect_refused({"train", "--data", "cifar10", "--data-dir", ".", "--out", "run"},
                    "data_batch_1.bin");
     expect_refused({"train", "--data", "cifar10", "--data-dir", "nowhere", "--out", "run"},
                    "nowhere");
-    EXPECT_FALSE(fs::exists(root_ / "run" / "config.json"));
+    EXPECT_FALSE(fs::exists(root_ / "run"));
 }
 
 TEST_F(Cli, DirectoriesThatWillNotDoAreRefused) {
