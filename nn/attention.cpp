@@ -107,13 +107,20 @@ class AttentionFunction final : public Function {
             grads.emplace_back(in.back().shape());
         }
         const Sizes s = sizes(in[0], fused);
-        const auto part = [&](auto& tensors, std::int64_t which) {
-            auto& t = tensors[fused ? 0 : static_cast<std::size_t>(which)];
-            return Columns{t.data() + (fused ? which * s.embed : 0), t.size(-1)};
+        const auto offset = [&](std::int64_t which) { return fused ? which * s.embed : 0; };
+        const auto index = [&](std::int64_t which) {
+            return fused ? 0u : static_cast<std::size_t>(which);
         };
-        const std::vector<Tensor>& sources = in;
-        const Source q = part(sources, 0), k = part(sources, 1), v = part(sources, 2);
-        const Target gq = part(grads, 0), gk = part(grads, 1), gv = part(grads, 2);
+        const auto source = [&](std::int64_t which) {
+            const Tensor& t = in[index(which)];
+            return Source{t.data() + offset(which), t.size(-1)};
+        };
+        const auto target = [&](std::int64_t which) {
+            Tensor& t = grads[index(which)];
+            return Target{t.data() + offset(which), t.size(-1)};
+        };
+        const Source q = source(0), k = source(1), v = source(2);
+        const Target gq = target(0), gk = target(1), gv = target(2);
         const Tensor p = saved.tensor("p");
         const BitMask* kept = saved.has("dropout") ? &saved.as<BitMask>("dropout") : nullptr;
 
