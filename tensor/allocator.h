@@ -16,7 +16,8 @@ inline constexpr std::size_t alignment = 64;
 void* allocate(std::size_t bytes);
 void deallocate(void* data, std::size_t bytes) noexcept;
 
-/// Gives the pages of free blocks back to the system, for example between training and what follows.
+/// Gives the pages of free blocks back to the system, for example between training and what
+/// follows.
 void trim();
 
 /// Bytes handed out and not yet given back, rounded up to `alignment`.
