@@ -2,7 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+
 #include "autograd/ops.h"
+#include "data/loader.h"
+#include "data/safetensors.h"
 #include "nn/gradcheck.h"
 #include "nn/losses.h"
 #include "tensor/ops.h"
@@ -100,6 +106,42 @@ TEST(ResNet, IsKnownByNameAndTrainsItsLastBlocksAlone) {
               "layer3.2.bn2.weight layer3.2.bn2.bias linear.weight linear.bias ");
     EXPECT_NO_THROW(select_train_blocks(*model, "last:9"));
     EXPECT_THROW(select_train_blocks(*model, "last:10"), Error);
+}
+
+TEST(ResNet, ThePretrainedModelScoresWhatItsAuthorsReport) {
+    if constexpr (sizeof(real) == 8) GTEST_SKIP() << "one precision is enough";
+    const char* const variable = std::getenv("SLIMGRAD_SHARED_DATA");
+    const std::filesystem::path shared = variable ? variable : "";
+    const auto weights = shared / "weights/resnet-cifar10-akamaster/resnet20.safetensors";
+    if (!variable || !std::filesystem::exists(weights)) GTEST_SKIP() << "set SLIMGRAD_SHARED_DATA";
+
+    const auto model = make_model("resnet20", {});
+    std::vector<NamedTensor> targets;
+    for_each_parameter(*model, [&](const std::string& name, Parameter& parameter) {
+        targets.push_back({name, parameter.value});
+    });
+    for_each_buffer(*model, [&](const std::string& name, Tensor& buffer) {
+        targets.push_back({name, buffer});
+    });
+    load_tensors(SafeTensors::open(weights), targets);
+
+    auto images = load_images("cifar10", (shared / "cifar-10-batches-bin").string());
+    const Loader loader(std::make_shared<ImageData>(std::move(images.test)),
+                        {.batch_size = 100, .shuffle = false});
+    int right = 0;
+    for (std::int64_t step = 0; step < loader.steps_per_epoch(); ++step) {
+        const Batch batch = loader.batch(step);
+        TapeOptions evaluation;
+        evaluation.training = evaluation.recording = false;
+        Tape tape(evaluation);
+        const Tensor logits = model->forward(tape.constant(batch.x)).value();
+        for (std::int64_t i = 0; i < batch.size(); ++i) {
+            const Tensor row = logits.rows(i, 1);
+            const auto best = std::ranges::max_element(row.values()) - row.values().begin();
+            right += best == batch.labels[static_cast<std::size_t>(i)];
+        }
+    }
+    EXPECT_NEAR(right, 9173, 10);
 }
 
 TEST(ResNet, WrongShapesAndDepthsGiveOneClearLine) {

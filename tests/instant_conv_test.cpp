@@ -1,0 +1,141 @@
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "instant/calibrator.h"
+#include "instant/cost_model.h"
+#include "instant/trace.h"
+#include "nn/losses.h"
+#include "nn/models/resnet.h"
+#include "tensor/linalg.h"
+#include "tensor/ops.h"
+
+namespace slimgrad {
+namespace {
+
+Tensor random(Shape shape, std::uint64_t seed) {
+    Stream stream(seed, "test");
+    return normal(std::move(shape), 0, 1, stream);
+}
+
+void expect_close(const Tensor& a, const Tensor& b, const std::string& what) {
+    ASSERT_EQ(a.shape(), b.shape()) << what;
+    const double tolerance = sizeof(real) == 8 ? 1e-12 : 2e-5;
+    EXPECT_LT(std::sqrt(sum_squares(a - b)), tolerance * std::sqrt(sum_squares(b))) << what;
+}
+
+std::shared_ptr<const Projector> projector(Side side, std::int64_t dim, std::int64_t rank) {
+    const Tensor a = random({dim, dim}, static_cast<std::uint64_t>(dim));
+    return std::make_shared<Projector>(
+        Projector{side, eigh(matmul(a, a, Op::none, Op::transpose)).vectors.rows(0, rank).clone()});
+}
+
+/// Multiplies the axis of the projector's side by PᵀP: the dense meaning of a projection.
+Tensor dense_projection(const std::shared_ptr<const Projector>& p, const Tensor& x) {
+    if (!p) return x;
+    const Tensor square = matmul(p->basis, p->basis, Op::transpose, Op::none);
+    return p->side == Side::token ? matmul(square, x) : matmul(x, square);
+}
+
+TEST(CompressedConv2d, EqualsItsDenseMeaningAndTheClosedFormsInEveryModeAndSide) {
+    const Shape shape{3, 2, 6, 5};
+    const Tensor x = random(shape, 1), gy = random({3, 4, 3, 3}, 2);
+    const Window2d window{{6, 3, 2, 1}, {5, 3, 2, 1}};
+    const std::int64_t l = 9, cx = 18, cy = 4, batch = 3;
+    for (const Side side_x : {Side::token, Side::channel})
+        for (const Side side_g : {Side::token, Side::channel})
+            for (const bool with_p : {false, true})
+                for (const bool with_q : {false, true}) {
+                    const auto p =
+                        with_p ? projector(side_x, side_x == Side::token ? l : cx, 3) : nullptr;
+                    const auto q =
+                        with_q ? projector(side_g, side_g == Side::token ? l : cy, 2) : nullptr;
+                    const std::string what = fmt::format("{} {} P {} Q {}", to_string(side_x),
+                                                         to_string(side_g), with_p, with_q);
+                    Stream stream(3, "test");
+                    Conv2d conv(2, cy, {.stride = 2, .padding = 1}, stream);
+                    conv.set_rule(std::make_shared<LowRankRule>(p, q));
+
+                    meter().reset();
+                    LinearCost measured;
+                    Tape tape;
+                    const Var in = tape.input(x), y = conv.forward(in);
+                    measured.saved_bytes = ledger()[Category::saved].live;
+                    tape.backward(y, gy);
+
+                    const Tensor w = conv.weight().value.reshape({cy, cx});
+                    const Tensor tokens = im2col(x, window);
+                    const Tensor g = transpose(gy.reshape({batch, cy, l}), {0, 2, 1});
+                    expect_close(conv.weight().grad.dense().reshape({cy, cx}),
+                                 matmul_sum(g, dense_projection(p, tokens)), "g_w " + what);
+                    expect_close(tape.gradient(in),
+                                 col2im(matmul(dense_projection(q, g), w), window), "g_x " + what);
+
+                    LinearShape map;
+                    map.tokens = l, map.in_channels = cx, map.out_channels = cy;
+                    map.held_elements = numel(shape) / batch;
+                    Compression compression;
+                    compression.side_x = side_x, compression.side_g = side_g;
+                    if (p) compression.rank_x = p->rank();
+                    if (q) compression.rank_g = q->rank();
+                    const LinearCost cost =
+                        linear_cost(map, compression, batch, Convention::executed);
+                    EXPECT_EQ(meter().count("conv2d", "forward"), cost.forward) << what;
+                    EXPECT_EQ(meter().count("conv2d", "compress"), cost.compress) << what;
+                    EXPECT_EQ(meter().count("conv2d", "g_w"), cost.g_w) << what;
+                    EXPECT_EQ(meter().count("conv2d", "g_x"), cost.g_x) << what;
+                    EXPECT_EQ(measured.saved_bytes * 4,
+                              cost.saved_bytes * static_cast<std::int64_t>(sizeof(real)))
+                        << what;
+                    EXPECT_EQ(ledger()[Category::saved].live, 0) << what;
+                }
+}
+
+Tensor first_gradient(ResNet& model, const Tensor& x) {
+    zero_grad(model);
+    TapeOptions options;
+    options.update_statistics = false;
+    Tape tape(options);
+    const Var logits = model.forward(tape.constant(x));
+    const std::vector<std::int32_t> labels{3, 1, 0, 2};
+    tape.backward(cross_entropy(logits, labels));
+    return parameters(model).front()->grad.dense();
+}
+
+TEST(CompressedConv2d, AResNetAtFullRankIsVanilla) {
+    for (const Side side : {Side::token, Side::channel}) {
+        ResNet model(8, {.classes = 4});
+        const Tensor x = random({4, 3, 8, 8}, 1);
+        const Tensor vanilla = first_gradient(model, x).clone();
+        MethodOptions options;
+        options.method = "instant";
+        options.epsilon = 1;
+        options.side = side;
+        options.offset = Offset::none;
+        Calibrator calibrator(model, options);
+        calibrator.calibrate([&] { first_gradient(model, x); });
+        const Tensor full = first_gradient(model, x);
+        const double error = std::sqrt(sum_squares(full - vanilla) / sum_squares(vanilla));
+        EXPECT_LT(error, sizeof(real) == 8 ? 1e-10 : 1e-3) << to_string(side);
+        EXPECT_EQ(calibrator.ranks().front().rank_x, side == Side::token ? 64 : 27);
+    }
+}
+
+TEST(CompressedConv2d, TracingStatesTheRawInputOfEveryConvolution) {
+    ResNet model(8, {});
+    const auto shapes = trace_linear_maps(model, [&] {
+        Tape tape;
+        model.forward(tape.constant(random({2, 3, 32, 32}, 1)));
+    });
+    ASSERT_EQ(shapes.size(), 1u + 6 + 1);
+    EXPECT_EQ(shapes[0].name, "conv1");
+    EXPECT_FALSE(shapes[0].needs_gx);
+    EXPECT_EQ(shapes[3].name, "layer2.0.conv1");
+    EXPECT_EQ(shapes[3].tokens, 16 * 16);
+    EXPECT_EQ(shapes[3].in_channels, 16 * 9);
+    EXPECT_EQ(shapes[3].held_elements, 16 * 32 * 32);
+    EXPECT_FALSE(shapes.back().compressible);
+}
+
+}  // namespace
+}  // namespace slimgrad
