@@ -122,8 +122,13 @@ int compare(const Options& options) {
     std::vector<json> summaries;
     for (const auto& [config, directory] : runs) {
         const int status = run_one(config, directory, options.overwrite);
-        if (status != exit_done) return status > 128 ? exit_interrupted : status;
-        if (interrupted()) return exit_interrupted;
+        if (interrupted() || status == exit_interrupted) return exit_interrupted;
+        if (status == exit_usage) return exit_usage;  // the run has said why
+        if (status != exit_done) {
+            fmt::print(stderr, "slimgrad: [compare] the run '{}' failed with status {}\n",
+                       directory.string(), status);
+            return exit_failure;
+        }
         document["runs"].push_back(directory.string());
         summaries.push_back(read_json(directory / "summary.json"));
         if (std::ssize(summaries) < options.seeds) continue;

@@ -221,8 +221,11 @@ void Trainer::Loop::end_epoch(Progress& progress) {
     Evaluation evaluation;
     {
         const Timer timer(m_, "evaluate");
-        evaluation = evaluate(*model_, test_, std::max<std::int64_t>(config_.batch, 100));
+        evaluation = evaluate(*model_, test_, config_.batch);
     }
+    require(std::isfinite(evaluation.loss),
+            "[train] step {}: the loss on the test set is {}. Hint: a lower --lr (now {})", step_,
+            evaluation.loss, config_.lr);
     const double train_loss = m_.epoch_loss / static_cast<double>(m_.epoch_steps);
     m_.evaluations.push_back(evaluation);
     m_.train_losses.push_back(train_loss);
@@ -281,7 +284,7 @@ bool Trainer::Loop::run() {
         if (step_ % config_.log_every == 0) {
             nlohmann::json line{{"type", "step"},
                                 {"step", step_},
-                                {"epoch", epoch_of(step_)},
+                                {"epoch", epoch_of(step_) + 1},
                                 {"loss", loss},
                                 {"lr", optimizer_->lr()}};
             if (config_.clip > 0) line["grad_norm"] = grad_norm_;
