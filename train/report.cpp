@@ -80,17 +80,6 @@ const Json& layers_of(const Group& group) {
     return summary.contains("layers") && summary["layers"].is_array() ? summary["layers"] : none;
 }
 
-double mean_rank(const Group& group, const char* key) {
-    double sum = 0;
-    int count = 0;
-    for (const Json& layer : layers_of(group))
-        if (const double rank = number(layer, {key}); rank > 0) {
-            sum += rank;
-            ++count;
-        }
-    return count > 0 ? sum / count : std::nan("");
-}
-
 std::string row(const std::vector<std::string>& cells, const char* tag = "td") {
     std::string out = "<tr>";
     for (std::size_t i = 0; i < cells.size(); ++i)
@@ -104,16 +93,18 @@ std::string comparison_table(const std::vector<Group>& groups) {
     const Group* vanilla = nullptr;
     for (const Group& group : groups)
         if (vanilla == nullptr && group.method == "vanilla") vanilla = &group;
-    const double nothing = std::nan("");
-    const double flops_0 = vanilla ? backward_flops(*vanilla) : nothing;
-    const double saved_0 =
-        vanilla ? statistics(*vanilla, {"bytes", "saved_per_sample"}).mean : nothing;
+    const auto reference = [&](const char* key) {
+        return vanilla ? statistics(*vanilla, {"bytes", key}).mean : std::nan("");
+    };
+    const double flops_0 = vanilla ? backward_flops(*vanilla) : std::nan("");
+    const double saved_0 = reference("saved_per_sample");
+    const double linear_0 = reference("saved_per_sample_linear");
 
     std::string out =
         "<table class=\"wide\"><thead>" +
         row({"method", "test accuracy", "backward, linear layers", "less", "with calibration",
-             "less", "saved per sample", "less", "peak, ledger", "peak, process", "forward",
-             "backward", "calibration", "mean rank x", "mean rank g"},
+             "less", "saved per sample", "less", "linear layers' part", "less", "peak, ledger",
+             "peak, process", "forward", "backward", "calibration", "mean rank x", "mean rank g"},
             "th") +
         "</thead><tbody>";
     const auto rank = [](double r) { return std::isnan(r) ? "–" : fmt::format("{:.1f}", r); };
@@ -121,12 +112,15 @@ std::string comparison_table(const std::vector<Group>& groups) {
         const auto mean = [&](const char* a, const char* b) { return statistics(g, {a, b}).mean; };
         const double backward = backward_flops(g), all = backward + mean("flops", "calibrate");
         const double saved = mean("bytes", "saved_per_sample");
+        const double linear = mean("bytes", "saved_per_sample_linear");
         out += row({g.label, percent(statistics(g, {"accuracy"})), flops(backward),
                     times_less(flops_0, backward), flops(all), times_less(flops_0, all),
-                    bytes(saved), times_less(saved_0, saved), bytes(mean("bytes", "peak")),
+                    bytes(saved), times_less(saved_0, saved), bytes(linear),
+                    times_less(linear_0, linear), bytes(mean("bytes", "peak")),
                     bytes(mean("bytes", "rss_peak")), seconds(mean("seconds", "forward")),
                     seconds(mean("seconds", "backward")), seconds(mean("seconds", "calibrate")),
-                    rank(mean_rank(g, "rank_x")), rank(mean_rank(g, "rank_g"))});
+                    rank(statistics(g, {"ranks", "mean_x"}).mean),
+                    rank(statistics(g, {"ranks", "mean_g"}).mean)});
     }
     return out + "</tbody></table>";
 }
@@ -184,7 +178,9 @@ Json chart_data(const std::vector<Group>& groups) {
             group["flops"][phase] = finite(statistics(g, {"flops", phase}).mean);
         for (const char* phase : {"forward", "backward", "calibrate", "optimizer", "total"})
             group["seconds"][phase] = finite(statistics(g, {"seconds", phase}).mean);
-        group["saved"] = finite(statistics(g, {"bytes", "saved_per_sample"}).mean);
+        const double saved = statistics(g, {"bytes", "saved_per_sample"}).mean;
+        const double linear = statistics(g, {"bytes", "saved_per_sample_linear"}).mean;
+        group["saved"] = {{"linear", finite(linear)}, {"other", finite(saved - linear)}};
         for (const Json& layer : layers_of(g)) {
             Json entry = {{"name", layer.value("name", "")}};
             for (const char* key : {"rank_x", "rank_g"}) entry[key] = finite(number(layer, {key}));
@@ -217,8 +213,10 @@ constexpr Chart charts[] = {
      "compress is what the method adds to forward, calibrate is the cost of finding the "
      "projections, which the paper's tables leave out."},
     {"saved", "Saved for backward",
-     "Memory that one sample occupies between its forward and its backward pass, all layers "
-     "together. Only a method that compresses x (compress-x, instant) can lower it."},
+     "Memory that one sample occupies between its forward and its backward pass. Methods that "
+     "compress x (compress-x, instant) shrink the linear layers' part; attention, normalisation "
+     "and "
+     "activations keep theirs."},
     {"seconds", "Time by phase",
      "Wall-clock time on this machine. Fewer operations do not give the same gain in time: small "
      "products run less efficiently than large ones."},
@@ -245,7 +243,7 @@ std::string inert(const Json& json) {
 std::string option_list(const Json& options) {
     std::string out;
     for (const auto& [key, value] : options.items())
-        if (!value.is_null())
+        if (!value.is_null() && key != "method" && key != "out")
             out += fmt::format("<span class=\"option\">{} <b>{}</b></span> ", escape(key),
                                escape(value.is_string() ? value.get<std::string>() : inert(value)));
     return out;
@@ -263,7 +261,8 @@ std::string page(const std::vector<Group>& groups) {
         "method.</p></header>\n",
         escape(subject), assets::report_css);
     out += "<section><h2>Side by side</h2><div class=\"scroll\">" + comparison_table(groups) +
-           "</div><p class=\"caption\">“Less” is how many times less than vanilla. Operations are "
+           "</div><p class=\"caption\">“Less” is how many times less than vanilla. Ranks are means "
+           "over layers and calibrations. Operations are "
            "those of the whole run; peaks are the library's own count of its buffers and the "
            "largest real size of the process.</p></section>\n"
            "<noscript><p class=\"caption\">The charts need JavaScript; the tables below hold the "

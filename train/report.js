@@ -109,10 +109,12 @@
     const shown = groups.filter((g) => g.layers.some((l) => l[key] > 0));
     if (!shown.length) return hide(id);
     const layers = shown[0].layers;
-    const datasets = shown.map((g) => ({
+    // Lines may lie on each other: points of different sizes and forms show them all.
+    const forms = ["circle", "rectRot", "triangle", "rect"];
+    const datasets = shown.map((g, i) => ({
       type: "line", label: g.label, data: g.layers.map((l) => l[key] > 0 ? l[key] : null),
       borderColor: g.color, backgroundColor: g.color, borderDash: g.dash, borderWidth: 1.8,
-      pointRadius: 3, spanGaps: false,
+      pointRadius: 3 + 2 * i, pointStyle: forms[i % forms.length], spanGaps: false,
     }));
     datasets.push({
       type: "bar", label: "full length", data: layers.map((l) => l[key] > 0 ? l[length] : null),
@@ -143,10 +145,14 @@
     label: k, color: workColors[i], values: groups.map((g) => (g.flops[k] || 0) / flop.scale),
   })), "operations of the whole run (" + flop.name + ")");
 
-  const size = unit(Math.max(...groups.map((g) => g.saved || 0)), 1024, ["bytes", "KiB", "MiB", "GiB"]);
-  bars("saved", [{
-    label: "saved", color: groups.map((g) => g.color), values: groups.map((g) => (g.saved || 0) / size.scale),
-  }], "bytes held for backward per sample (" + size.name + ")");
+  const kinds = ["linear", "other"];
+  const size = unit(Math.max(...groups.map((g) => sum(g.saved, kinds))), 1024,
+    ["bytes", "KiB", "MiB", "GiB"]);
+  const kindLabels = ["linear layers", "other layers"], kindColors = ["#009E73", "#c8c8c8"];
+  bars("saved", kinds.map((k, i) => ({
+    label: kindLabels[i], color: kindColors[i],
+    values: groups.map((g) => (g.saved[k] || 0) / size.scale),
+  })), "bytes held for backward per sample (" + size.name + ")");
 
   const phases = ["forward", "backward", "calibrate", "optimizer"];
   const phaseColors = ["#999999", "#0072B2", "#D55E00", "#CC79A7"];

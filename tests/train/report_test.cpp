@@ -1,0 +1,88 @@
+#include "train/report.h"
+
+#include <gtest/gtest.h>
+
+#include "../temporary.h"
+
+namespace slimgrad {
+namespace {
+
+const std::string summary_text =
+    R"({"accuracy": 0.5, "flops": {"g_w": 100, "g_x": 50}, "layers": [
+        {"name": "fc", "L": 4, "Cx": 8, "Cy": 8, "side": "token", "rank_x": 2, "rank_g": null}],
+        "method": ")";
+
+/// A finished run, as far as a report reads it.
+std::string make_run(const TemporaryDirectory& directory, const std::string& method,
+                     const std::string& model = "mlp", int seed = 0) {
+    const std::string name = method + std::to_string(seed);
+    put(directory / name / "config.json",
+        R"({"data": "images", "model": ")" + model + R"(", "seed": )" + std::to_string(seed) + "}");
+    put(directory / name / "summary.json", summary_text + method + "\"}");
+    put(directory / name / "metrics.jsonl", "{\"type\": \"step\", \"step\": 1, \"loss\": 2.5}\n");
+    return (directory / name).string();
+}
+
+std::string page_of(const TemporaryDirectory& directory, const std::vector<std::string>& runs) {
+    const std::string file = (directory / "report.html").string();
+    write_report(runs, file);
+    return get(file);
+}
+
+int count(const std::string& text, const std::string& part) {
+    int n = 0;
+    for (auto at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++n;
+    return n;
+}
+
+TEST(Report, ComparesRunsOnOnePageWithoutNetwork) {
+    const TemporaryDirectory directory;
+    const std::string page =
+        page_of(directory, {make_run(directory, "vanilla"), make_run(directory, "instant")});
+    EXPECT_NE(page.find("<th scope=\"row\">vanilla</th><td>50.00 %</td>"), std::string::npos);
+    EXPECT_NE(page.find("<th scope=\"row\">instant</th>"), std::string::npos);
+    EXPECT_EQ(page.find("<link"), std::string::npos);
+    EXPECT_EQ(page.find("src="), std::string::npos);
+}
+
+TEST(Report, ShowsSeedsAsOneRowWithItsDeviation) {
+    const TemporaryDirectory directory;
+    const std::vector<std::string> runs{make_run(directory, "vanilla", "mlp", 0),
+                                        make_run(directory, "vanilla", "mlp", 1)};
+    put(directory / "vanilla1" / "summary.json",
+        R"({"accuracy": 0.7, "method": "vanilla", "layers": []})");
+    const std::string page = page_of(directory, runs);
+    EXPECT_NE(page.find("60.00 % ± 14.14"), std::string::npos);
+}
+
+TEST(Report, EscapesWhatRunsContain) {
+    const TemporaryDirectory directory;
+    const std::string page =
+        page_of(directory, {make_run(directory, "vanilla", "</script><script>alert(1)</script>")});
+    EXPECT_EQ(page.find("alert(1)</script>"), std::string::npos);
+    EXPECT_EQ(count(page, "</script>"), 3);
+}
+
+TEST(Report, ForgivesHalfALineAtTheEndOfMetricsOnly) {
+    const TemporaryDirectory directory;
+    const std::string run = make_run(directory, "vanilla");
+    const std::string line = "{\"type\": \"step\", \"step\": 1, \"loss\": 2.5}\n";
+    put(directory / "vanilla0" / "metrics.jsonl", line + "{\"type\": \"st");
+    EXPECT_FALSE(page_of(directory, {run}).empty());
+    put(directory / "vanilla0" / "metrics.jsonl", "{\"type\n" + line);
+    expect_error([&] { page_of(directory, {run}); }, {"metrics.jsonl", "line 1"});
+}
+
+TEST(Report, NamesTheFileThatIsMissingOrBroken) {
+    const TemporaryDirectory directory;
+    expect_error([&] { page_of(directory, {}); }, {"at least one run"});
+    expect_error([&] { page_of(directory, {(directory / "none").string()}); }, {"config.json"});
+    const std::string run = make_run(directory, "vanilla");
+    expect_error([&] { write_report({run}, (directory / "no" / "page.html").string()); },
+                 {"cannot write", "page.html"});
+    put(directory / "vanilla0" / "summary.json", "{");
+    expect_error([&] { page_of(directory, {run}); }, {"summary.json", "not JSON"});
+}
+
+}  // namespace
+}  // namespace slimgrad
