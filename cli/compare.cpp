@@ -21,7 +21,7 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 struct Options {
-    bool json = false, overwrite = false;
+    bool json = false, overwrite = false, resume = false;
     std::string methods = "vanilla,compress-x,compress-gy,instant";
     std::int64_t seeds = 1;
     std::string out = "runs/compare";
@@ -89,12 +89,35 @@ Table make_table(const json& methods) {
     return table;
 }
 
+/// What is left to do for one run of the comparison.
+enum class Left { all, rest, nothing };
+
+/// Throws Error if the directory holds a run that does not belong to this comparison.
+Left left_to_do(const TrainConfig& config, const fs::path& directory, const Options& options) {
+    if (options.overwrite || !fs::exists(directory / "config.json")) return Left::all;
+    require(options.resume,
+            "[compare] '{}' holds another run. Hint: --resume goes on with a comparison that was "
+            "stopped, --overwrite starts anew, another --out keeps both",
+            directory.string());
+    json there = read_json(directory / "config.json"), here = to_json(config);
+    for (json* options_of_run : {&there, &here}) {
+        options_of_run->erase("out");
+        if (config.threads == 0) options_of_run->erase("threads");  // as many as there are
+    }
+    const json changes = json::diff(there, here);
+    require(changes.empty(), "[compare] '{}' was run with other options: {} is different",
+            directory.string(), changes.empty() ? "" : changes.at(0).at("path").dump());
+    if (fs::exists(directory / "summary.json")) return Left::nothing;
+    return fs::exists(directory / checkpoint_file) ? Left::rest : Left::all;
+}
+
 /// One run in a process of its own, so that its peak memory is its own.
-int run_one(TrainConfig config, const fs::path& out, bool overwrite) {
+int run_one(TrainConfig config, const fs::path& out, Left left) {
+    if (left == Left::nothing) return exit_done;
+    if (left == Left::rest) return run_self({"train", "--resume", out.string()});
     config.out = out.string();
     std::vector<std::string> words = arguments(config);
-    words.insert(words.begin(), "train");
-    if (overwrite) words.emplace_back("--overwrite");
+    words.insert(words.begin(), {"train", "--overwrite"});
     return run_self(words);
 }
 
@@ -104,7 +127,12 @@ int compare(const Options& options) {
     const std::vector<std::string> methods = split_list("--methods", options.methods);
     require(options.seeds >= 1, "[compare] expected --seeds >= 1, got {}", options.seeds);
     const fs::path out = options.out;
-    std::vector<std::pair<TrainConfig, fs::path>> runs;
+    struct Run {
+        TrainConfig config;
+        fs::path directory;
+        Left left;
+    };
+    std::vector<Run> runs;
     for (const std::string& method : methods)
         for (std::int64_t k = 0; k < options.seeds; ++k) {
             TrainConfig config = base;
@@ -112,17 +140,18 @@ int compare(const Options& options) {
             config.seed += static_cast<std::uint64_t>(k);
             validate(config);
             const fs::path directory = out / fmt::format("{}-seed{}", method, config.seed);
-            require(options.overwrite || !fs::exists(directory / "config.json"),
-                    "[compare] '{}' holds another run. Hint: --overwrite, or another --out",
-                    directory.string());
-            runs.emplace_back(std::move(config), directory);
+            const Left left = left_to_do(config, directory, options);
+            runs.push_back({std::move(config), directory, left});
         }
 
     json document{{"runs", json::array()}, {"methods", json::array()}};
     std::vector<json> summaries;
-    for (const auto& [config, directory] : runs) {
-        const int status = run_one(config, directory, options.overwrite);
-        if (interrupted() || status == exit_interrupted) return exit_interrupted;
+    for (const auto& [config, directory, left] : runs) {
+        const int status = run_one(config, directory, left);
+        if (interrupted() || status == exit_interrupted) {
+            fmt::print(stderr, "to go on with the comparison, add --resume to the same command\n");
+            return exit_interrupted;
+        }
         if (status == exit_usage) return exit_usage;  // the run has said why
         if (status != exit_done) {
             fmt::print(stderr, "slimgrad: [compare] the run '{}' failed with status {}\n",
@@ -169,6 +198,8 @@ Action add_compare(CLI::App& program) {
     command->add_option("--out", options->out, "directory for the runs, one in each")
         ->capture_default_str();
     command->add_flag("--overwrite", options->overwrite, "replace the runs that --out holds");
+    command->add_flag("--resume", options->resume,
+                      "go on with a comparison that was stopped: finished runs are kept");
     options->run = std::make_unique<RunOptions>(*command, std::set<std::string>{"method", "out"});
     return [options] { return compare(*options); };
 }

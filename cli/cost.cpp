@@ -59,8 +59,18 @@ json cost_json(const LinearCost& cost, std::int64_t batch) {
             {"projector_bytes", cost.projector_bytes}};
 }
 
-json convention_json(const ModelCost& cost, std::int64_t batch) {
+json calibration_json(const CalibrationCost& cost, std::int64_t batches) {
+    return {{"batches", batches},
+            {"passes", cost.passes},
+            {"gram", cost.gram},
+            {"decomposition", cost.decomposition},
+            {"total", cost.total()}};
+}
+
+json convention_json(const ModelCost& cost, const Options& options) {
+    const std::int64_t batch = options.batch;
     json result = cost_json(cost.total, batch);
+    result["calibration"] = calibration_json(cost.calibration, options.calibrate_batches);
     json layers = json::array();
     for (const ModelCost::Row& row : cost.rows) {
         json layer = cost_json(row.cost, batch);
@@ -110,31 +120,32 @@ int cost(const Options& o) {
     Table table{{{"per sample", "paper", "executed"}}};
     for (const auto& [name, convention] :
          {std::pair{"paper", Convention::paper}, {"executed", Convention::executed}}) {
-        const ModelCost result =
-            model_cost(shapes, compressions, o.batch, convention, o.calibrate_batches);
-        document[name] = convention_json(result, o.batch);
-        document["calibration"] = {{"batches", o.calibrate_batches},
-                                   {"passes", result.calibration.passes},
-                                   {"gram", result.calibration.gram},
-                                   {"decomposition", result.calibration.decomposition},
-                                   {"total", result.calibration.total()}};
+        document[name] = convention_json(
+            model_cost(shapes, compressions, o.batch, convention, o.calibrate_batches), o);
     }
     if (o.json) {
         fmt::print("{}\n", document.dump(2));
         return exit_done;
     }
+    const auto add_row = [&](const std::string& what, const auto& value_of) {
+        table.rows.push_back(
+            {what, grouped(value_of(document["paper"])), grouped(value_of(document["executed"]))});
+    };
     for (const auto& [row, key] : {std::pair{"forward FLOPs", "forward"},
                                    {"compress", "compress"},
                                    {"g_w", "g_w"},
                                    {"g_x", "g_x"},
                                    {"backward (compress + g_w + g_x)", "backward"},
                                    {"saved bytes", "saved_bytes"}})
-        table.rows.push_back(
-            {row, grouped(document["paper"][key]), grouped(document["executed"][key])});
+        add_row(row, [key = key](const json& cost) { return cost.at(key); });
+    if (o.method != "vanilla") {
+        add_row("projectors, bytes in all",
+                [](const json& cost) { return cost.at("projector_bytes"); });
+        add_row(fmt::format("one calibration of {} batches of {}, in all", o.calibrate_batches,
+                            o.batch),
+                [](const json& cost) { return cost.at("calibration").at("total"); });
+    }
     fmt::print("{} {} {}\n{}", o.model, o.train_blocks, o.method, table.text());
-    if (o.method != "vanilla")
-        fmt::print("one calibration of {} batches of {}: {} FLOPs\n", o.calibrate_batches, o.batch,
-                   grouped(document["calibration"]["total"]));
     return exit_done;
 }
 

@@ -14,6 +14,9 @@ nlohmann::json read_json(const std::filesystem::path& file);
 /// Throws Error if it cannot be written.
 void write_file(const std::filesystem::path& file, const std::string& text);
 
+/// The file of a run directory from which a run goes on.
+inline constexpr const char* checkpoint_file = "checkpoint.safetensors";
+
 /// Where one run keeps what it makes: config.json, metrics.jsonl, summary.json, model.safetensors,
 /// checkpoint.safetensors.
 class RunDirectory {

@@ -34,8 +34,6 @@ void require_finite(const Batch& batch, std::int64_t step, const std::string& da
 
 namespace {
 
-constexpr const char* checkpoint_name = "checkpoint.safetensors";
-
 ImageSplits load_data(const TrainConfig& config) {
     ImageSplits splits = load_images(config.data, config.data_dir);
     if (config.limit_train > 0) splits.train.truncate(config.limit_train);
@@ -100,7 +98,7 @@ class Trainer::Loop {
 
     void resume() {
         RunState state = this->state();
-        load_checkpoint(run_.file(checkpoint_name), state);
+        load_checkpoint(run_.file(checkpoint_file), state);
         step_ = state.step;
         run_.truncate_metrics(state.metrics_bytes);
     }
@@ -252,7 +250,7 @@ void Trainer::Loop::save() {
     RunState state = this->state();
     state.step = step_;
     state.metrics_bytes = run_.metrics_bytes();
-    save_checkpoint(run_.file(checkpoint_name), state);
+    save_checkpoint(run_.file(checkpoint_file), state);
 }
 
 bool Trainer::Loop::run() {

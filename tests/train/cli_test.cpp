@@ -190,6 +190,22 @@ TEST_F(Cli, CompareRunsEveryMethodAndSeed) {
     EXPECT_EQ(run(train({"--out", "cmp", "--methods", "vanilla"}, "compare")).status, 2);
 }
 
+TEST_F(Cli, CompareGoesOnWhereItWasStopped) {
+    const auto compare = [&](const Words& more) {
+        Words words = {"--methods", "vanilla,instant", "--out", "cmp", "--resume", "--json"};
+        words.insert(words.end(), more.begin(), more.end());
+        return train(words, "compare");
+    };
+    const json straight = run_json(compare({}));
+    // One run finished, of the other only the checkpoint is there.
+    const std::string finished = text_of(root_ / "cmp" / "vanilla-seed0" / "summary.json");
+    fs::remove(root_ / "cmp" / "instant-seed0" / "summary.json");
+    const json resumed = run_json(compare({}));
+    EXPECT_EQ(text_of(root_ / "cmp" / "vanilla-seed0" / "summary.json"), finished);
+    EXPECT_EQ(resumed["methods"][1]["accuracy"], straight["methods"][1]["accuracy"]);
+    expect_refused(compare({"--epochs", "2"}), "/epochs");
+}
+
 TEST_F(Cli, InterruptSavesAndResumeFinishes) {
     const pid_t child = start(train({"--out", "run", "--steps", "100000"}));
     const fs::path metrics = root_ / "run" / "metrics.jsonl";
