@@ -1,27 +1,18 @@
-// Whole layers and models in every mode: the meter and the ledger against the closed forms, and the
-// compressed gradients against their dense meaning.
+// Whole models in every mode: the meter and the ledger against the closed forms.
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cctype>
-#include <cmath>
 
 #include "instant/calibrator.h"
 #include "instant/cost_model.h"
-#include "nn/conv2d.h"
 #include "nn/losses.h"
 #include "nn/models/model.h"
-#include "tensor/ops.h"
 
 namespace slimgrad {
 namespace {
 
 constexpr std::int64_t batch = 3;
-constexpr double tolerance = sizeof(real) == 8 ? 1e-11 : 3e-4;
-
-double relative_distance(const Tensor& a, const Tensor& b) {
-    return std::sqrt(sum_squares(a - b) / (sum_squares(b) + 1e-30));
-}
 
 std::vector<MethodOptions> every_mode_and_side(std::int64_t rank) {
     std::vector<MethodOptions> all;
@@ -41,124 +32,6 @@ std::vector<MethodOptions> every_mode_and_side(std::int64_t rank) {
 std::string describe(const MethodOptions& options) {
     return options.method + ", side " + (options.side ? to_string(*options.side) : "auto");
 }
-
-// --- one convolution ----------------------------------------------------------------------------
-
-struct ConvRun {
-    Tensor gx, gw;
-};
-
-Shape output_shape(Conv2d& conv, const Tensor& x) {
-    Tape tape({.recording = false});
-    return conv.forward(tape.constant(x)).shape();
-}
-
-ConvRun run(Conv2d& conv, const Tensor& x, const Tensor& gy) {
-    zero_grad(conv);
-    Tape tape;
-    const Var input = tape.input(x);
-    tape.backward(conv.forward(input), gy);
-    return {tape.gradient(input), conv.weight().grad.dense()};
-}
-
-struct ConvCase {
-    Conv2dOptions options;
-    const char* name;
-};
-
-const std::vector<ConvCase> conv_cases = {
-    {{.kernel = 3, .padding = 1}, "3x3"},
-    {{.kernel = {3, 2}, .stride = 2, .padding = {1, 0}, .dilation = {1, 2}}, "ragged"},
-    {{.kernel = 1}, "1x1"},
-};
-
-TEST(CompressedConv2d, EqualsItsDenseMeaningInEveryModeAndSide) {
-    for (const ConvCase& c : conv_cases)
-        for (const MethodOptions& options : every_mode_and_side(4)) {
-            Stream stream(5, "conv");
-            Conv2d conv(4, 6, c.options, stream);
-            const Tensor x = normal({batch, 4, 7, 6}, 0, 1, stream);
-            const Tensor gy = normal(output_shape(conv, x), 0, 1, stream);
-            Calibrator calibrator(conv, options);
-            calibrator.calibrate([&] { run(conv, x, gy); });
-            const ConvRun low = run(conv, x, gy);
-
-            // The dense meaning: the exact backward of PᵀP x (for g_w) and of QᵀQ g (for g_x).
-            const Window2d window = make_window("conv", 7, 6, c.options.kernel, c.options.stride,
-                                                c.options.padding, c.options.dilation);
-            const Tensor tokens = im2col(x, window);
-            const Tensor g = transpose(gy.reshape({batch, 6, -1}), {0, 2, 1});
-            const auto* rule = dynamic_cast<const LowRankRule*>(conv.rule().get());
-            const auto dense = [](const std::shared_ptr<const Projector>& p, const Tensor& t) {
-                if (!p) return t;
-                const Tensor square = matmul(p->basis, p->basis, Op::transpose, Op::none);
-                return p->side == Side::token ? matmul(square, t) : matmul(t, square);
-            };
-            const Tensor w = conv.weight().value.reshape({6, -1});
-            const Tensor x_tilde = dense(rule ? rule->p() : nullptr, tokens);
-            const Tensor g_tilde = dense(rule ? rule->q() : nullptr, g);
-            EXPECT_EQ(rule != nullptr, options.method != "vanilla");
-            EXPECT_LT(relative_distance(low.gw.reshape({6, -1}), matmul_sum(g, x_tilde)), tolerance)
-                << c.name << ", " << describe(options);
-            EXPECT_LT(relative_distance(low.gx, col2im(matmul(g_tilde, w), window)), tolerance)
-                << c.name << ", " << describe(options);
-        }
-}
-
-TEST(CompressedConv2d, MeterAndLedgerEqualTheClosedForms) {
-    for (const ConvCase& c : conv_cases)
-        for (const MethodOptions& options : every_mode_and_side(4)) {
-            Stream stream(5, "conv");
-            Conv2d conv(4, 6, c.options, stream);
-            const Tensor x = normal({batch, 4, 7, 6}, 0, 1, stream);
-            const std::vector<LinearShape> shapes = trace_linear_maps(conv, [&] {
-                Tape tape;
-                conv.forward(tape.input(x));
-            });
-            ASSERT_EQ(shapes.size(), 1u);
-            EXPECT_EQ(shapes[0].held_elements, 4 * 7 * 6);
-            const Tensor gy = Tensor::full(output_shape(conv, x), 1);
-            Calibrator calibrator(conv, options);
-            calibrator.calibrate([&] { run(conv, x, gy); });
-
-            meter().reset();
-            Tape tape;
-            const Var y = conv.forward(tape.input(x));
-            const std::int64_t saved = ledger()[Category::saved].live;
-            tape.backward(y, gy);
-            const LinearCost expected = linear_cost(shapes[0], compression_of(shapes[0], options),
-                                                    batch, Convention::executed);
-            EXPECT_EQ(meter().phase("forward"), expected.forward) << c.name;
-            EXPECT_EQ(meter().phase("compress"), expected.compress) << c.name;
-            EXPECT_EQ(meter().phase("g_w"), expected.g_w) << c.name << ", " << describe(options);
-            EXPECT_EQ(meter().phase("g_x"), expected.g_x) << c.name << ", " << describe(options);
-            EXPECT_EQ(saved * 4, expected.saved_bytes * static_cast<std::int64_t>(sizeof(real)))
-                << c.name << ", " << describe(options);
-            EXPECT_EQ(ledger()[Category::saved].live, 0);
-        }
-}
-
-TEST(CompressedConv2d, FullRankIsVanilla) {
-    for (const ConvCase& c : conv_cases)
-        for (const Side side : {Side::token, Side::channel}) {
-            Stream stream(5, "conv");
-            Conv2d conv(4, 6, c.options, stream);
-            const Tensor x = normal({batch, 4, 7, 6}, 0, 1, stream);
-            const Tensor gy = normal(output_shape(conv, x), 0, 1, stream);
-            const ConvRun exact = run(conv, x, gy);
-            MethodOptions options;
-            options.method = "instant";
-            options.side = side;
-            options.epsilon = 1;
-            Calibrator calibrator(conv, options);
-            calibrator.calibrate([&] { run(conv, x, gy); });
-            const ConvRun low = run(conv, x, gy);
-            EXPECT_LT(relative_distance(low.gw, exact.gw), tolerance) << c.name;
-            EXPECT_LT(relative_distance(low.gx, exact.gx), tolerance) << c.name;
-        }
-}
-
-// --- whole models -------------------------------------------------------------------------------
 
 struct ModelCase {
     const char* name;

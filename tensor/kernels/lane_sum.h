@@ -7,8 +7,8 @@
 namespace slimgrad::inline SLIMGRAD_PRECISION {
 
 /// Σ f(i) for begin <= i < end. Added up in one chain, each addition would wait for the one before;
-/// 32 chains side by side keep vector units busy (six times faster), and the order of additions
-/// still depends on nothing but the length.
+/// 32 chains side by side keep vector units busy, and the order of additions still depends on
+/// nothing but the length.
 template <class F>
 real lane_sum(std::int64_t begin, std::int64_t end, F f) {
     constexpr std::int64_t lanes = 32;
