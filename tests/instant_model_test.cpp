@@ -8,6 +8,8 @@
 #include "instant/cost_model.h"
 #include "nn/losses.h"
 #include "nn/models/model.h"
+#include "tensor/meter.h"
+#include "tensor/random.h"
 
 namespace slimgrad {
 namespace {
