@@ -49,7 +49,6 @@ std::unique_ptr<Module> build_model(const TrainConfig& config, const ImageData& 
                                            .dropout = config.dropout,
                                            .seed = config.seed});
     select_train_blocks(*model, config.train_blocks);
-    if (!config.from.empty()) load_weights(config.from, *model);
     return model;
 }
 
@@ -64,6 +63,9 @@ std::vector<LinearShape> trace(Module& model, const ImageData& data) {
 TrainConfig checked(TrainConfig config) {
     validate(config);
     if (config.threads == 0) config.threads = threads();
+    // A run may be resumed from another directory.
+    if (!config.data_dir.empty())
+        config.data_dir = std::filesystem::absolute(config.data_dir).lexically_normal().string();
     set_threads(static_cast<int>(config.threads));
     return config;
 }
@@ -94,7 +96,10 @@ class Trainer::Loop {
           schedule_(config_.schedule_options(total_)),
           shapes_(trace(*model_, loader_.data())) {}
 
-    void begin() { run_.begin(to_json(config_)); }
+    void begin() {
+        if (!config_.from.empty()) load_weights(config_.from, *model_);
+        run_.begin(to_json(config_));
+    }
 
     void resume() {
         RunState state = this->state();
@@ -309,11 +314,11 @@ Trainer::Trainer(TrainConfig config, TrainerOptions options) {
     const std::filesystem::path path = run.path();
     try {
         loop_ = std::make_unique<Loop>(std::move(run), std::move(config), std::move(options));
+        loop_->begin();
     } catch (...) {
         RunDirectory::discard(path);
         throw;
     }
-    loop_->begin();
 }
 
 Trainer::Trainer(const std::filesystem::path& path, TrainerOptions options) {
