@@ -49,7 +49,6 @@
 #include "nn/softmax.h"
 
 #include "optim/adam.h"
-#include "optim/adamw.h"
 #include "optim/clip.h"
 #include "optim/optimizer.h"
 #include "optim/schedule.h"

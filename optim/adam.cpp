@@ -7,20 +7,22 @@
 
 namespace slimgrad::inline SLIMGRAD_PRECISION {
 
-Adam::Adam(Module& model, const OptimizerOptions& options)
+Adam::Adam(Module& model, const OptimizerOptions& options, bool decoupled)
     : Optimizer(model, options.lr),
       options_(options),
+      decoupled_(decoupled),
       exp_avg_(entries_.size()),
       exp_avg_sq_(entries_.size()) {}
 
-// g ← g + λ w
+// Adam: g ← g + λ w        AdamW: w ← (1 - lr λ) w
 // m ← β₁ m + (1 - β₁) g        v ← β₂ v + (1 - β₂) g²
 // w ← w - lr / (1 - β₁ᵗ) · m / (√v / √(1 - β₂ᵗ) + ε)
 void Adam::step() {
     const PhaseScope phase("optimizer");
     ++steps_;
     const double t = static_cast<double>(steps_);
-    const real decay = static_cast<real>(options_.weight_decay);
+    const real decay = static_cast<real>(decoupled_ ? 0 : options_.weight_decay);
+    const real shrink = static_cast<real>(decoupled_ ? 1 - lr_ * options_.weight_decay : 1);
     // 1 - β is taken in double: in float, 1 - 0.999f is off by 5e-5 of itself.
     const real beta1 = static_cast<real>(options_.beta1);
     const real rest1 = static_cast<real>(1 - options_.beta1);
@@ -43,9 +45,9 @@ void Adam::step() {
             const real gk = g[k] + decay * w[k];
             m[k] = beta1 * m[k] + rest1 * gk;
             v[k] = beta2 * v[k] + rest2 * gk * gk;
-            w[k] -= rate * m[k] / (std::sqrt(v[k]) * scale + epsilon);
+            w[k] = shrink * w[k] - rate * m[k] / (std::sqrt(v[k]) * scale + epsilon);
         }
-        meter().add(15 * n);
+        meter().add(16 * n);
     }
 }
 

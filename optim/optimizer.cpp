@@ -4,7 +4,6 @@
 #include <array>
 
 #include "optim/adam.h"
-#include "optim/adamw.h"
 #include "optim/sgd.h"
 
 namespace slimgrad::inline SLIMGRAD_PRECISION {
@@ -39,8 +38,7 @@ std::vector<std::string> optimizer_names() { return {names.begin(), names.end()}
 std::unique_ptr<Optimizer> make_optimizer(Module& model, const OptimizerOptions& options) {
     check(options);
     if (options.name == "sgd") return std::make_unique<Sgd>(model, options);
-    if (options.name == "adam") return std::make_unique<Adam>(model, options);
-    return std::make_unique<AdamW>(model, options);
+    return std::make_unique<Adam>(model, options, options.name == "adamw");
 }
 
 }  // namespace slimgrad::inline SLIMGRAD_PRECISION

@@ -1,6 +1,5 @@
 list(APPEND SLIMGRAD_SOURCES
      optim/adam.cpp
-     optim/adamw.cpp
      optim/clip.cpp
      optim/optimizer.cpp
      optim/schedule.cpp
