@@ -177,8 +177,10 @@ int compare(const Options& options) {
     fmt::print(
         "{}\nbackward GFLOP: g_w, g_x and the compression of x in all linear maps, over the whole "
         "run; the next\ncolumn adds calibration. saved: what the whole model keeps for backward, "
-        "and the linear maps' part.\npeak: the process's real peak. ranks: means over layers and "
-        "calibrations.\npage of plots: {}\n",
+        "and the linear maps' part.\npeak: the process's real peak; calibration runs uncompressed "
+        "and may set it "
+        "(--calibrate-split N lowers\nits part). ranks: means over layers and calibrations.\n"
+        "page of plots: {}\n",
         table.text(), (out / "report.html").string());
     return exit_done;
 }
