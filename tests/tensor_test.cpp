@@ -219,7 +219,11 @@ TEST(Ledger, EqualsTheAllocatorAndCountsSharedStorageOnce) {
 }
 
 TEST(Allocator, ReusesMemoryFromManyThreads) {
-    { const Tensor warm_up({1 << 20}); }
+    {  // more, of either size, than the threads will hold at once
+        const Tensor large({1 << 20});
+        std::vector<Tensor> small;
+        for (int i = 0; i < 32; ++i) small.push_back(Tensor::zeros({1000}));
+    }
     const std::int64_t requests = allocator::system_requests();
     const std::int64_t live = allocator::live_bytes();
     std::vector<std::thread> workers;
