@@ -22,11 +22,11 @@ enum class Offset {
 /// A backward method and its options, in the words of the command line.
 struct MethodOptions {
     std::string method = "vanilla";
-    double epsilon = 0.95;               // share of the energy Σ σᵢ² that the rank must keep
-    std::int64_t oversample = 0;         // p: directions added to that
-    std::optional<std::int64_t> rank_x;  // fixes the rank of P instead
-    std::optional<std::int64_t> rank_g;  // fixes the rank of Q instead
-    std::optional<Side> side;            // of both slots; without it the shorter axis of each
+    double epsilon = 0.95;                 // share of the energy Σ σᵢ² that the rank must keep
+    std::int64_t oversample = 0;           // p: directions added to that
+    std::optional<std::int64_t> rank_x{};  // fixes the rank of P instead
+    std::optional<std::int64_t> rank_g{};  // fixes the rank of Q instead
+    std::optional<Side> side{};            // of both slots; without it the shorter axis of each
     Offset offset = Offset::energy;
 };
 
