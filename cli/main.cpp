@@ -1,9 +1,13 @@
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
+#include <filesystem>
 #include <map>
+#include <system_error>
 
 #include "cli/commands.h"
 #include "tensor/error.h"
@@ -58,11 +62,23 @@ int run(int argc, char** argv) {
     return actions.at(program.get_subcommands().front()->get_name())();
 }
 
+/// Threads of OpenMP that wait should soon fall asleep: where other programs run too, spinning ones
+/// keep the processor from the very threads they wait for. libgomp reads this once, when it is
+/// loaded, so the program starts itself again, unless the user has chosen.
+void restart_with_short_waits(char** argv) {
+    if (std::getenv("OMP_WAIT_POLICY") || std::getenv("GOMP_SPINCOUNT")) return;
+    setenv("GOMP_SPINCOUNT", "10000", 0);
+    std::error_code error;
+    const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", error);
+    if (!error) execv(program.c_str(), argv);  // returns only if it fails; then go on as we are
+}
+
 }  // namespace
 }  // namespace slimgrad::cli
 
 int main(int argc, char** argv) {
     using namespace slimgrad::cli;
+    restart_with_short_waits(argv);
     try {
         return run(argc, argv);
     } catch (const slimgrad::Error& error) {
