@@ -95,7 +95,7 @@ class ElementaryFunction final : public Function {
     explicit ElementaryFunction(Elementary f) : f_(std::move(f)) {}
     std::string name() const override { return f_.name; }
     Tensor forward(std::span<const Tensor> in, Saved& saved) const override {
-        const Tensor y = f_.forward(in[0]);
+        Tensor y = f_.forward(in[0]);
         saved.keep(Keep::activation, "kept", f_.use == Elementary::Use::x ? in[0] : y);
         return y;
     }
@@ -349,7 +349,7 @@ Var pow(const Var& x, real p) {
 // g_x = g under the shape of x
 Var reshape(const Var& x, Shape shape) {
     return move(
-        x, "reshape", [shape](const Tensor& v) { return v.reshape(shape); },
+        x, "reshape", [to = std::move(shape)](const Tensor& v) { return v.reshape(to); },
         [from = x.shape()](const Tensor& gy) { return gy.reshape(from); });
 }
 

@@ -78,8 +78,8 @@ void Saved::keep(Keep kind, std::string_view slot, const Tensor& value,
 void Saved::keep(std::string_view slot, std::shared_ptr<const Packed> packed) {
     if (!needs_any()) return;
     require(!has(slot), "[saved] '{}' is kept twice by one call", slot);
-    Slot entry{slot, packed, nullptr, {}};
-    for (const auto& storage : packed->held()) entry.holds.emplace_back(storage);
+    Slot entry{slot, std::move(packed), nullptr, {}};
+    for (const auto& storage : entry.packed->held()) entry.holds.emplace_back(storage);
     slots_.push_back(std::move(entry));
 }
 

@@ -70,7 +70,7 @@ std::vector<fs::path> places() {
 fs::path find_embedded_images() {
     std::string looked;
     for (const fs::path& place : places()) {
-        const fs::path directory = place / "embedded-images";
+        fs::path directory = place / "embedded-images";
         std::error_code none;
         if (fs::is_directory(directory, none)) return directory;
         looked += fmt::format("{}'{}'", looked.empty() ? "" : ", ", directory.string());

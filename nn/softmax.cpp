@@ -14,7 +14,7 @@ class SoftmaxFunction final : public Function {
 
     Tensor forward(std::span<const Tensor> in, Saved& saved) const override {
         require(in[0].ndim() > 0, "[{}] expected at least one axis, got a scalar", name_);
-        const Tensor y = softmax(in[0]);
+        Tensor y = softmax(in[0]);
         saved.keep(Keep::activation, "y", y);
         return y;
     }

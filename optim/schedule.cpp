@@ -30,8 +30,10 @@ double Schedule::factor(std::int64_t step) const {
     const std::int64_t t = step - options_.warmup;
     const std::int64_t length = std::max<std::int64_t>(1, options_.total_steps - options_.warmup);
     const double progress = std::min(1.0, static_cast<double>(t) / static_cast<double>(length));
-    if (options_.name == "step")
-        return std::pow(options_.gamma, static_cast<double>(t / options_.step_size));
+    if (options_.name == "step") {
+        const std::int64_t drops = t / options_.step_size;
+        return std::pow(options_.gamma, static_cast<double>(drops));
+    }
     if (options_.name == "cosine") return (1 + std::cos(std::numbers::pi * progress)) / 2;
     if (options_.name == "linear") return 1 - progress;
     return 1;

@@ -68,9 +68,10 @@ class Pool {
         const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
         for (const auto& [block, bytes] : free_) {
             const auto address = reinterpret_cast<std::uintptr_t>(block);
-            const std::uintptr_t first = (address + page - 1) / page * page;
-            const std::uintptr_t last = (address + bytes) / page * page;
-            if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+            const std::size_t before = (page - address % page) % page;  // of the first whole page
+            if (before >= bytes) continue;
+            const std::size_t whole = (bytes - before) / page * page;
+            if (whole > 0) madvise(block + before, whole, MADV_DONTNEED);
         }
     }
 

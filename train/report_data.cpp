@@ -1,5 +1,7 @@
 #include "train/report_data.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <fstream>
@@ -117,7 +119,7 @@ std::vector<Group> group_runs(std::vector<Run> runs) {
         std::string label = method;
         for (const std::string& key : varying)
             if (const std::string value = text_of(run.config, key); !value.empty())
-                label += " · " + key + " " + value;
+                label += fmt::format(" · {} {}", key, value);
         auto group = std::find_if(groups.begin(), groups.end(),
                                   [&](const Group& g) { return g.label == label; });
         if (group == groups.end()) group = groups.insert(group, {label, method, {}});
