@@ -61,6 +61,8 @@
 #include "instant/low_rank_rule.h"
 #include "instant/method.h"
 #include "instant/projector.h"
+#include "instant/snr.h"
+#include "instant/snr_source.h"
 #include "instant/trace.h"
 
 #include "data/cifar.h"

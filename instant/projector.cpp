@@ -12,9 +12,9 @@ double power(double eigenvalue, int exponent) {
     return std::pow(std::max(eigenvalue, 0.0), exponent);
 }
 
-/// Σ over the first `rank` eigenvalues / Σ over all, of their first or second powers; 1 if all are
-/// 0.
-double share(const std::vector<double>& eigenvalues, std::int64_t rank, int exponent) {
+}  // namespace
+
+double kept_share(const std::vector<double>& eigenvalues, std::int64_t rank, int exponent) {
     double kept = 0, total = 0;
     for (std::size_t i = 0; i < eigenvalues.size(); ++i) {
         total += power(eigenvalues[i], exponent);
@@ -22,8 +22,6 @@ double share(const std::vector<double>& eigenvalues, std::int64_t rank, int expo
     }
     return total > 0 ? kept / total : 1;
 }
-
-}  // namespace
 
 std::int64_t truncated_rank(const std::vector<double>& eigenvalues, const Truncation& truncation) {
     const auto n = static_cast<std::int64_t>(eigenvalues.size());
@@ -43,7 +41,7 @@ Projector make_projector(const Eigen& spectrum, Side side, const Truncation& tru
     Projector projector{side, spectrum.vectors.rows(0, rank).clone()};
     if (truncation.offset != Offset::none) {
         const int exponent = truncation.offset == Offset::energy ? 2 : 1;
-        const double kept = share(spectrum.values, rank, exponent);
+        const double kept = kept_share(spectrum.values, rank, exponent);
         scale_in_place(projector.basis, static_cast<real>(1 / std::sqrt(kept)));
     }
     projector.basis.mark(Category::projectors);

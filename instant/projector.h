@@ -22,7 +22,7 @@ struct Projector {
 struct Truncation {
     double epsilon = 0.95;
     std::int64_t oversample = 0;
-    std::optional<std::int64_t> rank;
+    std::optional<std::int64_t> rank{};
     Offset offset = Offset::energy;
 };
 
@@ -31,6 +31,10 @@ struct Truncation {
 /// if the rank is fixed. Negative eigenvalues count as 0; an all-zero spectrum has k = 1; ε = 1
 /// gives n.
 std::int64_t truncated_rank(const std::vector<double>& eigenvalues, const Truncation& truncation);
+
+/// Σ over the first `rank` eigenvalues / Σ over all, of their first or second powers, negative ones
+/// counting as 0; 1 if all are 0.
+double kept_share(const std::vector<double>& eigenvalues, std::int64_t rank, int exponent);
 
 /// The leading directions of an autocorrelation's spectrum, scaled by the offset.
 Projector make_projector(const Eigen& spectrum, Side side, const Truncation& truncation);

@@ -6,4 +6,7 @@ list(APPEND SLIMGRAD_SOURCES
      instant/low_rank_rule.cpp
      instant/method.cpp
      instant/projector.cpp
+     instant/snr.cpp
+     instant/snr_measure.cpp
+     instant/snr_source.cpp
      instant/trace.cpp)
