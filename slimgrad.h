@@ -58,6 +58,7 @@
 #include "instant/calibrator.h"
 #include "instant/cost_model.h"
 #include "instant/gram.h"
+#include "instant/lab.h"
 #include "instant/low_rank_rule.h"
 #include "instant/method.h"
 #include "instant/projector.h"

@@ -43,8 +43,10 @@ void Calibrator::calibrate(const std::function<void()>& run_batches) {
                 // The first trained layer of a group observes the x that all of them share.
                 const std::string group = layer.input_group();
                 if (slots_.x && layer.weight().requires_grad && !x_grams.contains(group))
-                    x = x_grams[group] = std::make_shared<Gram>(options_.side);
-                if (slots_.g) g = g_grams[layer.path()] = std::make_shared<Gram>(options_.side);
+                    x = x_grams[group] = std::make_shared<Gram>(options_.side, options_.min_tokens);
+                if (slots_.g)
+                    g = g_grams[layer.path()] =
+                        std::make_shared<Gram>(options_.side, options_.min_tokens);
             }
             return std::make_shared<ObservingRule>(x, g);
         });

@@ -13,19 +13,20 @@ namespace slimgrad::inline SLIMGRAD_PRECISION {
 class Gram {
   public:
     /// Without a side, the first x decides: the shorter axis, tokens on a tie.
-    explicit Gram(std::optional<Side> side) : side_(side) {}
+    explicit Gram(std::optional<Side> side, std::int64_t min_tokens = 2)
+        : side_(side), min_tokens_(min_tokens) {}
 
     /// Adds x: (B, L, C). Throws Error, naming the open layer, if the axis has changed its length.
     void add(const Tensor& x);
 
-    /// False until an x with more than one token has come: what has no token axis is not
-    /// compressed.
+    /// False until an x with enough tokens has come: what has no token axis is not compressed.
     bool observed() const { return sum_.defined(); }
     Side side() const { return *side_; }
     const Tensor& sum() const { return sum_; }
 
   private:
     std::optional<Side> side_;
+    std::int64_t min_tokens_;
     Tensor sum_;
 };
 

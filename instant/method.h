@@ -28,6 +28,7 @@ struct MethodOptions {
     std::optional<std::int64_t> rank_g{};  // fixes the rank of Q instead
     std::optional<Side> side{};            // of both slots; without it the shorter axis of each
     Offset offset = Offset::energy;
+    std::int64_t min_tokens = 2;  // layers that see fewer stay exact: they have no token axis
 };
 
 /// The methods that slimgrad knows, in the order in which help lists them.

@@ -3,6 +3,7 @@ list(APPEND SLIMGRAD_SOURCES
      instant/calibrator.cpp
      instant/cost_model.cpp
      instant/gram.cpp
+     instant/lab.cpp
      instant/low_rank_rule.cpp
      instant/method.cpp
      instant/projector.cpp

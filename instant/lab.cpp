@@ -1,0 +1,139 @@
+#include "instant/lab.h"
+
+#include "instant/calibrator.h"
+#include "instant/low_rank_rule.h"
+#include "nn/linear.h"
+#include "tensor/meter.h"
+#include "tensor/ops.h"
+
+namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace {
+
+constexpr const char* where = "lab.linear";
+
+/// A model of one linear layer, with the weights that it is given.
+class Bench final : public Module {
+  public:
+    Bench(const Tensor& w, const Tensor& bias)
+        : layer_(w.size(1), w.size(0), stream_, bias.defined()) {
+        layer_.weight().value = w.clone().mark(Category::parameters);
+        if (bias.defined()) layer_.bias()->value = bias.clone().mark(Category::parameters);
+        name_modules(*this);
+    }
+    Var forward(const Var& x) override { return layer_.forward(x); }
+    void visit(Visitor& visitor) override { visitor.module(where, layer_); }
+    std::string kind() const override { return "bench"; }
+    Linear& layer() { return layer_; }
+
+  private:
+    Stream stream_{0, "lab"};
+    Linear layer_;
+};
+
+/// What the meter has counted for the layer so far; two of them give what ran in between.
+LabFlops counted() {
+    const auto phase = [](const char* name) { return meter().count(where, name); };
+    return {phase("forward"), phase("compress"), phase("g_w"), phase("g_x"),
+            meter().phase("calibrate")};
+}
+
+LabFlops operator-(const LabFlops& a, const LabFlops& b) {
+    return {a.forward - b.forward, a.compress - b.compress, a.g_w - b.g_w, a.g_x - b.g_x,
+            a.calibrate - b.calibrate};
+}
+
+void check_finite(const Tensor& tensor, const std::string& name) {
+    require(all_finite(tensor), "[{}] {} has values that are not finite", where, name);
+}
+
+/// x: (B, L, Cx) and gy: (B, L, Cy) of one batch, for W: (Cy, Cx).
+void check_batch(const Tensor& x, const Tensor& gy, const Tensor& w, const std::string& x_name,
+                 const std::string& gy_name) {
+    require(x.defined() && x.ndim() == 3 && x.size(2) == w.size(1) && x.numel() > 0,
+            "[{}] expected {} of shape (B, L, {}), got {}. Hint: w is (Cy, Cx)", where, x_name,
+            w.size(1), x.defined() ? to_string(x.shape()) : "nothing");
+    const Shape expected{x.size(0), x.size(1), w.size(0)};
+    require(gy.defined() && gy.shape() == expected, "[{}] expected {} of shape {}, got {}", where,
+            gy_name, to_string(expected), gy.defined() ? to_string(gy.shape()) : "nothing");
+    check_finite(x, x_name);
+    check_finite(gy, gy_name);
+}
+
+void check(const Tensor& x, const Tensor& w, const Tensor& gy, const LabOptions& options) {
+    require(w.defined() && w.ndim() == 2 && w.numel() > 0,
+            "[{}] expected w of shape (Cy, Cx), got {}", where,
+            w.defined() ? to_string(w.shape()) : "nothing");
+    check_finite(w, "w");
+    check_batch(x, gy, w, "x", "gy");
+    if (options.bias.defined()) {
+        const Shape expected{w.size(0)};
+        require(options.bias.shape() == expected, "[{}] expected bias of shape {}, got {}", where,
+                to_string(expected), to_string(options.bias.shape()));
+        check_finite(options.bias, "bias");
+    }
+    if (!options.calibration) return;
+    require(!options.calibration->empty(),
+            "[{}] the calibration has no pairs. Hint: leave it out to calibrate on (x, gy) itself",
+            where);
+    for (std::size_t i = 0; i < options.calibration->size(); ++i) {
+        const auto& [x0, gy0] = (*options.calibration)[i];
+        check_batch(x0, gy0, w, fmt::format("calibration[{}] x", i),
+                    fmt::format("calibration[{}] gy", i));
+    }
+}
+
+/// Reports the subspaces of a rule that has any.
+void report_projectors(const BackwardRule& rule, LabResult& result) {
+    const auto* low_rank = dynamic_cast<const LowRankRule*>(&rule);
+    if (low_rank == nullptr) return;
+    if (const auto& p = low_rank->p()) {
+        result.p = p->basis.clone();
+        result.side_x = p->side;
+        result.rank_x = p->rank();
+        result.projector_bytes += p->basis.bytes();
+    }
+    if (const auto& q = low_rank->q()) {
+        result.q = q->basis.clone();
+        result.side_g = q->side;
+        result.rank_g = q->rank();
+        result.projector_bytes += q->basis.bytes();
+    }
+}
+
+}  // namespace
+
+LabResult lab_linear(const Tensor& x, const Tensor& w, const Tensor& gy, LabOptions options) {
+    check(x, w, gy, options);
+    options.method.min_tokens = 1;
+
+    Bench bench(w, options.bias);
+    const LabFlops before = counted();
+    Calibrator calibrator(bench, options.method);
+    calibrator.calibrate([&] {
+        const auto pairs = options.calibration.value_or(std::vector{CalibrationPair{x, gy}});
+        for (const auto& [x0, gy0] : pairs) {
+            Tape tape({.update_statistics = false});
+            tape.backward(bench.forward(tape.input(x0)), gy0);
+        }
+    });
+
+    LabResult result;
+    report_projectors(*bench.layer().rule(), result);
+    {
+        const std::int64_t held_before = ledger()[Category::saved].live;
+        Tape tape;
+        // A copy of x: the ledger would not count again what another tape already keeps.
+        const Var input = tape.input(x.clone());
+        const Var y = bench.forward(input);
+        result.saved_bytes = ledger()[Category::saved].live - held_before;
+        result.y = y.value();
+        tape.backward(y, gy);
+        result.gx = tape.gradient(input);
+    }
+    result.gw = bench.layer().weight().grad.dense();
+    if (options.bias.defined()) result.gb = bench.layer().bias()->grad.dense();
+    result.flops = counted() - before;
+    return result;
+}
+
+}  // namespace slimgrad::inline SLIMGRAD_PRECISION
