@@ -57,6 +57,7 @@
 
 #include "instant/calibrator.h"
 #include "instant/cost_model.h"
+#include "instant/fieller.h"
 #include "instant/gram.h"
 #include "instant/lab.h"
 #include "instant/low_rank_rule.h"
@@ -73,6 +74,7 @@
 #include "data/image_data.h"
 #include "data/image_file.h"
 #include "data/loader.h"
+#include "data/npy.h"
 #include "data/prefetcher.h"
 #include "data/safetensors.h"
 #include "data/safetensors_header.h"

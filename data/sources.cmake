@@ -8,6 +8,7 @@ list(APPEND SLIMGRAD_SOURCES
      data/idx.cpp
      data/image_data.cpp
      data/loader.cpp
+     data/npy.cpp
      data/prefetcher.cpp
      data/safetensors.cpp)
 include(GNUInstallDirs)

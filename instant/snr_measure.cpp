@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
+#include "instant/fieller.h"
 #include "instant/snr.h"
 #include "tensor/ops.h"
 
@@ -22,17 +22,6 @@ void check_gradients(const Tensor& g) {
 void check_axis(Side side, const Tensor& g, std::int64_t n) {
     require(g.size(side == Side::token ? 1 : 2) == n, "[snr] expected {} {}, got gradients of {}",
             n, side == Side::token ? "tokens" : "channels", to_string(g.shape()));
-}
-
-/// The z for which a standard normal variable lies in [-z, z] with probability `confidence`: by
-/// bisection, since the standard library has erf but not its inverse.
-double normal_quantile(double confidence) {
-    double low = 0, high = 40;
-    for (int i = 0; i < 100; ++i) {
-        const double middle = (low + high) / 2;
-        (std::erf(middle / std::sqrt(2.0)) < confidence ? low : high) = middle;
-    }
-    return low;
 }
 
 }  // namespace
@@ -200,14 +189,16 @@ SnrMeasured SnrMeasurement::at(std::int64_t rank, double alpha, double confidenc
     const double s = mean(signal), v = mean(noise);
     SnrMeasured result{s / v, s / v, s / v, samples_};
     if (!(s > 0 && v > 0)) return result;
-    // Delta method on the logarithm: Var log(s/v) ≈ Var(signal/s − noise/v) / n.
-    const double variance = covariance(signal, signal) / (s * s) +
-                            covariance(noise, noise) / (v * v) -
-                            2 * covariance(signal, noise) / (s * v);
-    const double half =
-        normal_quantile(confidence) * std::sqrt(std::max(variance, 0.0) / std::max(n - 1, 1.0));
-    result.low = result.value * std::exp(-half);
-    result.high = result.value * std::exp(half);
+    const double unbiased = n / std::max(n - 1, 1.0);
+    const Interval interval = fieller({.s = s,
+                                       .v = v,
+                                       .var_s = unbiased * covariance(signal, signal),
+                                       .var_v = unbiased * covariance(noise, noise),
+                                       .cov = unbiased * covariance(signal, noise),
+                                       .n = samples_},
+                                      confidence);
+    result.low = interval.low;
+    result.high = interval.high;
     return result;
 }
 

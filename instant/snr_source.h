@@ -9,7 +9,8 @@ namespace slimgrad::inline SLIMGRAD_PRECISION {
 ///     g = Σ_i √σ_i u_i z_iᵀ Λ_i^½ V,      z_i ~ N(0, I),  tr Λ_i = 1
 ///
 /// so that E[g gᵀ] = Σ_i σ_i u_i u_iᵀ and E[gᵀ u_i u_iᵀ g] = σ_i V Λ_i Vᵀ, and with
-/// W = Vᵀ diag(d) R (orthonormal rows in V and R): w_i = σ_i Σ_c Λ_i,c d_c². U and V are random rotations.
+/// W = Vᵀ diag(d) R (orthonormal rows in V and R): w_i = σ_i Σ_c Λ_i,c d_c². U and V are random
+/// rotations.
 ///
 /// Separable: all modes have the same Λ, so w_i / σ_i is the same for all and eq. 31 is exact.
 /// Non-separable: the first `cut` modes meet the small directions of W (d² = 1), all others the

@@ -2,6 +2,7 @@ list(APPEND SLIMGRAD_SOURCES
      instant/architectures.cpp
      instant/calibrator.cpp
      instant/cost_model.cpp
+     instant/fieller.cpp
      instant/gram.cpp
      instant/lab.cpp
      instant/low_rank_rule.cpp
