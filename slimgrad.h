@@ -55,6 +55,8 @@
 #include "optim/sgd.h"
 #include "optim/state.h"
 
+#include "instant/architectures.h"
+#include "instant/break_even.h"
 #include "instant/calibrator.h"
 #include "instant/cost_model.h"
 #include "instant/fieller.h"

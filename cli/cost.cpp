@@ -1,15 +1,11 @@
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
-#include "cli/options.h"
 #include "cli/table.h"
-#include "instant/cost_model.h"
-#include "nn/models/model.h"
-#include "tensor/error.h"
+#include "train/cost_document.h"
 
 namespace slimgrad::cli {
 namespace {
@@ -17,164 +13,170 @@ namespace {
 using nlohmann::json;
 
 struct Options {
-    bool json = false;
-    std::string model = "bert-base", method = "vanilla", train_blocks = "all", side = "auto";
-    std::int64_t tokens = 512, batch = 1, calibrate_batches = 5;
-    std::int64_t channels = 3, height = 32, width = 32, classes = 10;
-    std::optional<std::int64_t> rank_x, rank_g;
+    bool json = false, layers = false;
+    CostOptions cost;
 };
 
-/// The linear maps of an architecture known by its shapes, or of a model that slimgrad can build.
-std::vector<LinearShape> shapes_of(const Options& o) {
-    const auto architectures = architecture_names();
-    if (std::ranges::find(architectures, o.model) != architectures.end())
-        return architecture(o.model, o.tokens, o.train_blocks);
-    const auto models = model_names();
-    require(std::ranges::find(models, o.model) != models.end(),
-            "[cost] unknown model '{}'. Known: {}, {}", o.model, fmt::join(architectures, ", "),
-            fmt::join(models, ", "));
-    const auto model = make_model(
-        o.model,
-        {.channels = o.channels, .height = o.height, .width = o.width, .classes = o.classes});
-    select_train_blocks(*model, o.train_blocks);
-    return trace_linear_maps(*model, [&] {
-        Tape tape({.update_statistics = false});
-        model->forward(tape.constant(Tensor::zeros({2, o.channels, o.height, o.width})));
-    });
-}
-
-/// An integer where the batch divides it, as it always does on the token side.
-json a_sample(std::int64_t total, std::int64_t batch) {
-    if (total % batch == 0) return total / batch;
-    return static_cast<double>(total) / static_cast<double>(batch);
-}
-
-json cost_json(const LinearCost& cost, std::int64_t batch) {
-    return {{"forward", a_sample(cost.forward, batch)},
-            {"compress", a_sample(cost.compress, batch)},
-            {"g_w", a_sample(cost.g_w, batch)},
-            {"g_x", a_sample(cost.g_x, batch)},
-            {"backward", a_sample(cost.backward(), batch)},
-            {"saved_bytes", a_sample(cost.saved_bytes, batch)},
-            {"projector_bytes", cost.projector_bytes}};
-}
-
-json calibration_json(const CalibrationCost& cost, std::int64_t batches) {
-    return {{"batches", batches},
-            {"passes", cost.passes},
-            {"gram", cost.gram},
-            {"decomposition", cost.decomposition},
-            {"total", cost.total()}};
-}
-
-json convention_json(const ModelCost& cost, const Options& options) {
-    const std::int64_t batch = options.batch;
-    json result = cost_json(cost.total, batch);
-    result["calibration"] = calibration_json(cost.calibration, options.calibrate_batches);
-    json layers = json::array();
-    for (const ModelCost::Row& row : cost.rows) {
-        json layer = cost_json(row.cost, batch);
-        layer["name"] = row.layer.name;
-        layer["L"] = row.layer.tokens;
-        layer["Cx"] = row.layer.in_channels;
-        layer["Cy"] = row.layer.out_channels;
-        layer["break_even_rank"] = break_even_rank(row.layer);
-        layer["rank_x"] = layer["rank_g"] = layer["side"] = nullptr;
-        if (row.compression.rank_x) layer["rank_x"] = *row.compression.rank_x;
-        if (row.compression.rank_g) layer["rank_g"] = *row.compression.rank_g;
-        if (row.compression.rank_x)
-            layer["side"] = to_string(row.compression.side_x);
-        else if (row.compression.rank_g)
-            layer["side"] = to_string(row.compression.side_g);
-        layers.push_back(layer);
-    }
-    result["layers"] = layers;
-    return result;
-}
-
+/// Whole numbers in groups of three digits.
 std::string grouped(const json& number) {
-    if (!number.is_number_integer()) return fmt::format("{:.1f}", number.get<double>());
-    std::string digits = std::to_string(number.get<std::int64_t>());
+    if (number.is_null()) return "-";
+    std::string digits = fmt::format("{:.0f}", number.get<double>());
     for (auto i = std::ssize(digits) - 3; i > 0; i -= 3)
         digits.insert(static_cast<std::size_t>(i), " ");
     return digits;
 }
+std::string percent(const json& share) {
+    return share.is_null() ? "-" : fmt::format("{:.2f} %", 100 * share.get<double>());
+}
+std::string times(const json& ratio) {
+    return ratio.is_null() ? "-" : fmt::format("{:.2f}x", ratio.get<double>());
+}
 
-int cost(const Options& o) {
-    require(o.tokens >= 1 && o.batch >= 1 && o.calibrate_batches >= 1,
-            "[cost] expected tokens, batch and calibrate_batches of at least 1");
-    require(o.channels >= 1 && o.height >= 1 && o.width >= 1 && o.classes >= 1,
-            "[cost] expected channels, height, width and classes of at least 1");
-    const MethodOptions method{
-        .method = o.method, .rank_x = o.rank_x, .rank_g = o.rank_g, .side = parse_side(o.side)};
-    validate(method);
-    const std::vector<LinearShape> shapes = shapes_of(o);
-    std::vector<Compression> compressions;
-    for (const LinearShape& shape : shapes) compressions.push_back(compression_of(shape, method));
+struct Row {
+    const char* what;
+    const char* pointer;
+    std::string (*show)(const json&);
+};
+constexpr Row vanilla_rows[] = {
+    {"forward", "/forward", grouped},
+    {"g_w", "/g_w", grouped},
+    {"g_x", "/g_x", grouped},
+    {"backward = g_w + g_x", "/backward", grouped},
+    {"saved bytes", "/saved_bytes", grouped},
+};
+constexpr Row method_rows[] = {
+    {"forward", "/forward", grouped},
+    {"compress", "/compress", grouped},
+    {"g_w", "/g_w", grouped},
+    {"g_x", "/g_x", grouped},
+    {"backward = compress + g_w + g_x", "/backward", grouped},
+    {"  vanilla's", "/vanilla/backward", grouped},
+    {"  times less", "/times_less/backward", times},
+    {"saved bytes", "/saved_bytes", grouped},
+    {"  vanilla's", "/vanilla/saved_bytes", grouped},
+    {"  times less", "/times_less/saved_bytes", times},
+    {"calibration, spread over its steps", "/calibration/per_sample", grouped},
+    {"  of vanilla's forward and backward", "/calibration/of_vanilla", percent},
+    {"  of this method's", "/calibration/of_method", percent},
+    {"backward with calibration", "/backward_with_calibration", grouped},
+    {"  times less than vanilla", "/times_less/backward_with_calibration", times},
+    {"forward, backward and calibration", "/total_with_calibration", grouped},
+    {"  times less than vanilla", "/times_less/total_with_calibration", times},
+};
+constexpr Row once_rows[] = {
+    {"projectors, bytes", "/projector_bytes", grouped},
+    {"one calibration", "/calibration/total", grouped},
+    {"  passes", "/calibration/passes", grouped},
+    {"  autocorrelations", "/calibration/gram", grouped},
+    {"  decompositions (nominal)", "/calibration/decomposition", grouped},
+};
 
-    json document{{"model", o.model},
-                  {"method", o.method},
-                  {"train_blocks", o.train_blocks},
-                  {"batch", o.batch},
-                  {"tokens", shapes.empty() ? 0 : shapes.front().tokens}};
-    Table table{{{"per sample", "paper", "executed"}}};
-    for (const auto& [name, convention] :
-         {std::pair{"paper", Convention::paper}, {"executed", Convention::executed}}) {
-        document[name] = convention_json(
-            model_cost(shapes, compressions, o.batch, convention, o.calibrate_batches), o);
+template <std::size_t N>
+std::string table_of(const char* title, const Row (&rows)[N], const json& document) {
+    Table table{{{title, "paper", "executed"}}};
+    for (const Row& row : rows) {
+        const json::json_pointer at(row.pointer);
+        table.rows.push_back(
+            {row.what, row.show(document["paper"].at(at)), row.show(document["executed"].at(at))});
     }
-    if (o.json) {
+    return table.text();
+}
+
+std::string layer_table(const json& layers) {
+    Table table{{{"layer", "L", "Cx", "Cy", "side", "rank x", "of", "rank g", "of", "compress",
+                  "g_w", "g_x", "saved bytes", "projectors"}}};
+    const auto limit = [](const json& r) {
+        return r.is_null() ? "-" : fmt::format("{:.1f}", r.get<double>());
+    };
+    const auto rank = [](const json& layer, const std::string& slot) -> std::string {
+        if (layer.at("left_vanilla_" + slot).is_number()) return "exact";
+        return grouped(layer.at("rank_" + slot));
+    };
+    for (const json& layer : layers) {
+        std::string side;
+        for (const char* key : {"side_x", "side_g"})
+            if (layer.at(key).is_string())
+                side += (side.empty() ? "" : "/") + layer.at(key).get<std::string>();
+        table.rows.push_back(
+            {layer.at("name"), grouped(layer.at("L")), grouped(layer.at("Cx")),
+             grouped(layer.at("Cy")), side.empty() ? "-" : side, rank(layer, "x"),
+             limit(layer.at("break_even_x")), rank(layer, "g"), limit(layer.at("break_even_g")),
+             grouped(layer.at("compress")), grouped(layer.at("g_w")), grouped(layer.at("g_x")),
+             grouped(layer.at("saved_bytes")), grouped(layer.at("projector_bytes"))});
+    }
+    return table.text();
+}
+
+/// What the ranks mean for break-even, in a line; empty if there is nothing to say.
+std::string break_even_line(const json& slots, const std::string& choice) {
+    const bool left = choice == "vanilla";
+    const json& count = slots.at(left ? "left_vanilla" : "beyond_break_even");
+    const int x = count.at("x"), g = count.at("g");
+    if (x + g == 0) return "";
+    return fmt::format(
+        "{} x slots and {} g slots {}\n", x, g,
+        left ? "are left exact: compressed to this rank they would cost more FLOPs"
+             : "cost more FLOPs than exact ones (--break-even vanilla leaves those exact)");
+}
+
+int cost(const Options& options) {
+    const CostOptions& o = options.cost;
+    const json document = cost_document(o);
+    if (options.json) {
         fmt::print("{}\n", document.dump(2));
         return exit_done;
     }
-    const auto add_row = [&](const std::string& what, const auto& value_of) {
-        table.rows.push_back(
-            {what, grouped(value_of(document["paper"])), grouped(value_of(document["executed"]))});
-    };
-    for (const auto& [row, key] : {std::pair{"forward FLOPs", "forward"},
-                                   {"compress", "compress"},
-                                   {"g_w", "g_w"},
-                                   {"g_x", "g_x"},
-                                   {"backward (compress + g_w + g_x)", "backward"},
-                                   {"saved bytes", "saved_bytes"}})
-        add_row(row, [key = key](const json& cost) { return cost.at(key); });
-    if (o.method != "vanilla") {
-        add_row("projectors, bytes in all",
-                [](const json& cost) { return cost.at("projector_bytes"); });
-        add_row(fmt::format("one calibration of {} batches of {}, in all", o.calibrate_batches,
-                            o.batch),
-                [](const json& cost) { return cost.at("calibration").at("total"); });
+    fmt::print("{} {} {}, batch {}\n", o.model, o.train_blocks, o.method, o.batch);
+    if (o.method == "vanilla") {
+        fmt::print("{}", table_of("a sample", vanilla_rows, document));
+    } else {
+        const std::string once =
+            fmt::format("in all (calibration: {} batches of {})", o.calibrate_batches, o.batch);
+        fmt::print("{}\n{}{}", table_of("a sample", method_rows, document),
+                   table_of(once.c_str(), once_rows, document),
+                   break_even_line(document["executed"]["slots"], o.break_even));
     }
-    fmt::print("{} {} {}\n{}", o.model, o.train_blocks, o.method, table.text());
+    if (options.layers)
+        for (const char* convention : {"paper", "executed"})
+            fmt::print("\n{}; \"of\" is the break-even rank of the slot before it\n{}", convention,
+                       layer_table(document[convention]["layers"]));
     return exit_done;
 }
 
 }  // namespace
 
 Action add_cost(CLI::App& program) {
-    auto o = std::make_shared<Options>();
+    auto options = std::make_shared<Options>();
+    CostOptions& o = options->cost;
     CLI::App* command = add_command(
         program, "cost", "FLOPs and bytes of the linear maps in closed form, in both conventions",
         "slimgrad cost --model bert-base --tokens 512 --train-blocks last:1 --method instant "
         "--rank-x 8 --rank-g 8",
-        o->json);
+        options->json);
     const auto add = [command](const char* name, auto& value, const char* what) {
         command->add_option(name, value, what)->capture_default_str();
     };
-    add("--model", o->model, "architecture or model");
-    add("--tokens", o->tokens, "sequence length (architectures)");
-    add("--train-blocks", o->train_blocks, "all or last:K");
-    add("--method", o->method, "backward method");
-    command->add_option("--rank-x", o->rank_x, "rank of the x slot");
-    command->add_option("--rank-g", o->rank_g, "rank of the g slot");
-    add("--side", o->side, "token, channel or auto (the shorter axis)");
-    add("--batch", o->batch, "samples over which once-a-batch terms are spread");
-    add("--calibrate-batches", o->calibrate_batches, "batches of one calibration");
-    add("--channels", o->channels, "of the images (models)");
-    add("--height", o->height, "of the images (models)");
-    add("--width", o->width, "of the images (models)");
-    add("--classes", o->classes, "of the data set (models)");
-    return [o] { return cost(*o); };
+    command->add_flag("--layers", options->layers, "a table of all layers as well");
+    add("--model", o.model,
+        "bert-base, distilbert, vit-b32, tinyllama, resnet50, mobilenetv2, or a model of train");
+    add("--tokens", o.tokens, "sequence length of a transformer (0: its usual one)");
+    add("--train-blocks", o.train_blocks, "all or last:K");
+    add("--method", o.method, "backward method");
+    command->add_option("--rank-x", o.rank_x, "rank of the x slot, at most the length of its axis");
+    command->add_option("--rank-g", o.rank_g, "rank of the g slot");
+    add("--side", o.side, "token, channel or auto (the shorter axis)");
+    add("--side-x", o.side_x, "that of the x slot, if it is another");
+    add("--side-g", o.side_g, "that of the g slot, if it is another");
+    add("--break-even", o.break_even,
+        "slots whose rank costs more FLOPs than it saves: report, or vanilla to leave them exact");
+    add("--batch", o.batch, "samples over which once-a-batch terms are spread");
+    add("--calibrate-every", o.calibrate_every, "steps between calibrations (0: once in all)");
+    add("--calibrate-batches", o.calibrate_batches, "batches of one calibration");
+    add("--channels", o.channels, "of the images");
+    add("--height", o.height, "of the images");
+    add("--width", o.width, "of the images");
+    add("--classes", o.classes, "of the data set (models of train)");
+    return [options] { return cost(*options); };
 }
 
 }  // namespace slimgrad::cli

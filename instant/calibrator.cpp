@@ -2,24 +2,29 @@
 
 #include <algorithm>
 #include <cmath>
+#include <ranges>
 
-#include "instant/gram.h"
+#include "instant/break_even.h"
 #include "instant/trace.h"
 #include "tensor/meter.h"
 
 namespace slimgrad::inline SLIMGRAD_PRECISION {
 namespace {
 
-std::shared_ptr<const Projector> decompose(const std::string& layer, const char* what,
-                                           const Gram& gram, const Truncation& truncation) {
-    const LayerScope scope(layer);
-    require(
-        std::ranges::all_of(gram.sum().values(), [](real v) { return std::isfinite(v); }),
-        "[{}] calibration saw values of {} that are not finite. Hint: a lower learning rate, or "
-        "gradient clipping",
-        layer, what);
-    return std::make_shared<const Projector>(
-        make_projector(eigh(gram.sum()), gram.side(), truncation));
+std::int64_t out_channels(LinearMap& layer) { return layer.weight().value.size(0); }
+std::int64_t in_channels(LinearMap& layer) {  // C·kh·kw of a convolution
+    return layer.weight().value.numel() / out_channels(layer);
+}
+
+template <class Map>
+const typename Map::mapped_type* find(const Map& map, const std::string& name) {
+    const auto found = map.find(name);
+    return found == map.end() ? nullptr : &found->second;
+}
+
+std::string left_vanilla(const char* slot, const CalibratedSlot& found) {
+    return fmt::format("{} left vanilla: rank {} costs more than it saves above {:.1f}", slot,
+                       found.rank, found.break_even);
 }
 
 }  // namespace
@@ -32,52 +37,95 @@ Calibrator::Calibrator(Module& model, MethodOptions options)
 
 bool Calibrator::needed() const { return slots_.x || slots_.g; }
 
+/// Layers that keep x for their g_w, and so use the projector of their group.
+bool Calibrator::uses_x(LinearMap& layer) {
+    return layer.compressible() && layer.weight().requires_grad;
+}
+
 void Calibrator::calibrate(const std::function<void()>& run_batches) {
     if (!needed()) return;
     const PhaseScope phase("calibrate", true);
-    std::map<std::string, std::shared_ptr<Gram>> x_grams, g_grams;
-    {
-        const RuleSwap observing(model_, [&](LinearMap& layer) {
-            std::shared_ptr<Gram> x, g;
-            if (layer.compressible()) {
-                // The first trained layer of a group observes the x that all of them share.
-                const std::string group = layer.input_group();
-                if (slots_.x && layer.weight().requires_grad && !x_grams.contains(group))
-                    x = x_grams[group] = std::make_shared<Gram>(options_.side, options_.min_tokens);
-                if (slots_.g)
-                    g = g_grams[layer.path()] =
-                        std::make_shared<Gram>(options_.side, options_.min_tokens);
-            }
-            return std::make_shared<ObservingRule>(x, g);
-        });
-        run_batches();
-        zero_grad(model_);
-    }
+    Grams x_grams, g_grams;
+    observe(x_grams, g_grams, run_batches);
+    require_finite(x_grams, g_grams);
 
-    Projectors p, q;
-    const auto truncation = [&](const std::optional<std::int64_t>& rank) {
-        return Truncation{options_.epsilon, options_.oversample, rank, options_.offset};
-    };
-    for (const auto& [group, gram] : x_grams)
-        if (gram->observed()) p[group] = decompose(group, "x", *gram, truncation(options_.rank_x));
-    for (const auto& [layer, gram] : g_grams)
-        if (gram->observed())
-            q[layer] = decompose(layer, "g_y", *gram, truncation(options_.rank_g));
-    p_ = std::move(p);
-    q_ = std::move(q);
+    const auto layers = linear_maps(model_);
+    std::map<std::string, std::int64_t> group_out;  // output channels that share one x
+    for (LinearMap* layer : layers)
+        if (uses_x(*layer)) group_out[layer->input_group()] += out_channels(*layer);
+    SlotMap x, g;
+    for (LinearMap* layer : layers) {
+        const std::string group = layer->input_group(), path = layer->path();
+        const Observed* seen = find(x_grams, group);
+        if (seen && seen->layer == path && seen->gram->observed())
+            x[group] = decompose(*seen, options_.rank_x, in_channels(*layer), group_out.at(group));
+        seen = find(g_grams, path);
+        if (seen && seen->gram->observed())
+            g[path] = decompose(*seen, options_.rank_g, in_channels(*layer), out_channels(*layer));
+    }
+    x_ = std::move(x);
+    g_ = std::move(g);
     install();
 }
 
-void Calibrator::install() {
-    const auto find = [](const Projectors& projectors, const std::string& name) {
-        const auto found = projectors.find(name);
-        return found == projectors.end() ? nullptr : found->second;
+void Calibrator::observe(Grams& x, Grams& g, const std::function<void()>& run_batches) {
+    const RuleSwap observing(model_, [&](LinearMap& layer) {
+        std::shared_ptr<Gram> gram_x, gram_g;
+        // The first trained layer of a group observes the x that all of them share.
+        const std::string group = layer.input_group();
+        if (slots_.x && uses_x(layer) && !x.contains(group)) {
+            gram_x = std::make_shared<Gram>(options_.side_of_x(), options_.min_tokens);
+            x[group] = {layer.path(), gram_x};
+        }
+        if (slots_.g && layer.compressible()) {
+            gram_g = std::make_shared<Gram>(options_.side_of_g(), options_.min_tokens);
+            g[layer.path()] = {layer.path(), gram_g};
+        }
+        return std::make_shared<ObservingRule>(gram_x, gram_g);
+    });
+    run_batches();
+    zero_grad(model_);
+}
+
+/// What is not finite spreads: in forward from the first layer that sees it to all above, in
+/// backward to all below. So the layers are asked in the order in which values pass them.
+void Calibrator::require_finite(const Grams& x, const Grams& g) const {
+    const auto check = [](const Observed* seen, const char* what) {
+        if (!seen || !seen->gram->observed()) return;
+        require(std::ranges::all_of(seen->gram->sum().values(),
+                                    [](real v) { return std::isfinite(v); }),
+                "[{}] calibration saw values of {} that are not finite. Hint: a lower learning "
+                "rate, or gradient clipping",
+                seen->layer, what);
     };
+    const auto layers = linear_maps(model_);
+    for (LinearMap* layer : layers) check(find(x, layer->input_group()), "x");
+    for (LinearMap* layer : layers | std::views::reverse) check(find(g, layer->path()), "g_y");
+}
+
+Calibrator::Slot Calibrator::decompose(const Observed& observed,
+                                       const std::optional<std::int64_t>& rank,
+                                       std::int64_t in_channels, std::int64_t out_channels) const {
+    const LayerScope scope(observed.layer);
+    const Gram& gram = *observed.gram;
+    Projector projector =
+        make_projector(eigh(gram.sum()), gram.side(),
+                       {options_.epsilon, options_.oversample, rank, options_.offset});
+    CalibratedSlot found{gram.side(), projector.rank(), projector.dim(), projector.energy,
+                         projector.signal};
+    found.break_even =
+        break_even_rank(gram.tokens(), in_channels, out_channels, gram.side(), options_.batch);
+    found.vanilla = options_.break_even == BreakEven::vanilla &&
+                    static_cast<double>(found.rank) > found.break_even;
+    if (found.vanilla) return {found, nullptr};
+    return {found, std::make_shared<const Projector>(std::move(projector))};
+}
+
+void Calibrator::install() {
+    const auto projector = [](const Slot* slot) { return slot ? slot->projector : nullptr; };
     for (LinearMap* layer : linear_maps(model_)) {
-        const auto p = layer->compressible() && layer->weight().requires_grad
-                           ? find(p_, layer->input_group())
-                           : nullptr;
-        const auto q = find(q_, layer->path());
+        const auto p = uses_x(*layer) ? projector(find(x_, layer->input_group())) : nullptr;
+        const auto q = projector(find(g_, layer->path()));
         layer->set_rule(p || q ? std::make_shared<const LowRankRule>(p, q) : ExactRule::instance());
     }
 }
@@ -85,19 +133,21 @@ void Calibrator::install() {
 std::vector<LayerRanks> Calibrator::ranks() const {
     std::vector<LayerRanks> all;
     for (LinearMap* layer : linear_maps(model_)) {
-        LayerRanks ranks{layer->path(), {}, {}, {}, {}, ""};
-        if (const auto* rule = dynamic_cast<const LowRankRule*>(layer->rule().get())) {
-            if (rule->p()) {
-                ranks.side_x = rule->p()->side;
-                ranks.rank_x = rule->p()->rank();
-            }
-            if (rule->q()) {
-                ranks.side_g = rule->q()->side;
-                ranks.rank_g = rule->q()->rank();
-            }
-        } else if (needed()) {
-            ranks.note = layer->compressible() ? "not calibrated, or no token axis" : "excluded";
+        LayerRanks ranks;
+        ranks.name = layer->path();
+        if (const Slot* slot = find(x_, layer->input_group()); slot && uses_x(*layer)) {
+            ranks.x = slot->found;
+            if (slot->projector) ranks.side_x = slot->found.side, ranks.rank_x = slot->found.rank;
         }
+        if (const Slot* slot = find(g_, layer->path())) {
+            ranks.g = slot->found;
+            if (slot->projector) ranks.side_g = slot->found.side, ranks.rank_g = slot->found.rank;
+        }
+        if (ranks.x && ranks.x->vanilla) ranks.note = left_vanilla("x", *ranks.x);
+        if (ranks.g && ranks.g->vanilla)
+            ranks.note += (ranks.note.empty() ? "" : "; ") + left_vanilla("g", *ranks.g);
+        if (needed() && !ranks.x && !ranks.g)
+            ranks.note = layer->compressible() ? "not calibrated, or no token axis" : "excluded";
         all.push_back(ranks);
     }
     return all;
@@ -105,39 +155,42 @@ std::vector<LayerRanks> Calibrator::ranks() const {
 
 Calibrator::State Calibrator::state() const {
     State state;
-    const auto add = [&](const char* slot, const Projectors& projectors) {
-        for (const auto& [name, projector] : projectors)
-            state.emplace_back(fmt::format("{}.{}.{}", slot, to_string(projector->side), name),
-                               projector->basis);
+    const auto add = [&](const char* prefix, const SlotMap& slots) {
+        for (const auto& [name, slot] : slots)
+            state.push_back(
+                {prefix + name, slot.found, slot.projector ? slot.projector->basis : Tensor()});
     };
-    add("P", p_);
-    add("Q", q_);
+    add("P.", x_);
+    add("Q.", g_);
     return state;
 }
 
 void Calibrator::restore(const State& state) {
-    Projectors p, q;
-    for (const auto& [name, basis] : state) {
-        const bool is_p = name.starts_with("P."), token = name.substr(1).starts_with(".token.");
-        require((is_p || name.starts_with("Q.")) && basis.ndim() == 2 &&
-                    (token || name.substr(1).starts_with(".channel.")),
-                "[calibrator] '{}' of shape {} is not a projector", name, to_string(basis.shape()));
-        const std::string owner = name.substr(name.find('.', 2) + 1);
-        const auto layers = linear_maps(model_);
+    SlotMap x, g;
+    const auto layers = linear_maps(model_);
+    for (const auto& [name, found, basis] : state) {
+        const bool is_p = name.starts_with("P.");
+        require(is_p || name.starts_with("Q."), "[calibrator] '{}' is not a projector", name);
+        const std::string owner = name.substr(2);
         require(std::ranges::any_of(layers,
                                     [&](LinearMap* layer) {
                                         return owner ==
                                                (is_p ? layer->input_group() : layer->path());
                                     }),
                 "[calibrator] projector '{}' belongs to no layer of this model", name);
-        auto projector = std::make_shared<Projector>();
-        projector->side = token ? Side::token : Side::channel;
-        projector->basis = basis.clone();
-        projector->basis.mark(Category::projectors);
-        (is_p ? p : q)[owner] = projector;
+        Slot slot{found, nullptr};
+        if (!found.vanilla) {
+            require(basis.defined() && basis.shape() == Shape{found.rank, found.dim},
+                    "[calibrator] projector '{}' does not have the shape {}", name,
+                    to_string({found.rank, found.dim}));
+            Projector projector{found.side, basis.clone(), found.energy, found.signal};
+            projector.basis.mark(Category::projectors);
+            slot.projector = std::make_shared<const Projector>(std::move(projector));
+        }
+        (is_p ? x : g)[owner] = slot;
     }
-    p_ = std::move(p);
-    q_ = std::move(q);
+    x_ = std::move(x);
+    g_ = std::move(g);
     install();
 }
 

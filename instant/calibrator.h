@@ -7,18 +7,31 @@
 #include <utility>
 #include <vector>
 
+#include "instant/gram.h"
 #include "instant/low_rank_rule.h"
 #include "instant/method.h"
 #include "nn/linear_map.h"
 
 namespace slimgrad::inline SLIMGRAD_PRECISION {
 
+/// What the last calibration found for one slot of a linear map.
+struct CalibratedSlot {
+    Side side = Side::token;
+    std::int64_t rank = 0;  // R directions of dim
+    std::int64_t dim = 0;
+    double energy = 1;      // share of Σ σᵢ² that they keep
+    double signal = 1;      // share of Σ σᵢ that they keep
+    double break_even = 0;  // R* as executed: layers that share one x have one (break_even.h)
+    bool vanilla = false;   // left uncompressed since rank > break_even
+};
+
 /// What a method does with one linear map now; an empty rank is a slot that is not compressed.
 struct LayerRanks {
     std::string name;
     std::optional<Side> side_x, side_g;
     std::optional<std::int64_t> rank_x, rank_g;
-    std::string note;  // why a layer that the method could compress stays vanilla
+    std::string note;  // why a layer, or a slot, that the method could compress stays vanilla
+    std::optional<CalibratedSlot> x, g;  // of the last calibration, also if left vanilla
 };
 
 /// Gives the linear maps of a model their rules (INSTANT, Alg. 1). Before the first calibration,
@@ -27,7 +40,8 @@ struct LayerRanks {
 /// Calibration observes, with compression off, the autocorrelations C_X = Σ_b x_b x_bᵀ and
 /// C_G = Σ_b g_b g_bᵀ of each layer (or Σ_b x_bᵀ x_b and Σ_b g_bᵀ g_b on the channel side); nothing
 /// else is kept, so memory does not grow with the number of batches. Their leading eigenvectors
-/// become P and Q. Layers of one input group share C_X and P.
+/// become P and Q. Layers of one input group share C_X and P. A layer without a token axis (L = 1)
+/// stays exact.
 class Calibrator {
   public:
     /// Throws Error for an unknown method or options out of range. The model must outlive it.
@@ -40,28 +54,48 @@ class Calibrator {
     /// Runs the caller's batches (training forward and backward on tapes with update_statistics
     /// off; each mini-batch's loss weighted by its share of the batch) and installs new projectors.
     /// All FLOPs inside count under the phase `calibrate`. Parameter gradients are left empty. If
-    /// the callback throws, or statistics are not finite (Error that names the layer), the old
-    /// rules stay.
+    /// the callback throws, or statistics are not finite (Error that names the layer where that
+    /// began), the old rules stay.
     void calibrate(const std::function<void()>& run_batches);
 
     /// Every linear map of the model.
     std::vector<LayerRanks> ranks() const;
 
-    /// The projectors, named for a checkpoint, and their return from one. Restoring throws Error
-    /// for names or shapes that do not belong to this model.
-    using State = std::vector<std::pair<std::string, Tensor>>;
+    /// A slot as a checkpoint holds it: "P." and the input group, or "Q." and the layer.
+    struct SlotState {
+        std::string name;
+        CalibratedSlot found;
+        Tensor basis;  // undefined if found.vanilla
+    };
+    using State = std::vector<SlotState>;
     State state() const;
+    /// Throws Error for names or shapes that do not belong to this model.
     void restore(const State& state);
 
   private:
-    using Projectors = std::map<std::string, std::shared_ptr<const Projector>>;
+    struct Observed {
+        std::string layer;  // that observes
+        std::shared_ptr<Gram> gram;
+    };
+    using Grams = std::map<std::string, Observed>;
+    struct Slot {
+        CalibratedSlot found;
+        std::shared_ptr<const Projector> projector;  // null if left vanilla
+    };
+    using SlotMap = std::map<std::string, Slot>;
+
+    static bool uses_x(LinearMap& layer);
+    void observe(Grams& x, Grams& g, const std::function<void()>& run_batches);
+    void require_finite(const Grams& x, const Grams& g) const;
+    Slot decompose(const Observed& observed, const std::optional<std::int64_t>& rank,
+                   std::int64_t in_channels, std::int64_t out_channels) const;
     void install();
 
     Module& model_;
     MethodOptions options_;
     Slots slots_;
-    Projectors p_;  // by input group
-    Projectors q_;  // by layer
+    SlotMap x_;  // by input group
+    SlotMap g_;  // by layer
 };
 
 }  // namespace slimgrad::inline SLIMGRAD_PRECISION

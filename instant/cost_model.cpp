@@ -3,7 +3,10 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
+
+#include "instant/break_even.h"
 
 namespace slimgrad::inline SLIMGRAD_PRECISION {
 namespace {
@@ -17,6 +20,46 @@ std::int64_t axis(const LinearShape& layer, Side side, std::int64_t channels) {
 
 Side shorter_axis(std::int64_t tokens, std::int64_t channels) {
     return tokens <= channels ? Side::token : Side::channel;
+}
+
+/// False for what has no axis to shorten, or must not be touched.
+bool can_compress(const LinearShape& layer, std::int64_t min_tokens = 2) {
+    return layer.compressible && layer.tokens >= min_tokens;
+}
+
+/// The output channels of all layers that share one x for their g_w, by group.
+std::map<std::string, std::int64_t> outputs_of_groups(const std::vector<LinearShape>& layers) {
+    std::map<std::string, std::int64_t> outputs;
+    for (const LinearShape& layer : layers)
+        if (layer.needs_gw) outputs[layer.input_group] += layer.out_channels;
+    return outputs;
+}
+
+/// `group_out`: the output channels that share the layer's x.
+Compression compression_of(const LinearShape& layer, const MethodOptions& options,
+                           std::int64_t group_out) {
+    validate(options);
+    const Slots slots = method_slots(options.method);
+    Compression result;
+    if (!can_compress(layer, options.min_tokens)) return result;
+    result.side_x = options.side_of_x().value_or(shorter_axis(layer.tokens, layer.in_channels));
+    result.side_g = options.side_of_g().value_or(shorter_axis(layer.tokens, layer.out_channels));
+    const auto choose = [&](const char* name, const std::optional<std::int64_t>& asked, Side side,
+                            std::int64_t channels, std::int64_t out, auto& rank, auto& left) {
+        require(asked.has_value(), "[cost] method '{}' needs {}", options.method, name);
+        rank = std::min(*asked, axis(layer, side, channels));
+        const double limit =
+            break_even_rank(layer.tokens, layer.in_channels, out, side, options.batch);
+        if (options.break_even == BreakEven::vanilla && static_cast<double>(*rank) > limit)
+            std::swap(rank, left);
+    };
+    if (slots.x)
+        choose("rank_x", options.rank_x, result.side_x, layer.in_channels, group_out, result.rank_x,
+               result.left_x);
+    if (slots.g)
+        choose("rank_g", options.rank_g, result.side_g, layer.out_channels, layer.out_channels,
+               result.rank_g, result.left_g);
+    return result;
 }
 
 }  // namespace
@@ -39,21 +82,17 @@ CalibrationCost& CalibrationCost::operator+=(const CalibrationCost& other) {
 }
 
 Compression compression_of(const LinearShape& layer, const MethodOptions& options) {
-    validate(options);
-    const Slots slots = method_slots(options.method);
-    Compression result;
-    if (!layer.compressible || layer.tokens <= 1) return result;
-    result.side_x = options.side.value_or(shorter_axis(layer.tokens, layer.in_channels));
-    result.side_g = options.side.value_or(shorter_axis(layer.tokens, layer.out_channels));
-    if (slots.x) {
-        require(options.rank_x.has_value(), "[cost] method '{}' needs rank_x", options.method);
-        result.rank_x = std::min(*options.rank_x, axis(layer, result.side_x, layer.in_channels));
-    }
-    if (slots.g) {
-        require(options.rank_g.has_value(), "[cost] method '{}' needs rank_g", options.method);
-        result.rank_g = std::min(*options.rank_g, axis(layer, result.side_g, layer.out_channels));
-    }
-    return result;
+    return compression_of(layer, options, layer.out_channels);
+}
+
+std::vector<Compression> compressions_of(const std::vector<LinearShape>& layers,
+                                         const MethodOptions& options) {
+    const auto outputs = outputs_of_groups(layers);
+    std::vector<Compression> all;
+    for (const LinearShape& layer : layers)
+        all.push_back(compression_of(
+            layer, options, layer.needs_gw ? outputs.at(layer.input_group) : layer.out_channels));
+    return all;
 }
 
 LinearCost linear_cost(const LinearShape& layer, const Compression& compression, std::int64_t batch,
@@ -103,17 +142,16 @@ CalibrationCost calibration_cost(const LinearShape& layer, const Compression& co
         cost.decomposition += 4 * n * n * n / 3;
     };
     const bool paper = convention == Convention::paper;
-    if (compression.rank_x && (paper || (layer.needs_gw && !shares_x)))
+    // A slot that is left exact had its rank measured all the same.
+    if ((compression.rank_x || compression.left_x) && (paper || (layer.needs_gw && !shares_x)))
         slot(compression.side_x, layer.in_channels);
-    if (compression.rank_g && (paper || layer.needs_gx))
+    if ((compression.rank_g || compression.left_g) && (paper || layer.needs_gx))
         slot(compression.side_g, layer.out_channels);
     return cost;
 }
 
-double break_even_rank(const LinearShape& layer) {
-    const auto l = static_cast<double>(layer.tokens), cx = static_cast<double>(layer.in_channels),
-               cy = static_cast<double>(layer.out_channels);
-    return l * cx * cy / (cx * cy + l * cx + l * cy);
+double break_even_rank(const LinearShape& layer, Side side, std::int64_t batch) {
+    return break_even_rank(layer.tokens, layer.in_channels, layer.out_channels, side, batch);
 }
 
 ModelCost model_cost(const std::vector<LinearShape>& layers,
@@ -122,21 +160,38 @@ ModelCost model_cost(const std::vector<LinearShape>& layers,
     require(layers.size() == compressions.size(),
             "[cost] {} layers need as many compressions, got {}", layers.size(),
             compressions.size());
+    const bool paper = convention == Convention::paper;
+    const auto outputs = outputs_of_groups(layers);
     ModelCost model;
     bool calibrated = false;
-    std::set<std::string> kept;  // groups whose x a layer before keeps
+    std::set<std::string> observed, kept;  // groups and buffers that a layer before accounts for
     for (std::size_t i = 0; i < layers.size(); ++i) {
         const LinearShape& layer = layers[i];
+        const Compression& c = compressions[i];
         if (!layer.needs_gw && !layer.needs_gx) continue;
-        const bool shares_x = layer.needs_gw && !kept.insert(layer.input_group).second;
-        const LinearCost cost = linear_cost(layer, compressions[i], batch, convention, shares_x);
-        model.rows.push_back({layer, compressions[i], cost});
-        model.total += cost;
-        model.calibration += calibration_cost(layer, compressions[i], batch, calibrate_batches,
-                                              convention, shares_x);
-        calibrated = calibrated || compressions[i].rank_x || compressions[i].rank_g;
+        const std::string& held = layer.held_group.empty() ? layer.input_group : layer.held_group;
+        const std::string what = c.rank_x ? "P x of " + layer.input_group : "x of " + held;
+        const bool shares_x = layer.needs_gw && !kept.insert(what).second;
+        const bool shares_gram = layer.needs_gw && !observed.insert(layer.input_group).second;
+        ModelCost::Row row{
+            layer, c, linear_cost(layer, c, batch, convention, shares_x),
+            calibration_cost(layer, c, batch, calibrate_batches, convention, shares_gram)};
+        const std::int64_t out =
+            paper || !layer.needs_gw ? layer.out_channels : outputs.at(layer.input_group);
+        if (can_compress(layer) && (paper || layer.needs_gw))
+            row.break_even_x =
+                break_even_rank(layer.tokens, layer.in_channels, out, c.side_x, batch);
+        if (can_compress(layer) && (paper || layer.needs_gx))
+            row.break_even_g = break_even_rank(layer, c.side_g, batch);
+        calibrated = calibrated || c.rank_x || c.rank_g || c.left_x || c.left_g;
+        model.total += row.cost;
+        model.calibration += row.calibration;
+        model.rows.push_back(std::move(row));
     }
-    if (!calibrated) model.calibration = {};
+    if (!calibrated) {
+        model.calibration = {};
+        for (ModelCost::Row& row : model.rows) row.calibration = {};
+    }
     return model;
 }
 

@@ -21,12 +21,18 @@ enum class Convention {
 struct Compression {
     std::optional<std::int64_t> rank_x, rank_g;  // none: the slot is exact
     Side side_x = Side::token, side_g = Side::token;
+    /// The rank of a slot that was left exact since it lies beyond break-even.
+    std::optional<std::int64_t> left_x{}, left_g{};
 };
 
-/// What a method with fixed ranks does with a layer: sides as asked for or the shorter axis;
-/// nothing for layers that have no token axis or are not compressible. Throws Error if a rank is
-/// missing.
+/// What a method with fixed ranks does with a layer that stands alone: sides as asked for or the
+/// shorter axis; nothing for layers that have no token axis or are not compressible. Throws Error
+/// if a rank is missing.
 Compression compression_of(const LinearShape& layer, const MethodOptions& options);
+/// The same for the layers of a model, as it is executed: those that share one x break even
+/// together.
+std::vector<Compression> compressions_of(const std::vector<LinearShape>& layers,
+                                         const MethodOptions& options);
 
 /// The cost of one linear map for a whole batch.
 struct LinearCost {
@@ -60,9 +66,8 @@ CalibrationCost calibration_cost(const LinearShape& layer, const Compression& co
                                  std::int64_t batch, std::int64_t batches, Convention convention,
                                  bool shares_x = false);
 
-/// The largest rank at which compressing one slot on the token side still saves FLOPs:
-/// L Cx Cy / (Cx Cy + L Cx + L Cy).
-double break_even_rank(const LinearShape& layer);
+/// The break-even rank of either slot of a layer that stands alone (break_even.h).
+double break_even_rank(const LinearShape& layer, Side side = Side::token, std::int64_t batch = 1);
 
 /// A model's linear maps with what each costs, in order.
 struct ModelCost {
@@ -70,6 +75,10 @@ struct ModelCost {
         LinearShape layer;
         Compression compression;
         LinearCost cost;
+        CalibrationCost calibration;
+        /// Of each slot that a method could compress, on its side: alone in the paper's convention;
+        /// executed, an x slot breaks even with all that share its x.
+        std::optional<double> break_even_x{}, break_even_g{};
     };
     std::vector<Row> rows;
     LinearCost total;
@@ -81,13 +90,5 @@ struct ModelCost {
 ModelCost model_cost(const std::vector<LinearShape>& layers,
                      const std::vector<Compression>& compressions, std::int64_t batch,
                      Convention convention, std::int64_t calibrate_batches = 5);
-
-/// Layers of a published architecture whose shapes are known without building it. Known:
-/// "bert-base" (12 blocks, width 768; pooler and classifier excluded). `train_blocks` is "all" or
-/// "last:K": layers of frozen blocks are left out. Throws Error for unknown words, listing the
-/// known ones.
-std::vector<LinearShape> architecture(const std::string& name, std::int64_t tokens,
-                                      const std::string& train_blocks);
-std::vector<std::string> architecture_names();
 
 }  // namespace slimgrad::inline SLIMGRAD_PRECISION

@@ -7,6 +7,7 @@ namespace slimgrad::inline SLIMGRAD_PRECISION {
 void Gram::add(const Tensor& x) {
     const std::int64_t batch = x.size(0), tokens = x.size(1), channels = x.size(2);
     if (tokens < min_tokens_) return;
+    tokens_ = tokens;
     if (!side_) side_ = tokens <= channels ? Side::token : Side::channel;
     const bool token = *side_ == Side::token;
     const std::int64_t n = token ? tokens : channels;

@@ -22,11 +22,14 @@ class Gram {
     /// False until an x with enough tokens has come: what has no token axis is not compressed.
     bool observed() const { return sum_.defined(); }
     Side side() const { return *side_; }
+    /// L of the last x that was added.
+    std::int64_t tokens() const { return tokens_; }
     const Tensor& sum() const { return sum_; }
 
   private:
     std::optional<Side> side_;
     std::int64_t min_tokens_;
+    std::int64_t tokens_ = 0;
     Tensor sum_;
 };
 

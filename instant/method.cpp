@@ -27,12 +27,17 @@ void validate(const MethodOptions& options) {
     for (const auto& rank : {options.rank_x, options.rank_g})
         require(!rank || *rank >= 1, "[method] a fixed rank must be at least 1, got {}",
                 rank.value_or(0));
+    require(options.batch >= 1, "[method] batch must be at least 1, got {}", options.batch);
 }
 
 std::string to_string(Side side) { return side == Side::token ? "token" : "channel"; }
 
 std::string to_string(Offset offset) {
     return offset == Offset::none ? "none" : offset == Offset::energy ? "energy" : "signal";
+}
+
+std::string to_string(BreakEven break_even) {
+    return break_even == BreakEven::report ? "report" : "vanilla";
 }
 
 std::optional<Side> parse_side(const std::string& word) {
@@ -46,6 +51,12 @@ Offset parse_offset(const std::string& word) {
     for (const Offset offset : {Offset::none, Offset::energy, Offset::signal})
         if (word == to_string(offset)) return offset;
     fail("[method] unknown offset '{}'; known: none, energy, signal", word);
+}
+
+BreakEven parse_break_even(const std::string& word) {
+    for (const BreakEven choice : {BreakEven::report, BreakEven::vanilla})
+        if (word == to_string(choice)) return choice;
+    fail("[method] unknown break_even '{}'; known: report, vanilla", word);
 }
 
 }  // namespace slimgrad::inline SLIMGRAD_PRECISION

@@ -38,10 +38,11 @@ std::int64_t truncated_rank(const std::vector<double>& eigenvalues, const Trunca
 
 Projector make_projector(const Eigen& spectrum, Side side, const Truncation& truncation) {
     const std::int64_t rank = truncated_rank(spectrum.values, truncation);
-    Projector projector{side, spectrum.vectors.rows(0, rank).clone()};
+    Projector projector{side, spectrum.vectors.rows(0, rank).clone(),
+                        kept_share(spectrum.values, rank, 2), kept_share(spectrum.values, rank, 1)};
     if (truncation.offset != Offset::none) {
-        const int exponent = truncation.offset == Offset::energy ? 2 : 1;
-        const double kept = kept_share(spectrum.values, rank, exponent);
+        const double kept =
+            truncation.offset == Offset::energy ? projector.energy : projector.signal;
         scale_in_place(projector.basis, static_cast<real>(1 / std::sqrt(kept)));
     }
     projector.basis.mark(Category::projectors);

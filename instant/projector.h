@@ -12,7 +12,9 @@ namespace slimgrad::inline SLIMGRAD_PRECISION {
 /// makes up for, 1 without one). One serves all samples of a batch.
 struct Projector {
     Side side = Side::token;
-    Tensor basis;  // (R, n): n = L on the token side, C on the channel side
+    Tensor basis;       // (R, n): n = L on the token side, C on the channel side
+    double energy = 1;  // share of Σ σᵢ² that its directions keep, of the calibration's spectrum
+    double signal = 1;  // share of Σ σᵢ
 
     std::int64_t rank() const { return basis.size(0); }
     std::int64_t dim() const { return basis.size(1); }

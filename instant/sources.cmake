@@ -1,5 +1,6 @@
 list(APPEND SLIMGRAD_SOURCES
      instant/architectures.cpp
+     instant/break_even.cpp
      instant/calibrator.cpp
      instant/cost_model.cpp
      instant/fieller.cpp

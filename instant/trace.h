@@ -22,6 +22,10 @@ struct LinearShape {
     bool needs_gw = true;
     /// False where no method compresses: grouped convolutions and heads.
     bool compressible = true;
+    /// Layers that keep the same buffer where x is kept exact carry the same name here; empty means
+    /// input_group. A 1x1 convolution and the shortcut beside it keep one image but unfold it
+    /// differently.
+    std::string held_group{};
 };
 
 /// Runs `forward` once (a training forward of the model on any batch, recorded) and reports every

@@ -244,8 +244,12 @@ TEST(Calibrator, StateReturnsFromACheckpoint) {
     restored.restore(calibrator.state());
     EXPECT_TRUE(identical(rule_of(model.first).p()->basis, rule_of(other.first).p()->basis));
     EXPECT_EQ(rule_of(model.second).q()->side, rule_of(other.second).q()->side);
-    for (const char* bad : {"P.token.third", "P.diagonal.first", "X.token.first"})
-        EXPECT_THROW(restored.restore({{bad, Tensor::zeros({2, 6})}}), Error) << bad;
+    CalibratedSlot found;
+    found.rank = 2, found.dim = 6;
+    for (const char* bad : {"P.third", "first", "X.first"})
+        EXPECT_THROW(restored.restore({{bad, found, Tensor::zeros({2, 6})}}), Error) << bad;
+    EXPECT_THROW(restored.restore({{"P.first", found, Tensor::zeros({2, 5})}}), Error);
+    EXPECT_THROW(restored.restore({{"P.first", found, Tensor()}}), Error);
     EXPECT_EQ(rule_of(other.first).name(), "instant");
 }
 

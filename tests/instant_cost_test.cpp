@@ -1,15 +1,14 @@
 #include <gtest/gtest.h>
 
+#include "instant/architectures.h"
 #include "instant/cost_model.h"
 
 namespace slimgrad {
 namespace {
 
 ModelCost bert(const std::string& blocks, const MethodOptions& options, Convention convention) {
-    const std::vector<LinearShape> layers = architecture("bert-base", 512, blocks);
-    std::vector<Compression> compressions;
-    for (const LinearShape& layer : layers) compressions.push_back(compression_of(layer, options));
-    return model_cost(layers, compressions, 1, convention);
+    const std::vector<LinearShape> layers = architecture("bert-base", {}, blocks);
+    return model_cost(layers, compressions_of(layers, options), 1, convention);
 }
 
 TEST(CostModel, BertBaseLastBlockInBothConventions) {
@@ -28,15 +27,8 @@ TEST(CostModel, BertBaseAllBlocks) {
 }
 
 TEST(CostModel, VisionTransformerLastTwoBlocksWithFusedQkv) {
-    ModelCost total;
-    std::vector<LinearShape> layers;
-    for (const char* block : {"10.", "11."})
-        for (const auto& [name, in, out] : {std::tuple{"qkv", 768, 2304},
-                                            {"proj", 768, 768},
-                                            {"fc1", 768, 3072},
-                                            {"fc2", 3072, 768}})
-            layers.push_back(
-                {std::string(block) + name, 50, in, out, 50 * in, block + std::string(name)});
+    const std::vector<LinearShape> layers = architecture("vit-b32", {}, "last:2");
+    ASSERT_EQ(layers.size(), 8u);
     const std::vector<Compression> exact(layers.size());
     EXPECT_EQ(model_cost(layers, exact, 1, Convention::paper).total.backward(), 2'831'155'200);
 }
@@ -87,10 +79,11 @@ TEST(CostModel, ChannelSideSpreadsItsOncePerBatchTerms) {
 }
 
 TEST(CostModel, BadWords) {
-    EXPECT_THROW(architecture("bert-huge", 512, "all"), Error);
-    EXPECT_THROW(architecture("bert-base", 0, "all"), Error);
+    EXPECT_THROW(architecture("bert-huge", {}, "all"), Error);
+    EXPECT_THROW(architecture("bert-base", {.tokens = -1}, "all"), Error);
+    EXPECT_THROW(architecture("resnet50", {.height = 0}, "all"), Error);
     for (const char* blocks : {"last:0", "last:13", "last:", "last:2x", "first:1", ""})
-        EXPECT_THROW(architecture("bert-base", 512, blocks), Error) << blocks;
+        EXPECT_THROW(architecture("bert-base", {}, blocks), Error) << blocks;
     MethodOptions options;
     options.method = "instant";
     EXPECT_THROW(bert("all", options, Convention::paper), Error) << "ranks are missing";

@@ -9,8 +9,9 @@ namespace slimgrad {
 namespace {
 
 constexpr const char* format_key = "slimgrad_checkpoint";
-constexpr const char* format_version = "1";
+constexpr const char* format_version = "2";  // 2: what calibration found
 constexpr const char* projector_prefix = "projector.";
+constexpr std::int64_t max_dim = 1 << 20;  // beyond that a file is damaged
 
 /// What a checkpoint of this run holds beside projectors, as targets and as sources.
 std::vector<NamedTensor> fixed_tensors(RunState& state) {
@@ -21,16 +22,49 @@ std::vector<NamedTensor> fixed_tensors(RunState& state) {
     return tensors;
 }
 
+nlohmann::json slots_json(const Calibrator::State& slots) {
+    nlohmann::json json = nlohmann::json::array();
+    for (const auto& [name, found, basis] : slots)
+        json.push_back({{"name", name},
+                        {"side", to_string(found.side)},
+                        {"rank", found.rank},
+                        {"dim", found.dim},
+                        {"energy", found.energy},
+                        {"signal", found.signal},
+                        {"break_even", found.break_even},
+                        {"vanilla", found.vanilla}});
+    return json;
+}
+
+/// The slots without their projectors.
+Calibrator::State slots_from(const nlohmann::json& json) {
+    Calibrator::State slots;
+    for (const auto& slot : json) {
+        CalibratedSlot found;
+        found.side = slot.at("side") == "token" ? Side::token : Side::channel;
+        slot.at("rank").get_to(found.rank);
+        slot.at("dim").get_to(found.dim);
+        slot.at("energy").get_to(found.energy);
+        slot.at("signal").get_to(found.signal);
+        slot.at("break_even").get_to(found.break_even);
+        slot.at("vanilla").get_to(found.vanilla);
+        slots.push_back({slot.at("name"), found, Tensor()});
+    }
+    return slots;
+}
+
 }  // namespace
 
 void save_checkpoint(const std::filesystem::path& file, RunState& state) {
     std::vector<NamedTensor> tensors = fixed_tensors(state);
-    for (const auto& [name, tensor] : state.calibrator.state())
-        tensors.push_back({projector_prefix + name, tensor});
+    const Calibrator::State slots = state.calibrator.state();
+    for (const auto& [name, found, basis] : slots)
+        if (basis.defined()) tensors.push_back({projector_prefix + name, basis});
     const nlohmann::json counters{{"step", state.step},
                                   {"optimizer_steps", state.optimizer.steps()},
                                   {"optimizer", state.optimizer.name()},
                                   {"method", state.calibrator.options().method},
+                                  {"slots", slots_json(slots)},
                                   {"metrics_bytes", state.metrics_bytes},
                                   {"measurements", state.measurements}};
     write_safetensors(file, tensors, {{format_key, format_version}, {"state", counters.dump()}});
@@ -48,12 +82,14 @@ void load_checkpoint(const std::filesystem::path& path, RunState& state) {
     Measurements measurements;
     nlohmann::json counters;
     std::int64_t optimizer_steps = 0;
+    Calibrator::State slots;
     try {
         counters = nlohmann::json::parse(file.metadata().at("state"));
         counters.at("step").get_to(state.step);
         counters.at("metrics_bytes").get_to(state.metrics_bytes);
         counters.at("optimizer_steps").get_to(optimizer_steps);
         counters.at("measurements").get_to(measurements);
+        slots = slots_from(counters.at("slots"));
         for (const auto& [what, expected] :
              {std::pair<const char*, std::string>{"optimizer", state.optimizer.name()},
               {"method", state.calibrator.options().method}}) {
@@ -70,15 +106,16 @@ void load_checkpoint(const std::filesystem::path& path, RunState& state) {
             "[checkpoint] '{}' is damaged: a counter is negative", path.string());
 
     std::vector<NamedTensor> targets = fixed_tensors(state);
-    Calibrator::State projectors;
-    const std::string_view prefix = projector_prefix;
-    for (const TensorEntry& entry : file.entries())
-        if (entry.name.starts_with(prefix)) {
-            targets.push_back({entry.name, Tensor(entry.shape)});
-            projectors.emplace_back(entry.name.substr(prefix.size()), targets.back().tensor);
-        }
+    for (auto& [name, found, basis] : slots) {
+        if (found.vanilla) continue;
+        require(found.rank >= 1 && found.dim >= found.rank && found.dim < max_dim,
+                "[checkpoint] '{}' is damaged: '{}' has rank {} of {}", path.string(), name,
+                found.rank, found.dim);
+        basis = Tensor({found.rank, found.dim});
+        targets.push_back({projector_prefix + name, basis});
+    }
     load_tensors(file, targets);
-    state.calibrator.restore(projectors);
+    state.calibrator.restore(slots);
     state.optimizer.set_steps(optimizer_steps);
     state.measurements = std::move(measurements);
 }

@@ -56,8 +56,11 @@ MethodOptions TrainConfig::method_options() const {
             .oversample = oversample,
             .rank_x = rank_x,
             .rank_g = rank_g,
-            .side = parse_side(side),
-            .offset = parse_offset(offset)};
+            .side_x = parse_side(side_x.empty() ? side : side_x),
+            .side_g = parse_side(side_g.empty() ? side : side_g),
+            .offset = parse_offset(offset),
+            .break_even = parse_break_even(break_even),
+            .batch = batch};
 }
 
 OptimizerOptions TrainConfig::optimizer_options() const {
@@ -89,10 +92,10 @@ void validate(const TrainConfig& c) {
                                       {"limit_test", c.limit_test},
                                       {"steps", c.steps},
                                       {"threads", c.threads},
+                                      {"calibrate_every", c.calibrate_every},
                                       {"checkpoint_every", c.checkpoint_every}})
         require_at_least(name, value, 0);
-    for (const auto& [name, value] : {std::pair{"calibrate_every", c.calibrate_every},
-                                      {"calibrate_batches", c.calibrate_batches},
+    for (const auto& [name, value] : {std::pair{"calibrate_batches", c.calibrate_batches},
                                       {"calibrate_split", c.calibrate_split},
                                       {"epochs", c.epochs},
                                       {"batch", c.batch},
@@ -110,6 +113,7 @@ void validate(const TrainConfig& c) {
     require(c.label_smoothing >= 0 && c.label_smoothing < 1,
             "[config] expected label_smoothing in [0, 1), got {}", c.label_smoothing);
     require(c.clip >= 0, "[config] expected clip >= 0, got {}", c.clip);
+    parse_side(c.side);
     validate(c.method_options());
     Schedule(c.schedule_options(0));
 }

@@ -30,8 +30,9 @@ struct TrainConfig {
     double epsilon = 0.95;
     std::int64_t oversample = 5;
     std::optional<std::int64_t> rank_x, rank_g;
-    std::string side = "auto";
+    std::string side = "auto", side_x, side_g;
     std::string offset = "energy";
+    std::string break_even = "report";
     std::int64_t calibrate_every = 200;
     std::int64_t calibrate_batches = 5;
     std::int64_t calibrate_split = 1;
@@ -80,8 +81,13 @@ void for_each_option(Config& c, F f) {
     f("rank_x", c.rank_x, "fix the rank of the x slot instead");
     f("rank_g", c.rank_g, "fix the rank of the g slot instead");
     f("side", c.side, "axis to compress: token, channel or auto (the shorter one)");
+    f("side_x", c.side_x, "that of the x slot, if it is another");
+    f("side_g", c.side_g, "that of the g slot, if it is another");
     f("offset", c.offset, "scale of the projection: none, energy or signal");
-    f("calibrate_every", c.calibrate_every, "steps between calibrations");
+    f("break_even", c.break_even,
+      "slots whose rank costs more FLOPs than it saves: report, or vanilla to leave them exact");
+    f("calibrate_every", c.calibrate_every,
+      "steps between calibrations (0: only one, before training)");
     f("calibrate_batches", c.calibrate_batches, "batches of one calibration");
     f("calibrate_split", c.calibrate_split, "mini-batches into which each of them is split");
     f("epochs", c.epochs, "passes over the training set");

@@ -127,6 +127,10 @@ class Trainer::Loop {
         return cross_entropy(model_->forward(tape.constant(batch.x)), batch.labels,
                              {.label_smoothing = config_.label_smoothing});
     }
+    bool calibration_due() const {
+        const std::int64_t every = config_.calibrate_every;
+        return calibrator_.needed() && (every > 0 ? step_ % every == 0 : step_ == 0);
+    }
     std::int64_t epoch_of(std::int64_t step) const { return step / loader_.steps_per_epoch(); }
 
     void calibrate();
@@ -274,7 +278,7 @@ bool Trainer::Loop::run() {
             save();
             return false;
         }
-        if (calibrator_.needed() && step_ % config_.calibrate_every == 0) calibrate();
+        if (calibration_due()) calibrate();
         Batch batch;
         {
             const Timer timer(m_, "data");

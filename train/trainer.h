@@ -21,7 +21,8 @@ struct TrainerOptions {
 /// the same initial weights, batches, augmentation and dropout masks under one seed, and a run that
 /// was stopped and resumed ends in the same bits as one that ran through.
 ///
-/// Step s: calibrate if the method needs it and s is a multiple of calibrate_every; forward;
+/// Step s: calibrate if the method needs it and s is a multiple of calibrate_every (0: only before
+/// the first step); forward;
 /// backward; clip; update. The model is evaluated at the end of each epoch and of the run.
 class Trainer {
   public:

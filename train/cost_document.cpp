@@ -1,0 +1,197 @@
+#include "train/cost_document.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "instant/architectures.h"
+#include "instant/cost_model.h"
+#include "nn/models/model.h"
+#include "tensor/error.h"
+
+namespace slimgrad {
+namespace {
+
+using nlohmann::json;
+
+/// The linear maps of an architecture known by its shapes, or of a model that slimgrad can build.
+std::vector<LinearShape> shapes_of(const CostOptions& o) {
+    const auto architectures = architecture_names();
+    const bool known = std::ranges::find(architectures, o.model) != architectures.end();
+    require(o.tokens >= 0, "[cost] tokens must be at least 1, got {}", o.tokens);
+    require(o.tokens == 0 || (known && takes_tokens(o.model)),
+            "[cost] '{}' takes images: leave out tokens and give height and width", o.model);
+    if (known)
+        return architecture(
+            o.model,
+            {.tokens = o.tokens, .channels = o.channels, .height = o.height, .width = o.width},
+            o.train_blocks);
+    const auto models = model_names();
+    require(std::ranges::find(models, o.model) != models.end(),
+            "[cost] unknown model '{}'. Known: {}, {}", o.model, fmt::join(architectures, ", "),
+            fmt::join(models, ", "));
+    const auto model = make_model(
+        o.model,
+        {.channels = o.channels, .height = o.height, .width = o.width, .classes = o.classes});
+    select_train_blocks(*model, o.train_blocks);
+    return trace_linear_maps(*model, [&] {
+        Tape tape({.update_statistics = false});
+        model->forward(tape.constant(Tensor::zeros({2, o.channels, o.height, o.width})));
+    });
+}
+
+MethodOptions method_of(const CostOptions& o) {
+    MethodOptions method{.method = o.method,
+                         .rank_x = o.rank_x,
+                         .rank_g = o.rank_g,
+                         .side_x = parse_side(o.side_x.empty() ? o.side : o.side_x),
+                         .side_g = parse_side(o.side_g.empty() ? o.side : o.side_g),
+                         .break_even = parse_break_even(o.break_even),
+                         .batch = o.batch};
+    parse_side(o.side);
+    validate(method);
+    return method;
+}
+
+/// An integer where the batch divides it, as it always does on the token side.
+json a_sample(std::int64_t total, std::int64_t batch) {
+    if (total % batch == 0) return total / batch;
+    return static_cast<double>(total) / static_cast<double>(batch);
+}
+
+json or_null(const auto& optional) { return optional ? json(*optional) : json(nullptr); }
+
+json ratio(double numerator, double denominator) {
+    return denominator > 0 ? json(numerator / denominator) : json(nullptr);
+}
+
+json cost_json(const LinearCost& cost, std::int64_t batch) {
+    return {{"forward", a_sample(cost.forward, batch)},
+            {"compress", a_sample(cost.compress, batch)},
+            {"g_w", a_sample(cost.g_w, batch)},
+            {"g_x", a_sample(cost.g_x, batch)},
+            {"backward", a_sample(cost.backward(), batch)},
+            {"total", a_sample(cost.forward + cost.backward(), batch)},
+            {"saved_bytes", a_sample(cost.saved_bytes, batch)},
+            {"projector_bytes", cost.projector_bytes}};
+}
+
+json calibration_json(const CalibrationCost& cost) {
+    return {{"passes", cost.passes},
+            {"gram", cost.gram},
+            {"decomposition", cost.decomposition},
+            {"total", cost.total()}};
+}
+
+json layer_json(const ModelCost::Row& row, std::int64_t batch) {
+    const Compression& c = row.compression;
+    json layer = cost_json(row.cost, batch);
+    layer["name"] = row.layer.name;
+    layer["L"] = row.layer.tokens;
+    layer["Cx"] = row.layer.in_channels;
+    layer["Cy"] = row.layer.out_channels;
+    layer["compressible"] = row.layer.compressible && row.layer.tokens > 1;
+    layer["needs_gx"] = row.layer.needs_gx;
+    layer["input_group"] = row.layer.input_group;
+    layer["break_even_rank"] = break_even_rank(row.layer);
+    // A slot exists where there is something to break even with: no g slot without a g_x.
+    const auto slot = [&](const std::string& name, const auto& limit, const auto& rank,
+                          const auto& left, Side side) {
+        layer["break_even_" + name] = or_null(limit);
+        layer["rank_" + name] = limit ? or_null(rank) : json(nullptr);
+        layer["left_vanilla_" + name] = limit ? or_null(left) : json(nullptr);
+        layer["side_" + name] = limit && rank ? json(to_string(side)) : json(nullptr);
+    };
+    slot("x", row.break_even_x, c.rank_x, c.left_x, c.side_x);
+    slot("g", row.break_even_g, c.rank_g, c.left_g, c.side_g);
+    layer["side"] = layer["side_x"].is_null() ? layer["side_g"] : layer["side_x"];
+    layer["calibration"] = calibration_json(row.calibration);
+    return layer;
+}
+
+/// Slots whose rank costs more FLOPs than it saves, and slots that were left exact for that.
+json slots_json(const ModelCost& cost) {
+    int beyond_x = 0, beyond_g = 0, left_x = 0, left_g = 0;
+    for (const ModelCost::Row& row : cost.rows) {
+        const auto beyond = [](const auto& rank, const auto& limit) {
+            return int{rank && limit && static_cast<double>(*rank) > *limit};
+        };
+        beyond_x += beyond(row.compression.rank_x, row.break_even_x);
+        beyond_g += beyond(row.compression.rank_g, row.break_even_g);
+        left_x += int{row.break_even_x && row.compression.left_x};
+        left_g += int{row.break_even_g && row.compression.left_g};
+    }
+    return {{"beyond_break_even", {{"x", beyond_x}, {"g", beyond_g}}},
+            {"left_vanilla", {{"x", left_x}, {"g", left_g}}}};
+}
+
+json convention_json(const ModelCost& cost, const ModelCost& vanilla, const CostOptions& o) {
+    const auto batch = static_cast<double>(o.batch);
+    json result = cost_json(cost.total, o.batch);
+    result["vanilla"] = cost_json(vanilla.total, o.batch);
+    result["slots"] = slots_json(cost);
+
+    json calibration = calibration_json(cost.calibration);
+    calibration["batches"] = o.calibrate_batches;
+    calibration["every"] = o.calibrate_every;
+    // A calibration once before training has no share of a step.
+    calibration["per_sample"] = calibration["of_vanilla"] = calibration["of_method"] = nullptr;
+    const auto backward = static_cast<double>(cost.total.backward()) / batch;
+    const auto forward = static_cast<double>(cost.total.forward) / batch;
+    json with_calibration = nullptr;
+    if (o.calibrate_every > 0) {
+        const double share = static_cast<double>(cost.calibration.total()) /
+                             (batch * static_cast<double>(o.calibrate_every));
+        calibration["per_sample"] = share;
+        calibration["of_vanilla"] = ratio(share, result["vanilla"]["total"].get<double>());
+        calibration["of_method"] = ratio(share, forward + backward);
+        with_calibration = backward + share;
+        result["total_with_calibration"] = forward + backward + share;
+    } else {
+        result["total_with_calibration"] = nullptr;
+    }
+    result["backward_with_calibration"] = with_calibration;
+    result["calibration"] = calibration;
+
+    const auto less = [&](const char* of, const json& value) -> json {
+        return value.is_null() ? json(nullptr)
+                               : ratio(result["vanilla"][of].get<double>(), value.get<double>());
+    };
+    result["times_less"] = {
+        {"backward", less("backward", result["backward"])},
+        {"backward_with_calibration", less("backward", with_calibration)},
+        {"total_with_calibration", less("total", result["total_with_calibration"])},
+        {"saved_bytes", less("saved_bytes", result["saved_bytes"])}};
+    result["layers"] = json::array();
+    for (const ModelCost::Row& row : cost.rows)
+        result["layers"].push_back(layer_json(row, o.batch));
+    return result;
+}
+
+}  // namespace
+
+json cost_document(const CostOptions& o) {
+    require(o.batch >= 1 && o.calibrate_batches >= 1 && o.calibrate_every >= 0,
+            "[cost] expected batch and calibrate_batches of at least 1, and calibrate_every of at "
+            "least 0");
+    require(o.channels >= 1 && o.height >= 1 && o.width >= 1 && o.classes >= 1,
+            "[cost] expected channels, height, width and classes of at least 1");
+    const MethodOptions method = method_of(o);
+    const std::vector<LinearShape> shapes = shapes_of(o);
+    const std::vector<Compression> compressions = compressions_of(shapes, method);
+    const std::vector<Compression> exact(shapes.size());
+
+    json document{{"model", o.model},
+                  {"method", o.method},
+                  {"train_blocks", o.train_blocks},
+                  {"break_even", o.break_even},
+                  {"batch", o.batch},
+                  {"tokens", shapes.empty() ? 0 : shapes.front().tokens}};
+    for (const auto& [name, convention] :
+         {std::pair{"paper", Convention::paper}, {"executed", Convention::executed}})
+        document[name] = convention_json(
+            model_cost(shapes, compressions, o.batch, convention, o.calibrate_batches),
+            model_cost(shapes, exact, o.batch, convention, o.calibrate_batches), o);
+    return document;
+}
+
+}  // namespace slimgrad
