@@ -60,6 +60,7 @@
 #include "instant/calibrator.h"
 #include "instant/cost_model.h"
 #include "instant/fieller.h"
+#include "instant/gradient_study.h"
 #include "instant/gram.h"
 #include "instant/lab.h"
 #include "instant/low_rank_rule.h"

@@ -13,6 +13,7 @@ Action add_train(CLI::App& program);
 Action add_eval(CLI::App& program);
 Action add_compare(CLI::App& program);
 Action add_cost(CLI::App& program);
+Action add_snr(CLI::App& program);
 Action add_report(CLI::App& program);
 Action add_info(CLI::App& program);
 

@@ -4,6 +4,7 @@ list(APPEND SLIMGRAD_SOURCES
      instant/calibrator.cpp
      instant/cost_model.cpp
      instant/fieller.cpp
+     instant/gradient_study.cpp
      instant/gram.cpp
      instant/lab.cpp
      instant/low_rank_rule.cpp

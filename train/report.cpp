@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "tensor/error.h"
+#include "train/html.h"
 #include "train/report_data.h"
 
 namespace slimgrad {
@@ -17,29 +18,7 @@ extern const std::string_view chart_js, report_js, report_css;
 namespace report {
 namespace {
 
-std::string escape(std::string_view text) {
-    std::string out;
-    for (const char c : text) switch (c) {
-            case '&':
-                out += "&amp;";
-                break;
-            case '<':
-                out += "&lt;";
-                break;
-            case '>':
-                out += "&gt;";
-                break;
-            case '"':
-                out += "&quot;";
-                break;
-            case '\'':
-                out += "&#39;";
-                break;
-            default:
-                out += c;
-        }
-    return out;
-}
+using html::escape;
 
 /// Three significant digits and a prefix: "12.3 G". `base` is 1000 or 1024.
 std::string scaled(double value, double base = 1000) {

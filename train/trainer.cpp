@@ -7,7 +7,6 @@
 #include "data/prefetcher.h"
 #include "instant/trace.h"
 #include "nn/losses.h"
-#include "nn/models/model.h"
 #include "optim/clip.h"
 #include "tensor/allocator.h"
 #include "tensor/blas.h"
@@ -17,6 +16,7 @@
 #include "train/process.h"
 #include "train/progress.h"
 #include "train/run_directory.h"
+#include "train/setup.h"
 #include "train/summary.h"
 #include "train/weights.h"
 
@@ -33,24 +33,6 @@ void require_finite(const Batch& batch, std::int64_t step, const std::string& da
 }
 
 namespace {
-
-ImageSplits load_data(const TrainConfig& config) {
-    ImageSplits splits = load_images(config.data, config.data_dir);
-    if (config.limit_train > 0) splits.train.truncate(config.limit_train);
-    if (config.limit_test > 0) splits.test.truncate(config.limit_test);
-    return splits;
-}
-
-std::unique_ptr<Module> build_model(const TrainConfig& config, const ImageData& data) {
-    auto model = make_model(config.model, {.channels = data.channels,
-                                           .height = data.height,
-                                           .width = data.width,
-                                           .classes = std::ssize(data.classes),
-                                           .dropout = config.dropout,
-                                           .seed = config.seed});
-    select_train_blocks(*model, config.train_blocks);
-    return model;
-}
 
 /// The linear maps that a training step executes.
 std::vector<LinearShape> trace(Module& model, const ImageData& data) {

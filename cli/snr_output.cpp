@@ -1,0 +1,323 @@
+#include "cli/snr_output.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <nlohmann/json.hpp>
+
+namespace slimgrad::cli {
+namespace {
+
+using nlohmann::json;
+
+json number(double value) {
+    if (std::isnan(value)) return nullptr;
+    if (std::isinf(value)) return value > 0 ? "inf" : "-inf";
+    return value;
+}
+
+void add(json& row, const char* prefix, const SnrMeasured& measured) {
+    const std::string name = prefix;
+    row[name] = number(measured.value);
+    row[name + "_low"] = number(measured.low);
+    row[name + "_high"] = number(measured.high);
+}
+
+/// Up to the rounding of float: at full rank the interval is a point.
+bool inside(double value, const SnrMeasured& measured) {
+    constexpr double rounding = 1e-5;
+    return measured.low * (1 - rounding) <= value && value <= measured.high * (1 + rounding);
+}
+
+std::string cell(const json& row, const char* key) {
+    const json& entry = row.at(key);
+    if (entry.is_null()) return "–";
+    if (entry.is_string()) return entry.get<std::string>();
+    if (entry.is_number_integer()) return std::to_string(entry.get<std::int64_t>());
+    if (entry.is_boolean()) return entry.get<bool>() ? "yes" : "no";
+    return fmt::format("{:.4g}", entry.get<double>());
+}
+
+std::string interval(const json& row, const std::string& name) {
+    return fmt::format("{} [{}, {}]", cell(row, name.c_str()), cell(row, (name + "_low").c_str()),
+                       cell(row, (name + "_high").c_str()));
+}
+
+json to_json(const GradientError& error) {
+    if (error.empty()) return {{"error", nullptr}, {"cosine", nullptr}};
+    return {{"error", number(error.relative())}, {"cosine", number(error.cosine())}};
+}
+
+Series series(const std::string& label, const json& rows, const char* x, const std::string& y,
+              bool band = false) {
+    Series s{.label = label, .x = {}, .y = {}};
+    for (const json& row : rows) {
+        s.x.push_back(value(row, x));
+        s.y.push_back(value(row, y.c_str()));
+        if (!band) continue;
+        s.low.push_back(value(row, (y + "_low").c_str()));
+        s.high.push_back(value(row, (y + "_high").c_str()));
+    }
+    return s;
+}
+
+}  // namespace
+
+double value(const json& row, const char* key) {
+    const json& entry = row.at(key);
+    if (entry.is_number()) return entry.get<double>();
+    if (entry == "inf") return std::numeric_limits<double>::infinity();
+    return std::numeric_limits<double>::quiet_NaN();
+}
+
+json to_json(const SnrRow& row) {
+    const SnrSubject& subject = *row.subject;
+    const SnrTheory& t = row.theory;
+    json out{{"name", subject.name},
+             {"seed", subject.seed},
+             {"L", subject.tokens},
+             {"Cx", subject.in_channels},
+             {"Cy", subject.out_channels},
+             {"side", to_string(subject.modes.side)},
+             {"dim", std::ssize(subject.modes.sigma)},
+             {"epsilon", row.options.epsilon},
+             {"oversample", row.options.oversample},
+             {"rank", t.rank},
+             {"alpha", number(t.alpha)},
+             {"S", number(t.S)},
+             {"N", number(t.N)},
+             {"S_w", number(t.Sw)},
+             {"N_w", number(t.Nw)},
+             {"predicted", number(t.predicted)},
+             {"exact", number(t.exact)},
+             {"best_alpha", number(t.best_alpha)},
+             {"best_alpha_w", number(t.best_alpha_w)},
+             {"calibration_samples", subject.calibration_samples},
+             {"samples", row.measured.samples},
+             {"predicted_inside", inside(t.predicted, row.measured)},
+             {"exact_inside", inside(t.exact, row.measured)}};
+    add(out, "measured", row.measured);
+    return out;
+}
+
+json to_json(const StalenessRow& row) {
+    json out{{"steps", row.steps},
+             {"oversample", row.oversample},
+             {"name", row.layer},
+             {"rank", row.rank},
+             {"samples", row.stale.samples}};
+    add(out, "stale", row.stale);
+    add(out, "fresh", row.fresh);
+    return out;
+}
+
+json to_json(const ErrorStudy& study) {
+    json out = json::array();
+    for (std::size_t i = 0; i < study.local.size(); ++i) {
+        const LayerError &local = study.local[i], &all = study.accumulated[i];
+        out.push_back({{"name", local.name},
+                       {"local", {{"gx", to_json(local.gx)}, {"gw", to_json(local.gw)}}},
+                       {"accumulated", {{"gx", to_json(all.gx)}, {"gw", to_json(all.gw)}}}});
+    }
+    return out;
+}
+
+Cells ratio_table(const json& rows) {
+    Cells cells{{"name", "seed", "epsilon", "p", "R of", "n", "alpha", "predicted", "exact",
+                 "measured [interval]", "predicted in", "exact in", "predicted/measured"}};
+    for (const json& row : rows)
+        cells.push_back({cell(row, "name"), cell(row, "seed"), cell(row, "epsilon"),
+                         cell(row, "oversample"), cell(row, "rank"), cell(row, "dim"),
+                         cell(row, "alpha"), cell(row, "predicted"), cell(row, "exact"),
+                         interval(row, "measured"), cell(row, "predicted_inside"),
+                         cell(row, "exact_inside"),
+                         fmt::format("{:.3g}", value(row, "predicted") / value(row, "measured"))});
+    return cells;
+}
+
+Cells seeds_table(const json& rows) {
+    std::map<std::pair<double, std::int64_t>, std::vector<json>> groups;
+    for (const json& row : rows) groups[{row.at("epsilon"), row.at("oversample")}].push_back(row);
+    Cells cells{{"epsilon", "p", "R", "alpha", "predicted", "exact", "predicted/exact",
+                 "predicted inside", "exact inside"}};
+    for (const auto& [choice, group] : groups) {
+        std::int64_t predicted = 0, exact = 0;
+        for (const json& row : group) {
+            predicted += row.at("predicted_inside").get<bool>() ? 1 : 0;
+            exact += row.at("exact_inside").get<bool>() ? 1 : 0;
+        }
+        const json& row = group.front();  // the population is the same under every seed
+        cells.push_back({cell(row, "epsilon"), cell(row, "oversample"), cell(row, "rank"),
+                         cell(row, "alpha"), cell(row, "predicted"), cell(row, "exact"),
+                         fmt::format("{:.4g}", value(row, "predicted") / value(row, "exact")),
+                         fmt::format("{} of {}", predicted, group.size()),
+                         fmt::format("{} of {}", exact, group.size())});
+    }
+    return cells;
+}
+
+Cells error_table(const json& errors) {
+    Cells cells{{"layer", "g_x alone", "cosine", "g_w alone", "cosine", "g_x through depth",
+                 "cosine", "g_w through depth", "cosine"}};
+    for (const json& row : errors) {
+        std::vector<std::string> line{row.at("name").get<std::string>()};
+        for (const char* kind : {"local", "accumulated"})
+            for (const char* gradient : {"gx", "gw"})
+                for (const char* what : {"error", "cosine"})
+                    line.push_back(cell(row.at(kind).at(gradient), what));
+        cells.push_back(line);
+    }
+    return cells;
+}
+
+namespace {
+
+/// Geometric means over layers, by oversampling and steps.
+using Means = std::map<std::int64_t, std::map<std::int64_t, std::pair<double, double>>>;
+Means geometric_means(const json& rows) {
+    std::map<std::pair<std::int64_t, std::int64_t>, std::array<double, 3>> logs;
+    for (const json& row : rows) {
+        const double stale = value(row, "stale"), fresh = value(row, "fresh");
+        if (!(stale > 0 && fresh > 0 && std::isfinite(stale) && std::isfinite(fresh))) continue;
+        auto& sums = logs[{row.at("oversample"), row.at("steps")}];
+        sums[0] += std::log(stale);
+        sums[1] += std::log(fresh);
+        sums[2] += 1;
+    }
+    Means means;
+    for (const auto& [key, sums] : logs)
+        means[key.first][key.second] = {std::exp(sums[0] / sums[2]), std::exp(sums[1] / sums[2])};
+    return means;
+}
+
+}  // namespace
+
+Cells staleness_table(const json& rows) {
+    const Means means = geometric_means(rows);
+    Cells cells{{"steps since calibration"}};
+    if (means.empty()) return cells;
+    for (const auto& [oversample, line] : means)
+        for (const char* what : {"stale", "calibrated now"})
+            cells[0].push_back(fmt::format("p = {}, {}", oversample, what));
+    for (const auto& [steps, first] : means.begin()->second) {
+        std::vector<std::string> line{std::to_string(steps)};
+        for (const auto& [oversample, by_steps] : means) {
+            const auto found = by_steps.find(steps);
+            for (const bool stale : {true, false})
+                line.push_back(found == by_steps.end()
+                                   ? "–"
+                                   : fmt::format("{:.4g}", stale ? found->second.first
+                                                                 : found->second.second));
+        }
+        cells.push_back(line);
+    }
+    return cells;
+}
+
+std::string csv(const json& rows) {
+    if (rows.empty()) return "";
+    const auto line = [](const std::vector<std::string>& fields) {
+        return fmt::format("{}\n", fmt::join(fields, ","));
+    };
+    std::string out;
+    for (const json& row : rows) {
+        const json flat = row.flatten();
+        std::vector<std::string> names, fields;
+        for (const auto& [key, entry] : flat.items()) {
+            names.push_back(key.substr(1));
+            fields.push_back(entry.is_null() ? "nan" : entry == "inf" ? "inf" : entry.dump());
+        }
+        if (out.empty()) out = line(names);
+        out += line(fields);
+    }
+    return out;
+}
+
+LineChart sweep_chart(const json& rows, const std::string& axis) {
+    LineChart chart{.title = "Signal-to-noise ratio of the compressed g_x",
+                    .x_label = axis == "alpha"     ? "alpha, the scale of the projection"
+                               : axis == "epsilon" ? "epsilon, the share of energy that R keeps"
+                                                   : "p, directions added to the rank",
+                    .y_label = "signal-to-noise ratio",
+                    .series = {series("measured (eq. 20)", rows, axis.c_str(), "measured", true),
+                               series("predicted (eq. 31)", rows, axis.c_str(), "predicted"),
+                               series("exact", rows, axis.c_str(), "exact")}};
+    chart.log_y = axis != "alpha";
+    if (axis == "alpha" && !rows.empty()) {
+        chart.marks.emplace_back(value(rows[0], "best_alpha"), "1 + N/S");
+        chart.marks.emplace_back(1 / value(rows[0], "epsilon"), "1/epsilon");
+        if (std::abs(value(rows[0], "best_alpha_w") / value(rows[0], "best_alpha") - 1) > 0.02)
+            chart.marks.emplace_back(value(rows[0], "best_alpha_w"), "1 + N_w/S_w");
+    }
+    return chart;
+}
+
+LineChart layer_chart(const json& rows) {
+    LineChart chart{.title = "Signal-to-noise ratio of g_x, by layer",
+                    .x_label = "layer",
+                    .y_label = "signal-to-noise ratio",
+                    .series = {},
+                    .log_y = true};
+    Series measured{.label = "measured on fresh batches", .x = {}, .y = {}, .line = false};
+    Series predicted{.label = "predicted (eq. 31)", .x = {}, .y = {}, .line = false};
+    Series exact{.label = "exact, calibration batches", .x = {}, .y = {}, .line = false};
+    for (const json& row : rows) {
+        const auto x = static_cast<double>(chart.categories.size());
+        chart.categories.push_back(row.at("name"));
+        for (auto& [s, key, shift] :
+             {std::tuple<Series&, const char*, double>{measured, "measured", 0},
+              {predicted, "predicted", -0.2},
+              {exact, "exact", 0.2}}) {
+            s.x.push_back(x + shift);
+            s.y.push_back(value(row, key));
+        }
+        measured.low.push_back(value(row, "measured_low"));
+        measured.high.push_back(value(row, "measured_high"));
+    }
+    chart.series = {measured, predicted, exact};
+    return chart;
+}
+
+LineChart error_chart(const json& errors, const std::string& gradient) {
+    LineChart chart{.title = fmt::format("Relative error of {} against vanilla",
+                                         gradient == "gx" ? "g_x" : "g_w"),
+                    .x_label = "layer, first to last",
+                    .y_label = "relative error",
+                    .series = {{.label = "layer alone", .x = {}, .y = {}},
+                               {.label = "through depth", .x = {}, .y = {}}}};
+    for (const json& row : errors) {
+        const auto x = static_cast<double>(chart.categories.size());
+        chart.categories.push_back(row.at("name"));
+        for (const std::size_t i : {0u, 1u}) {
+            chart.series[i].x.push_back(x);
+            chart.series[i].y.push_back(
+                value(row.at(i == 0 ? "local" : "accumulated").at(gradient), "error"));
+        }
+    }
+    return chart;
+}
+
+LineChart staleness_chart(const json& rows) {
+    LineChart chart{.title = "Signal-to-noise ratio after calibration",
+                    .x_label = "steps of training since calibration",
+                    .y_label = "SNR, geometric mean over layers",
+                    .series = {}};
+    for (const auto& [oversample, line] : geometric_means(rows)) {
+        Series stale{.label = fmt::format("p = {}, stale", oversample), .x = {}, .y = {}};
+        Series fresh{.label = fmt::format("p = {}, calibrated now", oversample), .x = {}, .y = {}};
+        for (const auto& [steps, means] : line) {
+            stale.x.push_back(static_cast<double>(steps));
+            stale.y.push_back(means.first);
+            fresh.x.push_back(static_cast<double>(steps));
+            fresh.y.push_back(means.second);
+        }
+        chart.series.push_back(stale);
+        chart.series.push_back(fresh);
+    }
+    return chart;
+}
+
+}  // namespace slimgrad::cli

@@ -1,0 +1,140 @@
+#include "instant/gradient_study.h"
+
+#include <cmath>
+#include <map>
+
+#include "instant/trace.h"
+#include "tensor/ops.h"
+
+namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace {
+
+using Watch = std::function<void(const Tensor& gy, const Tensor& w, const Saved& saved, Needs needs,
+                                 const LinearGrads& grads)>;
+
+/// Does what another rule does, and lets someone watch its backward.
+class WatchedRule final : public BackwardRule {
+  public:
+    WatchedRule(std::shared_ptr<const BackwardRule> rule, Watch watch)
+        : rule_(std::move(rule)), watch_(std::move(watch)) {}
+    std::string name() const override { return rule_->name(); }
+    Tensor forward(const LinearInput& x, const Tensor& w, Saved& saved,
+                   Needs needs) const override {
+        return rule_->forward(x, w, saved, needs);
+    }
+    void save(const LinearInput& x, Saved& saved, Needs needs) const override {
+        rule_->save(x, saved, needs);
+    }
+    LinearGrads backward(const Tensor& gy, const Tensor& w, const Saved& saved,
+                         Needs needs) const override {
+        LinearGrads grads = rule_->backward(gy, w, saved, needs);
+        watch_(gy, w, saved, needs, grads);
+        return grads;
+    }
+
+  private:
+    std::shared_ptr<const BackwardRule> rule_;
+    Watch watch_;
+};
+
+std::shared_ptr<const BackwardRule> watched(std::shared_ptr<const BackwardRule> rule, Watch watch) {
+    return std::make_shared<const WatchedRule>(std::move(rule), std::move(watch));
+}
+
+void compare(LayerError& error, const LinearGrads& approximate, const LinearGrads& exact) {
+    if (exact.gx.defined()) error.gx.add(approximate.gx, exact.gx);
+    if (exact.gw.defined()) error.gw.add(approximate.gw.dense(), exact.gw.dense());
+}
+
+/// An entry for every linear map, in order of visit, and where to find it.
+struct Errors {
+    explicit Errors(Module& model) {
+        for (LinearMap* layer : linear_maps(model)) {
+            index[layer] = all.size();
+            all.push_back({layer->path(), {}, {}});
+        }
+    }
+    LayerError& of(LinearMap& layer) { return all[index.at(&layer)]; }
+
+    std::vector<LayerError> all;
+    std::map<const LinearMap*, std::size_t> index;
+};
+
+}  // namespace
+
+void observe_gradients(Module& model, const std::function<void()>& run, const SeeGradient& see) {
+    const RuleSwap swap(model, [&](LinearMap& layer) {
+        return watched(ExactRule::instance(), [&](const Tensor& gy, const Tensor& w, const Saved&,
+                                                  Needs needs, const LinearGrads&) {
+            if (needs.gx) see(layer, gy, w);
+        });
+    });
+    run();
+    zero_grad(model);
+}
+
+void GradientError::add(const Tensor& approximate, const Tensor& exact) {
+    difference_ += sum_squares(approximate - exact);
+    approximate_ += sum_squares(approximate);
+    exact_ += sum_squares(exact);
+    const auto a = approximate.values(), e = exact.values();
+    for (std::size_t i = 0; i < a.size(); ++i) product_ += static_cast<double>(a[i]) * e[i];
+    ++count_;
+}
+
+void GradientError::add(const GradientError& other) {
+    difference_ += other.difference_;
+    approximate_ += other.approximate_;
+    exact_ += other.exact_;
+    product_ += other.product_;
+    count_ += other.count_;
+}
+
+double GradientError::relative() const { return std::sqrt(difference_ / exact_); }
+double GradientError::cosine() const { return product_ / std::sqrt(approximate_ * exact_); }
+
+std::vector<LayerError> local_errors(Module& model, const std::function<void()>& run) {
+    Errors errors(model);
+    const RuleSwap swap(model, [&](LinearMap& layer) {
+        return watched(ExactRule::instance(),
+                       [&errors, &layer, rule = layer.rule()](const Tensor& gy, const Tensor& w,
+                                                              const Saved& saved, Needs needs,
+                                                              const LinearGrads& exact) {
+                           // What the layer's own rule would have kept of the same x, and made of
+                           // the same g_y.
+                           Saved kept({needs.gx, needs.gw}, nullptr, nullptr);
+                           if (needs.gw) rule->save(LinearInput(saved.tensor("x")), kept, needs);
+                           compare(errors.of(layer), rule->backward(gy, w, kept, needs), exact);
+                       });
+    });
+    run();
+    zero_grad(model);
+    return errors.all;
+}
+
+std::vector<LayerError> accumulated_errors(Module& model, const std::function<void()>& run) {
+    // A layer may run several times in one graph: its calls come in the same order both times.
+    std::map<const LinearMap*, std::vector<LinearGrads>> exact;
+    std::map<const LinearMap*, std::size_t> calls;
+    {
+        const RuleSwap swap(model, [&](LinearMap& layer) {
+            return watched(ExactRule::instance(),
+                           [&](const Tensor&, const Tensor&, const Saved&, Needs,
+                               const LinearGrads& grads) { exact[&layer].push_back(grads); });
+        });
+        run();
+        zero_grad(model);
+    }
+    Errors errors(model);
+    const RuleSwap swap(model, [&](LinearMap& layer) {
+        return watched(layer.rule(), [&](const Tensor&, const Tensor&, const Saved&, Needs,
+                                         const LinearGrads& grads) {
+            compare(errors.of(layer), grads, exact.at(&layer).at(calls[&layer]++));
+        });
+    });
+    run();
+    zero_grad(model);
+    return errors.all;
+}
+
+}  // namespace slimgrad::inline SLIMGRAD_PRECISION

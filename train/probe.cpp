@@ -1,0 +1,88 @@
+#include "train/probe.h"
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "instant/trace.h"
+#include "nn/losses.h"
+#include "optim/clip.h"
+#include "tensor/blas.h"
+#include "train/checkpoint.h"
+#include "train/run_directory.h"
+#include "train/setup.h"
+#include "train/weights.h"
+
+namespace slimgrad {
+namespace {
+
+TrainConfig config_of(const std::filesystem::path& run, std::int64_t threads) {
+    const std::filesystem::path file = run / "config.json";
+    require(std::filesystem::exists(file), "[snr] '{}' holds no run: it has no config.json",
+            run.string());
+    TrainConfig config = config_from_json(read_json(file), file.string());
+    config.out = run.string();
+    if (threads > 0) config.threads = threads;
+    validate(config);
+    if (config.threads > 0) set_threads(static_cast<int>(config.threads));
+    return config;
+}
+
+}  // namespace
+
+RunProbe::RunProbe(std::filesystem::path run, std::int64_t threads)
+    : path_(std::move(run)),
+      config_(config_of(path_, threads)),
+      data_(load_data(config_)),
+      loader_(std::make_shared<ImageData>(std::move(data_.train)),
+              {.batch_size = config_.batch, .augment = config_.augment, .seed = config_.seed}) {
+    rewind();
+}
+
+void RunProbe::rewind() {
+    model_ = build_model(config_, loader_.data());
+    optimizer_ = make_optimizer(*model_, config_.optimizer_options());
+    const std::filesystem::path checkpoint = path_ / checkpoint_file;
+    const std::filesystem::path weights = path_ / "model.safetensors";
+    if (std::filesystem::exists(checkpoint)) {
+        Calibrator calibrator(*model_, config_.method_options());
+        Measurements measurements;
+        RunState state{.model = *model_,
+                       .optimizer = *optimizer_,
+                       .calibrator = calibrator,
+                       .measurements = measurements};
+        load_checkpoint(checkpoint, state);
+        step_ = state.step;
+    } else {
+        require(std::filesystem::exists(weights),
+                "[snr] run '{}' has saved no weights: neither {} "
+                "nor model.safetensors",
+                path_.string(), checkpoint_file);
+        load_weights(weights, *model_);
+    }
+    for (LinearMap* layer : linear_maps(*model_)) layer->set_rule(ExactRule::instance());
+}
+
+double RunProbe::forward_backward(std::int64_t step, bool update_statistics) {
+    const Batch batch = loader_.batch(step);
+    Tape tape({.update_statistics = update_statistics,
+               .seed = config_.seed,
+               .step = static_cast<std::uint64_t>(step)});
+    const Var loss = cross_entropy(model_->forward(tape.constant(batch.x)), batch.labels,
+                                   {.label_smoothing = config_.label_smoothing});
+    tape.backward(loss);
+    return loss.value().item();
+}
+
+void RunProbe::pass(std::int64_t step) { forward_backward(step, false); }
+
+void RunProbe::train(std::int64_t step, double lr) {
+    const double loss = forward_backward(step, true);
+    require(std::isfinite(loss), "[snr] step {}: the loss is {}. Hint: a lower --lr (now {})", step,
+            loss, lr);
+    if (config_.clip > 0) clip_grad_norm(*model_, config_.clip);
+    optimizer_->set_lr(lr);
+    optimizer_->step();
+    zero_grad(*model_);
+}
+
+}  // namespace slimgrad
