@@ -16,9 +16,9 @@ void Grad::add(const Grad& other) {
     }
 }
 
-bool Var::requires_grad() const { return tape_ && tape_->requires_grad_.at(id_); }
+bool Var::requires_grad() const { return tape_ && tape().requires_grad_.at(id_); }
 
-bool Var::is_parameter() const { return tape_ && tape_->parameters_.at(id_) != nullptr; }
+bool Var::is_parameter() const { return tape_ && tape().parameters_.at(id_) != nullptr; }
 
 Tape::Tape(TapeOptions options) : options_(std::move(options)) {}
 
@@ -26,7 +26,7 @@ Var Tape::make(Tensor value, bool requires_grad) {
     requires_grad_.push_back(requires_grad && options_.recording);
     parameters_.push_back(nullptr);
     is_input_.push_back(false);
-    return {this, requires_grad_.size() - 1, std::move(value)};
+    return {this, alive_, requires_grad_.size() - 1, std::move(value)};
 }
 
 Var Tape::constant(Tensor value) { return make(std::move(value), false); }

@@ -17,9 +17,10 @@ class Var {
     const Tensor& value() const { return value_; }
     const Shape& shape() const { return value_.shape(); }
     std::int64_t size(std::int64_t axis) const { return value_.size(axis); }
-    /// Throws Error for a Var that was made without a tape.
+    /// Throws Error for a Var that was made without a tape, or whose tape is gone.
     Tape& tape() const {
         require(tape_ != nullptr, "[var] this value is on no tape");
+        require(!alive_.expired(), "[var] the tape of this value is gone");
         return *tape_;
     }
     bool requires_grad() const;
@@ -28,10 +29,11 @@ class Var {
 
   private:
     friend class Tape;
-    Var(Tape* tape, std::size_t id, Tensor value)
-        : tape_(tape), id_(id), value_(std::move(value)) {}
+    Var(Tape* tape, std::weak_ptr<const void> alive, std::size_t id, Tensor value)
+        : tape_(tape), alive_(std::move(alive)), id_(id), value_(std::move(value)) {}
 
     Tape* tape_ = nullptr;
+    std::weak_ptr<const void> alive_;  // dies with the tape
     std::size_t id_ = 0;
     Tensor value_;
 };
@@ -106,6 +108,7 @@ class Tape {
     std::vector<bool> is_input_;
     std::uint32_t draws_ = 0;
     bool consumed_ = false;
+    std::shared_ptr<const void> alive_ = std::make_shared<char>();
 };
 
 }  // namespace slimgrad::inline SLIMGRAD_PRECISION

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <mutex>
+#include <utility>
 
 #include "tensor/allocator.h"
 #include "tensor/meter.h"
@@ -67,9 +68,14 @@ Storage::Storage(std::size_t bytes, Category category)
     enter(+1);
 }
 
+Storage::Storage(void* data, std::size_t bytes, std::shared_ptr<const void> owner)
+    : data_(data), bytes_(bytes), category_(Category::workspace), owner_(std::move(owner)) {
+    enter(+1);
+}
+
 Storage::~Storage() {
     enter(-1);
-    allocator::deallocate(data_, bytes_);
+    if (!owner_) allocator::deallocate(data_, bytes_);
 }
 
 /// Enters the buffer in the ledger (+1) or strikes it out (-1), under what it is for now.

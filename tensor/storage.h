@@ -13,6 +13,9 @@ namespace slimgrad::inline SLIMGRAD_PRECISION {
 class Storage {
   public:
     explicit Storage(std::size_t bytes, Category category = Category::workspace);
+    /// A buffer that belongs to someone else, a NumPy array say; `owner` keeps it alive. While the
+    /// library refers to it the ledger counts it like any other.
+    Storage(void* data, std::size_t bytes, std::shared_ptr<const void> owner);
     ~Storage();
     Storage(const Storage&) = delete;
     Storage& operator=(const Storage&) = delete;
@@ -35,6 +38,7 @@ class Storage {
     Category category_;
     int holds_ = 0;
     std::string holder_;
+    std::shared_ptr<const void> owner_;  // of memory that is not the allocator's
 };
 
 /// Keeps a buffer for backward. While one Hold lives, a workspace buffer counts as `saved`;

@@ -39,6 +39,15 @@ Tensor Tensor::from(Shape shape, std::span<const real> values) {
     return t;
 }
 
+Tensor Tensor::view(Shape shape, std::shared_ptr<Storage> storage, real* data) {
+    Tensor t;
+    t.numel_ = slimgrad::numel(shape);
+    t.shape_ = std::move(shape);
+    t.storage_ = std::move(storage);
+    t.data_ = data;
+    return t;
+}
+
 std::int64_t Tensor::size(std::int64_t axis) const {
     const std::int64_t from_front = axis < 0 ? axis + ndim() : axis;
     require(from_front >= 0 && from_front < ndim(), "[tensor] axis {} does not exist in shape {}",

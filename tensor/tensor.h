@@ -32,6 +32,8 @@ class Tensor {
     static Tensor scalar(real value) { return full({}, value); }
     /// Throws Error unless there is exactly one value for each element.
     static Tensor from(Shape shape, std::span<const real> values);
+    /// A view of values that lie in row-major order from `data` on, inside `storage`.
+    static Tensor view(Shape shape, std::shared_ptr<Storage> storage, real* data);
 
     bool defined() const { return storage_ != nullptr; }
     const Shape& shape() const { return shape_; }

@@ -274,5 +274,18 @@ TEST(Saved, CodecPacksActivationsOnceAndLeavesParameters) {
     EXPECT_EQ(ledger()[Category::saved].live, 0);
 }
 
+TEST(Var, SaysThatItsTapeIsGone) {
+    auto tape = std::make_unique<Tape>();
+    const Var x = tape->input(Tensor::full({2}, 3));
+    tape.reset();
+    EXPECT_EQ(x.value().at({1}), 3);
+    try {
+        exp(x);
+        FAIL() << "expected an Error";
+    } catch (const Error& error) {
+        EXPECT_STREQ(error.what(), "[var] the tape of this value is gone");
+    }
+}
+
 }  // namespace
 }  // namespace slimgrad

@@ -240,6 +240,25 @@ TEST(Allocator, ReusesMemoryFromManyThreads) {
     EXPECT_EQ(allocator::live_bytes(), live);
 }
 
+TEST(Storage, MayBelongToSomeoneElse) {
+    auto values = std::make_shared<std::vector<real>>(std::vector<real>{1, 2, 3, 4});
+    const std::weak_ptr<std::vector<real>> alive = values;
+    const std::int64_t workspace = ledger()[Category::workspace].live;
+    const std::int64_t allocated = allocator::live_bytes();
+    real* const data = values->data();
+    Tensor x =
+        Tensor::view({2, 2}, std::make_shared<Storage>(data, 4 * sizeof(real), values), data);
+    values.reset();
+    EXPECT_EQ(x.at({1, 0}), 3);
+    EXPECT_EQ(x.rows(1, 1).at({0, 1}), 4);
+    EXPECT_EQ(ledger()[Category::workspace].live - workspace, x.bytes());
+    EXPECT_EQ(allocator::live_bytes(), allocated);
+    EXPECT_FALSE(alive.expired());
+    x = {};
+    EXPECT_TRUE(alive.expired());
+    EXPECT_EQ(ledger()[Category::workspace].live, workspace);
+}
+
 TEST(Blas, UsesTheKernelsThatTheProcessorOffers) {
     const BlasInfo& info = blas();
     EXPECT_TRUE(info.openmp) << info.config;

@@ -1,0 +1,16 @@
+"""Data sets, batches and safetensors files, in float32; `sg.float64.data` has the same in double."""
+
+from ._core import image_data_names as names
+from ._core.f32 import Batch, ImageData, ImageSplits, Loader, load_safetensors, save_safetensors
+from ._core.f32 import load_images as load
+
+__all__ = [
+    "Batch",
+    "ImageData",
+    "ImageSplits",
+    "Loader",
+    "load",
+    "load_safetensors",
+    "names",
+    "save_safetensors",
+]

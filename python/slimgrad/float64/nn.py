@@ -1,0 +1,29 @@
+"""Layers, in double."""
+
+from .._core.f64 import (
+    AvgPool2d,
+    BatchNorm1d,
+    BatchNorm2d,
+    Conv2d,
+    Dropout,
+    Embedding,
+    Flatten,
+    GELU,
+    GlobalAvgPool2d,
+    LayerNorm,
+    Linear,
+    LinearMap,
+    MaxPool2d,
+    Module,
+    MultiHeadAttention,
+    Parameter,
+    ReLU,
+    Sequential,
+    SiLU,
+    Softmax,
+)
+from .._modules import prepare as _prepare
+
+_prepare(Module)
+
+__all__ = [name for name in dir() if not name.startswith("_")]

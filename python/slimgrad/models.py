@@ -1,0 +1,8 @@
+"""The named models, in float32; `sg.float64.models` makes them in double."""
+
+from ._core import model_names as names
+from ._core import select_train_blocks
+from ._core.f32 import BlockModel
+from ._core.f32 import make_model as make
+
+__all__ = ["BlockModel", "make", "names", "select_train_blocks"]

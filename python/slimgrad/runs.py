@@ -1,0 +1,129 @@
+"""Whole training runs: the loop of the command-line program."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+
+from . import _core
+
+
+def run_options() -> dict[str, tuple[object, str]]:
+    """Every option of a run: its default and what it means. The same words as on the command line."""
+    return {name: (json.loads(default), text) for name, default, text in _core.run_options()}
+
+
+def train(*, resume=None, overwrite=False, quiet=False, stop=None, **options) -> dict:
+    """Trains a model into a run directory and returns its summary.
+
+        sg.train(model="vit-micro", method="instant", epsilon=0.95, steps=100, out="runs/a")
+
+    options: those of `slimgrad train`, with underscores; `sg.run_options()` lists them. `out` is
+    needed. resume: a run directory to go on with instead, under its own options, to the same bits.
+    stop: a function of the step, asked before each; if it is true the run saves a checkpoint and
+    train returns {}. Ctrl-C saves a checkpoint too and raises KeyboardInterrupt.
+
+    A run measures itself: it resets the meter of this thread and the peaks of the ledger. Raises
+    sg.Error for an unknown option, a value out of range or data that cannot be read.
+    """
+    if resume is not None:
+        if options or overwrite:
+            raise _core.Error(
+                "[train] resume takes every option from the run's config.json: leave out "
+                f"{next(iter(options), 'overwrite')}"
+            )
+        config = None
+    else:
+        if not options.get("out"):
+            raise _core.Error("[train] expected out, the run directory to create")
+        config = json.dumps({k: _plain(v) for k, v in options.items() if v is not None})
+    summary = _core.train(config, os.fspath(resume or ""), overwrite, quiet, stop)
+    return json.loads(summary) if summary is not None else {}
+
+
+def _plain(value):
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+_FIGURES = {
+    "accuracy": ("accuracy",),
+    "backward_flops": ("flops", "backward_linear"),
+    "backward_flops_with_calibration": ("flops", "backward_linear_with_calibration"),
+    "saved_per_sample": ("bytes", "saved_per_sample"),
+    "saved_per_sample_linear": ("bytes", "saved_per_sample_linear"),
+    "rss_peak": ("bytes", "rss_peak"),
+    "seconds_forward": ("seconds", "forward"),
+    "seconds_backward": ("seconds", "backward"),
+    "seconds_calibrate": ("seconds", "calibrate"),
+    "mean_rank_x": ("ranks", "mean_x"),
+    "mean_rank_g": ("ranks", "mean_g"),
+}
+
+
+def compare(methods, *, seeds=1, out, overwrite=False, quiet=False, **options) -> dict:
+    """Trains with several methods under the same seeds, each run in a process of its own.
+
+        sg.compare(["vanilla", "instant"], seeds=3, epochs=5, out="runs/compare")
+
+    Returns {"runs": [directories], "methods": [{"method", "seeds", figures}]}, where a figure
+    (accuracy, backward_flops, saved_per_sample, ...) is {"mean", "sd"} over the seeds, sd None for
+    one seed, or None where a method has no such figure. Also writes `out`/compare.json and
+    `out`/report.html. Raises sg.Error with the message of a run that failed.
+    """
+    if seeds < 1:
+        raise _core.Error(f"[compare] expected seeds >= 1, got {seeds}")
+    first = options.pop("seed", 0)
+    document: dict = {"runs": [], "methods": []}
+    for method in methods:
+        summaries = []
+        for seed in range(first, first + seeds):
+            run = os.path.join(os.fspath(out), f"{method}-seed{seed}")
+            job = dict(options, method=method, seed=seed, out=run)
+            summaries.append(_run_alone({k: _plain(v) for k, v in job.items()}, overwrite, quiet))
+            document["runs"].append(run)
+        row = {"method": method, "seeds": seeds}
+        row.update((name, _statistics(summaries, path)) for name, path in _FIGURES.items())
+        document["methods"].append(row)
+    with open(os.path.join(os.fspath(out), "compare.json"), "w") as file:
+        json.dump(document, file, indent=2)
+    report(document["runs"], os.path.join(os.fspath(out), "report.html"))
+    return document
+
+
+def report(runs, path) -> None:
+    """Writes one HTML page that compares finished runs; it needs no network."""
+    _core.write_report([os.fspath(run) for run in runs], os.fspath(path))
+
+
+def _run_alone(options, overwrite, quiet):
+    """One run in a process of its own, so that its peak memory is its own."""
+    job = json.dumps({"options": options, "overwrite": overwrite, "quiet": quiet})
+    done = subprocess.run(
+        [sys.executable, "-m", "slimgrad._run"], input=job, text=True, stdout=subprocess.PIPE
+    )
+    answer = json.loads(done.stdout) if done.stdout else {}
+    if "error" in answer:
+        raise _core.Error(answer["error"])
+    if done.returncode != 0:
+        raise RuntimeError(f"[compare] the run '{options['out']}' ended with {done.returncode}")
+    return answer
+
+
+def _statistics(summaries, path):
+    values = []
+    for summary in summaries:
+        value = summary
+        for key in path:
+            value = value[key]
+        if isinstance(value, (int, float)):
+            values.append(value)
+    if not values:
+        return None
+    mean = sum(values) / len(values)
+    if len(values) < 2:
+        return {"mean": mean, "sd": None}
+    squares = sum((value - mean) ** 2 for value in values)
+    return {"mean": mean, "sd": math.sqrt(squares / (len(values) - 1))}

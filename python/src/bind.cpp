@@ -1,0 +1,23 @@
+#include "bind.h"
+
+namespace slimgrad::inline SLIMGRAD_PRECISION::python {
+
+void bind(nb::module_& core, nb::module_& here) {
+    here.attr("dtype") = dtype_name;
+    bind_tensor(core, here);
+    bind_random(here);
+    bind_tape(core, here);
+    bind_ops(core);
+    bind_function(here);
+    bind_module(core, here);
+    bind_rules(core, here);
+    bind_layers(core, here);
+    bind_models(core, here);
+    bind_optim(core, here);
+    bind_instant(core, here);
+    bind_data(core, here);
+    bind_measure(core, here);
+    bind_gradcheck(core, here);
+}
+
+}  // namespace slimgrad::inline SLIMGRAD_PRECISION::python

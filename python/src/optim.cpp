@@ -1,0 +1,62 @@
+// Optimisers, schedules, clipping.
+
+#include "optim/optimizer.h"
+
+#include "bind.h"
+#include "optim/clip.h"
+#include "optim/schedule.h"
+
+namespace slimgrad::inline SLIMGRAD_PRECISION::python {
+
+void bind_optim(nb::module_& core, nb::module_& here) {
+    nb::class_<Optimizer>(here, "Optimizer",
+                          "Updates parameters from the gradients that backward has left in them. "
+                          "Frozen parameters and those without gradient are left alone.")
+        .def_prop_ro("name", &Optimizer::name, "sgd, adam or adamw.")
+        .def("step", &Optimizer::step, no_gil(), "One update.")
+        .def_prop_rw("lr", &Optimizer::lr, &Optimizer::set_lr, "The learning rate.")
+        .def_prop_rw("steps", &Optimizer::steps, &Optimizer::set_steps, "How many updates so far.")
+        .def_prop_ro(
+            "state",
+            [](Optimizer& self) {
+                nb::dict state;
+                self.visit_state(
+                    [&](const std::string& name, Tensor& t) { state[name.c_str()] = nb::cast(t); });
+                return state;
+            },
+            nb::sig("def state(self) -> dict[str, Tensor]"),
+            "Running values by exp_avg.<parameter> and the like; writing to them restores them.");
+    core.def(
+        "make_optimizer",
+        [](nb::handle_t<Module> model, const std::string& name, double lr, double momentum,
+           bool nesterov, double beta1, double beta2, double epsilon, double weight_decay) {
+            Module& module = nb::cast<Module&>(model);
+            nb::object optimizer = nb::cast(make_optimizer(
+                module, {name, lr, momentum, nesterov, beta1, beta2, epsilon, weight_decay}));
+            keep_parts(optimizer, module);
+            return nb::typed<nb::object, Optimizer>(optimizer);
+        },
+        "model"_a, "name"_a, "lr"_a, "momentum"_a = 0.0, "nesterov"_a = false, "beta1"_a = 0.9,
+        "beta2"_a = 0.999, "epsilon"_a = 1e-8, "weight_decay"_a = 0.0,
+        "An optimiser by name. Raises sg.Error for an unknown name or a value out of range.");
+    core.def(
+        "clip_grad_norm",
+        [](Module& model, double max_norm) { return clip_grad_norm(model, max_norm); }, "model"_a,
+        "max_norm"_a, no_gil(),
+        "Scales all gradients so that their joint length is at most max_norm; returns the length "
+        "before.");
+    if (sizeof(real) == 4) {
+        core.def(
+            "lr_factor",
+            [](const std::string& schedule, std::int64_t step, std::int64_t total_steps,
+               std::int64_t warmup, std::int64_t step_size, double gamma) {
+                return Schedule({schedule, total_steps, warmup, step_size, gamma}).factor(step);
+            },
+            "schedule"_a, "step"_a, "total_steps"_a, "warmup"_a = 0, "step_size"_a = 0,
+            "gamma"_a = 0.1,
+            "The factor of the base learning rate at a step: 'constant', 'step', 'cosine' or "
+            "'linear', after a linear warm-up.");
+    }
+}
+
+}  // namespace slimgrad::inline SLIMGRAD_PRECISION::python

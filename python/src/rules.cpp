@@ -1,0 +1,154 @@
+// Backward rules: the library's own, and those written in Python.
+
+#include "autograd/gradcheck.h"
+#include "bind.h"
+#include "executing.h"
+#include "function_adapter.h"
+#include "instant/low_rank_rule.h"
+#include "nn/linear_map.h"
+#include "saved_view.h"
+
+namespace slimgrad::inline SLIMGRAD_PRECISION::python {
+namespace {
+
+/// Calls the methods of a Python object: save(x, saved, needs), backward(gy, w, saved, needs) and,
+/// if there is one, forward(x, w, saved, needs).
+class PythonRule final : public BackwardRule {
+  public:
+    explicit PythonRule(nb::object rule)
+        : name_(text(nb::object(rule.attr("name")))),
+          has_forward_(nb::hasattr(rule, "forward")),
+          rule_(std::move(rule)) {}
+
+    std::string name() const override { return name_; }
+
+    Tensor forward(const LinearInput& x, const Tensor& w, Saved& saved,
+                   Needs needs) const override {
+        if (!has_forward_) return BackwardRule::forward(x, w, saved, needs);
+        const nb::gil_scoped_acquire gil;
+        const Executing executing(8 * sizeof(real));
+        const SavedScope view(saved);
+        const Tensor y =
+            to_tensor(rule_.get().attr("forward")(x, w, view.object(), needs), name_.c_str());
+        const Shape expected{x.matrix().size(0), x.matrix().size(1), w.size(0)};
+        require(y.shape() == expected, "[{}] forward must give y of shape {}, got {}", name_,
+                to_string(expected), to_string(y.shape()));
+        return y;
+    }
+
+    void save(const LinearInput& x, Saved& saved, Needs needs) const override {
+        const nb::gil_scoped_acquire gil;
+        const Executing executing(8 * sizeof(real));
+        const SavedScope view(saved);
+        rule_.get().attr("save")(x, view.object(), needs);
+    }
+
+    LinearGrads backward(const Tensor& gy, const Tensor& w, const Saved& saved,
+                         Needs needs) const override {
+        const nb::gil_scoped_acquire gil;
+        const Executing executing(8 * sizeof(real));
+        const SavedScope view(saved);
+        const nb::object result = rule_.get().attr("backward")(gy, w, view.object(), needs);
+        require(nb::isinstance<nb::tuple>(result) && nb::len(result) == 2,
+                "[{}] backward must give a tuple (gx, gw), each a tensor or None", name_);
+        LinearGrads grads;
+        if (needs.gx) grads.gx = checked(result[0], "gx", {gy.size(0), gy.size(1), w.size(1)});
+        if (needs.gw) grads.gw = checked(result[1], "gw", w.shape());
+        return grads;
+    }
+
+    const nb::object& object() const { return rule_.get(); }
+
+  private:
+    Tensor checked(const nb::object& value, const char* what, const Shape& expected) const {
+        require(!value.is_none(), "[{}] backward must give {}, got None", name_, what);
+        const Tensor tensor = to_tensor(value, name_.c_str());
+        require(tensor.shape() == expected, "[{}] expected {} of shape {}, got {}", name_, what,
+                to_string(expected), to_string(tensor.shape()));
+        return tensor;
+    }
+
+    std::string name_;
+    bool has_forward_;
+    PythonObject rule_;
+};
+
+/// One of the library's own rules.
+struct LibraryRule {
+    std::shared_ptr<const BackwardRule> rule;
+};
+
+nb::object projector_of(const LibraryRule& self, bool p) {
+    const auto* low_rank = dynamic_cast<const LowRankRule*>(self.rule.get());
+    const auto& projector = !low_rank ? nullptr : p ? low_rank->p() : low_rank->q();
+    return projector ? nb::cast(projector->basis) : nb::none();
+}
+
+nb::object side_of(const LibraryRule& self, bool p) {
+    const auto* low_rank = dynamic_cast<const LowRankRule*>(self.rule.get());
+    const auto& projector = !low_rank ? nullptr : p ? low_rank->p() : low_rank->q();
+    return projector ? nb::cast(to_string(projector->side)) : nb::none();
+}
+
+void bind_products(nb::module_& core) {
+    core.def("linear_forward", &linear_forward, "x"_a, "w"_a, no_gil(),
+             "y = x Wᵀ: (B, L, Cx), (Cy, Cx) -> (B, L, Cy), counted under the phase `forward`.");
+    core.def("linear_gw", &linear_gw, "gy"_a, "x"_a, no_gil(),
+             "g_w = Σ_b g_bᵀ x_b: (B, L, Cy), (B, L, Cx) -> (Cy, Cx), counted under `g_w`.");
+    core.def("linear_gx", &linear_gx, "gy"_a, "w"_a, no_gil(),
+             "g_x = g W: (B, L, Cy), (Cy, Cx) -> (B, L, Cx), counted under `g_x`.");
+}
+
+}  // namespace
+
+std::shared_ptr<const BackwardRule> adapt_rule(nb::object rule) {
+    if (rule.is_none()) return ExactRule::instance();
+    if (nb::isinstance<LibraryRule>(rule)) return nb::cast<LibraryRule&>(rule).rule;
+    require(nb::hasattr(rule, "save") && nb::hasattr(rule, "backward"),
+            "[rule] expected a sg.BackwardRule with save and backward, a rule of another layer, or "
+            "None for the exact one; got {}",
+            text(rule.type()));
+    return std::make_shared<const PythonRule>(std::move(rule));
+}
+
+nb::object rule_to_python(const std::shared_ptr<const BackwardRule>& rule) {
+    if (const auto* python = dynamic_cast<const PythonRule*>(rule.get())) return python->object();
+    return nb::cast(LibraryRule{rule});
+}
+
+void bind_rules(nb::module_& core, nb::module_& here) {
+    nb::class_<Needs>(here, "Needs", "Which gradients of a linear map are asked for.")
+        .def_ro("gx", &Needs::gx, "Whether backward must give g_x.")
+        .def_ro("gw", &Needs::gw, "Whether backward must give g_w; if not, keep nothing of x.");
+    nb::class_<LinearInput>(here, "LinearInput",
+                            "The input of a linear map: what the layer was given, and the matrix "
+                            "that is multiplied (unfolded, for a convolution).")
+        .def_prop_ro("held", &LinearInput::held, nb::rv_policy::copy,
+                     "The tensor that the layer was given; keep this, not the unfolded copy.")
+        .def_prop_ro("matrix", &LinearInput::matrix, nb::rv_policy::copy, "x: (B, L, Cx).");
+    nb::class_<LibraryRule>(here, "LibraryRule",
+                            "A rule of the library: exact, or low-rank after a calibration.")
+        .def_prop_ro(
+            "name", [](const LibraryRule& self) { return self.rule->name(); },
+            "vanilla, compress-x, compress-gy or instant.")
+        .def_prop_ro(
+            "P", [](const LibraryRule& self) { return projector_of(self, true); },
+            nb::sig("def P(self) -> Tensor | None"),
+            "The projector of x: (R, L) on the token side, (R, Cx) on the channel side.")
+        .def_prop_ro(
+            "Q", [](const LibraryRule& self) { return projector_of(self, false); },
+            nb::sig("def Q(self) -> Tensor | None"), "The projector of g_y.")
+        .def_prop_ro(
+            "side_x", [](const LibraryRule& self) { return side_of(self, true); },
+            nb::sig("def side_x(self) -> str | None"), "'token' or 'channel'.")
+        .def_prop_ro(
+            "side_g", [](const LibraryRule& self) { return side_of(self, false); },
+            nb::sig("def side_g(self) -> str | None"), "'token' or 'channel'.")
+        .def(
+            "__repr__",
+            [](const LibraryRule& self) { return fmt::format("<rule {}>", self.rule->name()); },
+            "The rule's name.");
+    bind_products(core);
+}
+
+}  // namespace slimgrad::inline SLIMGRAD_PRECISION::python

@@ -1,0 +1,106 @@
+// Runs: the training loop of train/, whole.
+
+#include <nanobind/stl/function.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
+
+#include <nlohmann/json.hpp>
+
+#include "precision.h"
+#include "tensor/blas.h"
+#include "train/config.h"
+#include "train/report.h"
+#include "train/trainer.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace slimgrad::runs {
+namespace {
+
+/// The thread setting of the process, put back at the end.
+class KeepThreads {
+  public:
+    KeepThreads() : threads_(threads()) {}
+    ~KeepThreads() { set_threads(threads_); }
+    KeepThreads(const KeepThreads&) = delete;
+    KeepThreads& operator=(const KeepThreads&) = delete;
+
+  private:
+    int threads_;
+};
+
+/// Asked before every step: has Python been interrupted, or does the caller want to stop?
+class Stop {
+  public:
+    explicit Stop(nb::object wish) : wish_(std::move(wish)) {}
+
+    bool operator()(std::int64_t step) {
+        const nb::gil_scoped_acquire gil;
+        try {
+            if (PyErr_CheckSignals() != 0) throw nb::python_error();
+            return !wish_.is_none() && nb::cast<bool>(nb::bool_(wish_(step)));
+        } catch (...) {
+            error_ = std::current_exception();  // raised once the checkpoint is written
+            return true;
+        }
+    }
+    void rethrow() const {
+        if (error_) std::rethrow_exception(error_);
+    }
+
+  private:
+    nb::object wish_;
+    std::exception_ptr error_;
+};
+
+nb::object train(const std::optional<std::string>& config, const std::string& resume,
+                 bool overwrite, bool quiet, nb::object wish) {
+    const KeepThreads threads;
+    Stop stop(std::move(wish));
+    const TrainerOptions options{.overwrite = overwrite,
+                                 .quiet = quiet,
+                                 .stop = [&](std::int64_t step) { return stop(step); }};
+    bool finished = false;
+    std::string summary;
+    {
+        const nb::gil_scoped_release release;
+        std::unique_ptr<Trainer> trainer;
+        if (config)
+            trainer = std::make_unique<Trainer>(
+                config_from_json(nlohmann::json::parse(*config), "train()"), options);
+        else
+            trainer = std::make_unique<Trainer>(std::filesystem::path(resume), options);
+        finished = trainer->run();
+        if (finished) summary = trainer->summary().dump();
+    }
+    stop.rethrow();
+    return finished ? nb::cast(summary) : nb::none();
+}
+
+/// Name, default as JSON and help of every option of a run.
+std::vector<std::tuple<std::string, std::string, std::string>> options() {
+    std::vector<std::tuple<std::string, std::string, std::string>> all;
+    const TrainConfig config;
+    const nlohmann::json defaults = to_json(config);
+    for_each_option(config, [&](const char* name, const auto&, const char* help) {
+        all.emplace_back(name, defaults.contains(name) ? defaults[name].dump() : "null", help);
+    });
+    return all;
+}
+
+}  // namespace
+
+void bind_runs(nb::module_& core) {
+    core.def("train", &train, "config"_a.none(), "resume"_a, "overwrite"_a, "quiet"_a,
+             "stop"_a.none(),
+             "Runs the training loop; the summary as JSON, or None if it stopped.");
+    core.def("run_options", &options, "Name, default as JSON and help of every option of a run.");
+    core.def("write_report", &write_report, "runs"_a, "path"_a,
+             nb::call_guard<nb::gil_scoped_release>(),
+             "Writes one HTML page that compares finished runs.");
+}
+
+}  // namespace slimgrad::runs

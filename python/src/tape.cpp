@@ -1,0 +1,150 @@
+// The tape and its values.
+
+#include "autograd/tape.h"
+
+#include "autograd/ops.h"
+#include "bind.h"
+#include "function_adapter.h"
+
+namespace slimgrad::inline SLIMGRAD_PRECISION::python {
+
+void KeepTape::postcall(PyObject**, std::size_t, nb::handle result) {
+    Var* var = nullptr;
+    if (!nb::try_cast<Var*>(result, var) || var == nullptr) return;
+    const nb::object tape = nb::find(&var->tape());
+    if (tape.is_valid()) nb::keep_alive_obj(result, tape);
+}
+
+nb::object to_python(const Var& var) {
+    nb::object object = nb::cast(var);
+    KeepTape::postcall(nullptr, 0, object);
+    return object;
+}
+
+namespace {
+
+template <class F>
+auto with_number(F f) {
+    return [f](const Var& a, double b) {
+        return f(a, a.tape().constant(Tensor::scalar(static_cast<real>(b))));
+    };
+}
+
+void bind_var(nb::module_& here) {
+    const auto add = [](const Var& a, const Var& b) { return a + b; };
+    const auto sub = [](const Var& a, const Var& b) { return a - b; };
+    const auto mul = [](const Var& a, const Var& b) { return a * b; };
+    const auto scaled = [](const Var& a, double b) { return scale(a, static_cast<real>(b)); };
+    const char* doc = "Element by element, broadcast as in NumPy.";
+    nb::class_<Var>(here, "Var",
+                    "A value on a tape. Operations on it are recorded if a gradient may be asked "
+                    "for. It keeps its tape alive; the tape does not keep it.")
+        .def_prop_ro("value", &Var::value, nb::rv_policy::copy, "The tensor; shares its memory.")
+        .def_prop_ro(
+            "shape", [](const Var& v) { return to_tuple(v.shape()); },
+            nb::sig("def shape(self) -> tuple[int, ...]"), "The length of each axis.")
+        .def_prop_ro("requires_grad", &Var::requires_grad, "Whether backward will reach it.")
+        .def(
+            "item", [](const Var& v) { return v.value().item(); }, "The value of a scalar.")
+        .def(
+            "__float__", [](const Var& v) { return v.value().item(); }, "The value of a scalar.")
+        .def(
+            "numpy", [](const Var& v) { return to_numpy(v.value()); },
+            nb::sig("def numpy(self) -> numpy.typing.NDArray"),
+            "A NumPy array on the memory of the value.")
+        .def(
+            "__repr__",
+            [](const Var& v) {
+                return fmt::format("Var(shape={}, dtype={})", to_string(v.shape()), dtype_name);
+            },
+            "Shape and dtype.")
+        .def("__add__", add, nb::is_operator(), no_gil(), keep_tape(), doc)
+        .def("__add__", with_number(add), nb::is_operator(), no_gil(), keep_tape())
+        .def("__radd__", with_number(add), nb::is_operator(), no_gil(), keep_tape(), doc)
+        .def("__sub__", sub, nb::is_operator(), no_gil(), keep_tape(), doc)
+        .def("__sub__", with_number(sub), nb::is_operator(), no_gil(), keep_tape())
+        .def("__mul__", mul, nb::is_operator(), no_gil(), keep_tape(), doc)
+        .def("__mul__", scaled, nb::is_operator(), no_gil(), keep_tape())
+        .def("__rmul__", scaled, nb::is_operator(), no_gil(), keep_tape(), doc)
+        .def(
+            "__truediv__",
+            [](const Var& a, double b) { return scale(a, static_cast<real>(1 / b)); },
+            nb::is_operator(), no_gil(), keep_tape(), "Divides by a number.")
+        .def(
+            "__neg__", [](const Var& a) { return neg(a); }, nb::is_operator(), no_gil(),
+            keep_tape(), "-x.")
+        .def(
+            "__matmul__", [](const Var& a, const Var& b) { return matmul(a, b); },
+            nb::is_operator(), no_gil(), keep_tape(), "See sg.matmul.");
+}
+
+}  // namespace
+
+void bind_tape(nb::module_&, nb::module_& here) {
+    bind_var(here);
+    nb::class_<Tape>(here, "Tape", nb::is_weak_referenceable(),
+                     "The record of one forward pass, and the backward pass that consumes it.\n\n"
+                     "    tape = sg.Tape()\n"
+                     "    x = tape.input(array)\n"
+                     "    tape.backward(sg.sum(layer(x)))\n"
+                     "    tape.gradient(x)")
+        .def(
+            "__init__",
+            [](Tape* self, bool training, bool recording, bool update_statistics,
+               std::uint64_t seed, std::uint64_t step, std::int64_t first_sample) {
+                new (self) Tape({.training = training,
+                                 .recording = recording,
+                                 .update_statistics = update_statistics,
+                                 .seed = seed,
+                                 .step = step,
+                                 .first_sample = first_sample});
+            },
+            nb::kw_only(), "training"_a = true, "recording"_a = true, "update_statistics"_a = true,
+            "seed"_a = 0, "step"_a = 0, "first_sample"_a = 0,
+            "training: layers behave as in training (dropout drops, rules compress); False is "
+            "exact evaluation. recording: keep what backward needs. update_statistics: BatchNorm "
+            "moves its running statistics. seed, step, first_sample: what dropout masks are drawn "
+            "from.")
+        .def_prop_ro("training", &Tape::training, "Whether layers behave as in training.")
+        .def(
+            "constant",
+            [](Tape& tape, nb::handle value) {
+                return tape.constant(to_tensor_or_scalar(value, "tape.constant"));
+            },
+            "value"_a, keep_tape(), nb::sig("def constant(self, value: object) -> Var"),
+            "A value without gradient, on the memory of a tensor or array of this precision.")
+        .def(
+            "input",
+            [](Tape& tape, nb::handle value) {
+                return tape.input(to_tensor_or_scalar(value, "tape.input"));
+            },
+            "value"_a, keep_tape(), nb::sig("def input(self, value: object) -> Var"),
+            "A value whose gradient can be asked for after backward.")
+        .def("parameter", &Tape::parameter, "parameter"_a, nb::keep_alive<1, 2>(), keep_tape(),
+             "A parameter; backward adds to its grad.")
+        .def(
+            "apply",
+            [](Tape& tape, nb::object function, const std::vector<Var>& inputs) {
+                auto adapter = adapt_function(std::move(function));
+                const nb::gil_scoped_release release;
+                return tape.apply(std::move(adapter), inputs);
+            },
+            "function"_a, "inputs"_a, keep_tape(),
+            "Executes a sg.Function on values of this tape. Raises sg.Error if it counts no FLOPs.")
+        .def(
+            "backward",
+            [](Tape& tape, const Var& y, nb::handle gy) {
+                Tensor seed = gy.is_none() ? Tensor() : to_tensor(gy, "backward");
+                const nb::gil_scoped_release release;
+                tape.backward(y, std::move(seed));
+            },
+            "y"_a, "gy"_a = nb::none(),
+            nb::sig("def backward(self, y: Var, gy: object | None = None) -> None"),
+            "Backward from y with the gradient gy of its shape (by default 1, for one element). "
+            "Gradients of parameters are added to their grad; a tape runs backward once.")
+        .def("gradient", &Tape::gradient, "input"_a,
+             "The gradient of an input after backward; zeros if y did not depend on it.")
+        .def("__len__", &Tape::size, "Calls recorded so far.");
+}
+
+}  // namespace slimgrad::inline SLIMGRAD_PRECISION::python
