@@ -2,6 +2,7 @@
 
 #include "bind.h"
 #include "instant/calibrator.h"
+#include "method_options.h"
 
 namespace slimgrad::inline SLIMGRAD_PRECISION::python {
 namespace {
@@ -21,7 +22,9 @@ void bind_ranks(nb::module_& here) {
         .def_prop_ro(
             "side_g", [word](const LayerRanks& r) { return word(r.side_g); },
             "'token' or 'channel'.")
-        .def_ro("note", &LayerRanks::note, "Why a layer stays vanilla.")
+        .def_ro("note", &LayerRanks::note, "Why a layer, or a slot of it, stays vanilla.")
+        .def_ro("x", &LayerRanks::x, "What the last calibration found for x.")
+        .def_ro("g", &LayerRanks::g, "What the last calibration found for g_y.")
         .def(
             "__repr__",
             [](const LayerRanks& r) {
@@ -35,50 +38,61 @@ void bind_ranks(nb::module_& here) {
             "Name and ranks.");
 }
 
-Calibrator::State to_state(const nb::dict& dict) {
-    Calibrator::State state;
-    for (const auto [name, basis] : dict)
-        state.emplace_back(nb::cast<std::string>(name), to_tensor(basis, "calibrator"));
-    return state;
+void bind_slots(nb::module_& here) {
+    nb::class_<CalibratedSlot>(here, "CalibratedSlot",
+                               "What the last calibration found for x or g_y of a linear map.")
+        .def_prop_ro(
+            "side", [](const CalibratedSlot& s) { return to_string(s.side); },
+            "'token' or 'channel'.")
+        .def_ro("rank", &CalibratedSlot::rank, "R.")
+        .def_ro("dim", &CalibratedSlot::dim, "The length of the axis that R shortens.")
+        .def_ro("energy", &CalibratedSlot::energy, "The share of Σ σᵢ² that R directions keep.")
+        .def_ro("signal", &CalibratedSlot::signal, "The share of Σ σᵢ that they keep.")
+        .def_ro("break_even", &CalibratedSlot::break_even,
+                "The rank beyond which compression costs more FLOPs than it saves.")
+        .def_ro("vanilla", &CalibratedSlot::vanilla,
+                "Whether the slot was left uncompressed for that reason.");
+    nb::class_<Calibrator::SlotState>(here, "SlotState", "A calibrated slot with its projector.")
+        .def_ro("name", &Calibrator::SlotState::name,
+                "'P.' and the group of layers that share x, or 'Q.' and the layer.")
+        .def_ro("found", &Calibrator::SlotState::found, "What the calibration found.")
+        .def_prop_ro(
+            "basis",
+            [](const Calibrator::SlotState& s) {
+                return s.basis.defined() ? std::optional(s.basis) : std::nullopt;
+            },
+            "The projector (R, n); None if the slot was left vanilla.");
+}
+
+void construct(nb::handle_t<Calibrator> self, nb::handle_t<Module> model, const std::string& method,
+               const nb::kwargs& options) {
+    Module& module = nb::cast<Module&>(model);
+    new (nb::inst_ptr<Calibrator>(self))
+        Calibrator(module, to_method_options("calibrator", method, options));
+    nb::inst_mark_ready(self);
+    keep_parts(self, module);
 }
 
 }  // namespace
 
 void bind_instant(nb::module_& core, nb::module_& here) {
+    bind_slots(here);
     bind_ranks(here);
     nb::class_<Calibrator>(here, "Calibrator",
                            "Gives the linear maps of a model their backward rules. Before the "
                            "first calibration they are exact.\n\n"
                            "    calibrator = sg.Calibrator(model, method='instant', epsilon=0.95)\n"
                            "    calibrator.calibrate(run_batches)")
-        .def(
-            "__init__",
-            [](nb::handle_t<Calibrator> self, nb::handle_t<Module> model, const std::string& method,
-               double epsilon, std::int64_t oversample, std::optional<std::int64_t> rank_x,
-               std::optional<std::int64_t> rank_g, const std::string& side,
-               const std::string& offset) {
-                Module& module = nb::cast<Module&>(model);
-                new (nb::inst_ptr<Calibrator>(self))
-                    Calibrator(module, {.method = method,
-                                        .epsilon = epsilon,
-                                        .oversample = oversample,
-                                        .rank_x = rank_x,
-                                        .rank_g = rank_g,
-                                        .side = parse_side(side),
-                                        .offset = parse_offset(offset)});
-                nb::inst_mark_ready(self);
-                keep_parts(self, module);
-            },
-            "model"_a, "method"_a = "instant", "epsilon"_a = 0.95, "oversample"_a = 0,
-            "rank_x"_a = nb::none(), "rank_g"_a = nb::none(), "side"_a = "auto",
-            "offset"_a = "energy",
-            nb::sig("def __init__(self, model: Module, method: str = 'instant', epsilon: float = "
-                    "0.95, oversample: int = 0, rank_x: int | None = None, rank_g: int | None = "
-                    "None, side: str = 'auto', offset: str = 'energy') -> None"),
-            "method: vanilla, compress-x, compress-gy, instant. epsilon: the share of the energy Σ "
-            "σᵢ² that the rank keeps; oversample: directions added; rank_x, rank_g: fixed ranks "
-            "instead. side: token, channel, or auto for the shorter axis. offset: none, energy or "
-            "signal. Raises sg.Error for an unknown word or a value out of range.")
+        .def("__init__", &construct, "model"_a, "method"_a = "instant", "options"_a,
+             nb::sig("def __init__(self, model: Module, method: str = 'instant', "
+                     "*, " SLIMGRAD_METHOD_SIGNATURE ") -> None"),
+             "method: vanilla, compress-x, compress-gy, instant. epsilon: the share of the energy "
+             "Σ σᵢ² that the rank keeps; oversample: directions added; rank_x, rank_g: fixed ranks "
+             "instead. side: token, channel, or auto for the shorter axis; side_x, side_g: for one "
+             "slot. offset: none, energy or signal. min_tokens: layers that see fewer stay exact. "
+             "break_even: report, or vanilla to leave slots beyond their break-even rank exact; "
+             "batch: samples of a step, for that rank. Raises sg.Error for an unknown word or a "
+             "value out of range.")
         .def_prop_ro("needed", &Calibrator::needed, "False for vanilla.")
         .def(
             "calibrate",
@@ -92,19 +106,9 @@ void bind_instant(nb::module_& core, nb::module_& here) {
             "with update_statistics=False, then installs new projectors. Parameter gradients are "
             "left empty; if it raises, the old rules stay.")
         .def("ranks", &Calibrator::ranks, "Every linear map of the model with its ranks.")
-        .def(
-            "state",
-            [](const Calibrator& self) {
-                nb::dict dict;
-                for (const auto& [name, basis] : self.state()) dict[name.c_str()] = nb::cast(basis);
-                return dict;
-            },
-            nb::sig("def state(self) -> dict[str, Tensor]"), "The projectors, by name.")
-        .def(
-            "restore",
-            [](Calibrator& self, const nb::dict& state) { self.restore(to_state(state)); },
-            "state"_a, nb::sig("def restore(self, state: dict[str, Tensor]) -> None"),
-            "Installs projectors that state() gave.");
+        .def("state", &Calibrator::state, "All projectors, for restore().")
+        .def("restore", &Calibrator::restore, "state"_a,
+             "Installs projectors that state() gave, on this model or one like it.");
     if (sizeof(real) == 4) core.def("method_names", &method_names, "The methods, by name.");
 }
 
