@@ -1,5 +1,7 @@
 #include "data/embedded_images.h"
 
+#include <dlfcn.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <string>
@@ -57,7 +59,12 @@ ImageData read_split(const fs::path& directory, const std::string& split) {
 std::vector<fs::path> places() {
     if (const char* const chosen = std::getenv("SLIMGRAD_DATA_DIR"); chosen && *chosen)
         return {chosen};
-    std::vector<fs::path> found{SLIMGRAD_SOURCE_DATA_DIR, SLIMGRAD_INSTALL_DATA_DIR};
+    std::vector<fs::path> found;
+    // In the Python package the data lie beside the module that holds this code.
+    Dl_info code{};
+    if (dladdr(reinterpret_cast<const void*>(&find_embedded_images), &code) != 0 && code.dli_fname)
+        found.push_back(fs::path(code.dli_fname).parent_path() / "share" / "slimgrad");
+    found.insert(found.end(), {SLIMGRAD_SOURCE_DATA_DIR, SLIMGRAD_INSTALL_DATA_DIR});
     // An installation that was moved as a whole: <prefix>/bin/slimgrad, <prefix>/share/slimgrad.
     std::error_code none;
     const fs::path program = fs::read_symlink("/proc/self/exe", none);

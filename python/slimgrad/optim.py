@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from . import _core
+from ._core.f32 import Optimizer
+
+__all__ = ["Adam", "AdamW", "Optimizer", "SGD", "lr_factor"]
 
 
 def SGD(model, lr, *, momentum=0.0, nesterov=False, weight_decay=0.0):

@@ -158,7 +158,7 @@ Tensor to_tensor(nb::handle value, const char* where) {
 }
 
 Tensor to_tensor_or_scalar(nb::handle value, const char* where) {
-    if (PyFloat_CheckExact(value.ptr()) || PyLong_CheckExact(value.ptr()))
+    if (PyFloat_Check(value.ptr()) || PyLong_Check(value.ptr()))
         return Tensor::scalar(static_cast<real>(nb::cast<double>(value)));
     return to_tensor(value, where);
 }

@@ -86,6 +86,10 @@ nb::object part_of(nb::handle whole, T* part) {
     return object;
 }
 
+/// Gives the parts of a model their paths if that has not been done: methods and meters tell layers
+/// apart by them.
+void name_if_unnamed(Module& model);
+
 /// Keeps the Python objects of all parts of a model alive as long as `nurse`.
 void keep_parts(nb::handle nurse, Module& model);
 

@@ -67,6 +67,7 @@ void bind_slots(nb::module_& here) {
 void construct(nb::handle_t<Calibrator> self, nb::handle_t<Module> model, const std::string& method,
                const nb::kwargs& options) {
     Module& module = nb::cast<Module&>(model);
+    name_if_unnamed(module);
     new (nb::inst_ptr<Calibrator>(self))
         Calibrator(module, to_method_options("calibrator", method, options));
     nb::inst_mark_ready(self);

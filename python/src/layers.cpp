@@ -176,6 +176,7 @@ void bind_attention(nb::module_& here) {
                bool fused_qkv, bool bias, std::uint64_t seed) {
                 Stream stream = weights(seed);
                 new (self) MultiHeadAttention(embed_dim, heads, stream, {dropout, fused_qkv, bias});
+                name_modules(*self);
             },
             "embed_dim"_a, "heads"_a, "dropout"_a = 0.0, "fused_qkv"_a = false, "bias"_a = true,
             nb::kw_only(), "seed"_a = 0, "x (B, L, embed_dim) -> the same shape.");

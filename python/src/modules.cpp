@@ -132,6 +132,10 @@ nb::list collect(nb::handle self, const Walk& walk) {
 
 }  // namespace
 
+void name_if_unnamed(Module& model) {
+    if (model.path() == model.kind()) name_modules(model);
+}
+
 void keep_parts(nb::handle nurse, Module& model) {
     for_each_module(model, [&](const std::string&, Module& part) {
         const nb::object object = nb::find(&part);

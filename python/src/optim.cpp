@@ -31,6 +31,7 @@ void bind_optim(nb::module_& core, nb::module_& here) {
         [](nb::handle_t<Module> model, const std::string& name, double lr, double momentum,
            bool nesterov, double beta1, double beta2, double epsilon, double weight_decay) {
             Module& module = nb::cast<Module&>(model);
+            name_if_unnamed(module);
             nb::object optimizer = nb::cast(make_optimizer(
                 module, {name, lr, momentum, nesterov, beta1, beta2, epsilon, weight_decay}));
             keep_parts(optimizer, module);

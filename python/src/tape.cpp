@@ -43,6 +43,9 @@ void bind_var(nb::module_& here) {
         .def_prop_ro(
             "shape", [](const Var& v) { return to_tuple(v.shape()); },
             nb::sig("def shape(self) -> tuple[int, ...]"), "The length of each axis.")
+        .def_prop_ro(
+            "tape", [](const Var& v) { return nb::cast(&v.tape(), nb::rv_policy::reference); },
+            nb::sig("def tape(self) -> Tape"), "The tape that it is on.")
         .def_prop_ro("requires_grad", &Var::requires_grad, "Whether backward will reach it.")
         .def(
             "item", [](const Var& v) { return v.value().item(); }, "The value of a scalar.")

@@ -33,27 +33,40 @@ auto with_number(Operation operation) {
     };
 }
 
+/// The other operand is no tensor of this precision: an array is taken as one; a tensor of the
+/// other precision is an error that says so; anything else is Python's to refuse.
+template <class Operation>
+auto with_other(const char* name, Operation operation) {
+    return [name, operation](const Tensor& a, nb::handle b) -> nb::object {
+        const bool number = PyFloat_Check(b.ptr()) || PyLong_Check(b.ptr());
+        if (!number && !nb::hasattr(b, "__array__")) return nb::not_implemented();
+        return nb::cast(operation(a, to_tensor_or_scalar(b, name)));
+    };
+}
+
 void bind_arithmetic(nb::class_<Tensor>& tensor) {
     const auto add = [](const Tensor& a, const Tensor& b) { return a + b; };
     const auto sub = [](const Tensor& a, const Tensor& b) { return a - b; };
     const auto mul = [](const Tensor& a, const Tensor& b) { return a * b; };
-    tensor.def("__add__", add, nb::is_operator(), "Element by element, broadcast as in NumPy.")
-        .def("__sub__", sub, nb::is_operator(), "Element by element, broadcast as in NumPy.")
-        .def("__mul__", mul, nb::is_operator(), "Element by element, broadcast as in NumPy.")
-        .def("__add__", with_number(add), nb::is_operator())
-        .def("__radd__", with_number(add), nb::is_operator(), "Adds to every element.")
-        .def("__sub__", with_number(sub), nb::is_operator())
-        .def("__mul__", with_number(mul), nb::is_operator())
-        .def("__rmul__", with_number(mul), nb::is_operator(), "Multiplies every element.")
+    const auto product = [](const Tensor& a, const Tensor& b) { return matmul(a, b); };
+    const char* doc = "Element by element, broadcast as in NumPy; arrays are taken as tensors.";
+    tensor.def("__add__", add, nb::is_operator(), doc)
+        .def("__add__", with_other("add", add), nb::is_operator())
+        .def("__radd__", with_number(add), nb::is_operator(), doc)
+        .def("__sub__", sub, nb::is_operator(), doc)
+        .def("__sub__", with_other("subtract", sub), nb::is_operator())
+        .def("__mul__", mul, nb::is_operator(), doc)
+        .def("__mul__", with_other("multiply", mul), nb::is_operator())
+        .def("__rmul__", with_number(mul), nb::is_operator(), doc)
         .def(
             "__truediv__", [](const Tensor& a, double b) { return a * static_cast<real>(1 / b); },
             nb::is_operator(), "Divides every element by a number.")
         .def(
             "__neg__", [](const Tensor& a) { return a * real(-1); }, nb::is_operator(),
             "-x, element by element.")
-        .def(
-            "__matmul__", [](const Tensor& a, const Tensor& b) { return matmul(a, b); },
-            nb::is_operator(), no_gil(), "The product over the last two axes; see sg.matmul.");
+        .def("__matmul__", product, nb::is_operator(), no_gil(),
+             "The product over the last two axes; see sg.matmul.")
+        .def("__matmul__", with_other("matmul", product), nb::is_operator());
 }
 
 }  // namespace

@@ -139,7 +139,12 @@ def test_parameters_are_views(precision):
 
 def test_mixing_precisions_is_refused():
     a, b = sg.zeros((2, 2)), sg.float64.zeros((2, 2))
-    with pytest.raises(TypeError):
+    with pytest.raises(sg.Error, match=r"\[matmul\] expected float32 values, got float64. Hint"):
         a @ b
+    with pytest.raises(TypeError, match="f32.Tensor, slimgrad._core.f64.Tensor"):
+        sg.matmul(a, b)
+    with pytest.raises(TypeError, match="f64.Linear"):
+        sg.Calibrator(sg.float64.nn.Linear(2, 2))
+    assert (a + np.ones((2, 2), np.float32)).dtype == np.float32
     with pytest.raises(sg.Error, match="expected a Var of a float32 tape"):
         sg.nn.Linear(2, 2)(sg.float64.Tape().input(b))

@@ -26,4 +26,25 @@ from .._modules import prepare as _prepare
 
 _prepare(Module)
 
-__all__ = [name for name in dir() if not name.startswith("_")]
+__all__ = [
+    "AvgPool2d",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "Conv2d",
+    "Dropout",
+    "Embedding",
+    "Flatten",
+    "GELU",
+    "GlobalAvgPool2d",
+    "LayerNorm",
+    "Linear",
+    "LinearMap",
+    "MaxPool2d",
+    "Module",
+    "MultiHeadAttention",
+    "Parameter",
+    "ReLU",
+    "Sequential",
+    "SiLU",
+    "Softmax",
+]

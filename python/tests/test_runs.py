@@ -1,0 +1,103 @@
+"""Whole runs from Python, and how they end early."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+import slimgrad as sg
+
+small = dict(
+    model="vit-micro",
+    batch=16,
+    limit_train=128,
+    limit_test=64,
+    calibrate_batches=1,
+    quiet=True,
+)
+
+
+def test_train_returns_the_summary(tmp_path):
+    threads = sg.get_num_threads()
+    summary = sg.train(method="instant", rank_x=4, rank_g=4, steps=3, threads=1, out=tmp_path / "a", **small)
+    assert summary == json.loads((tmp_path / "a" / "summary.json").read_text())
+    assert summary["method"] == "instant" and summary["steps"] == 3
+    assert summary["flops"]["compress"] > 0 and summary["layers"]
+    assert sg.get_num_threads() == threads
+    sg.report([tmp_path / "a"], tmp_path / "a.html")
+    assert "<html" in (tmp_path / "a.html").read_text()
+
+
+def test_train_refuses_nonsense(tmp_path):
+    with pytest.raises(sg.Error, match="expected out"):
+        sg.train(steps=1)
+    with pytest.raises(sg.Error, match="unknown option 'step'.*Known: data"):
+        sg.train(step=1, out=tmp_path / "x")
+    with pytest.raises(sg.Error, match="'steps' must be an integer"):
+        sg.train(steps="many", out=tmp_path / "x")
+    with pytest.raises(sg.Error, match="unknown model 'vit-huge'"):
+        sg.train(model="vit-huge", out=tmp_path / "x")
+    with pytest.raises(sg.Error, match="leave out steps"):
+        sg.train(resume=tmp_path, steps=3)
+    default, meaning = sg.run_options()["epsilon"]
+    assert default == 0.95 and "energy" in meaning
+
+
+def test_stop_and_resume_give_the_same_bits(tmp_path):
+    through = sg.train(steps=4, out=tmp_path / "through", **small)
+    assert sg.train(steps=4, out=tmp_path / "cut", stop=lambda step: step == 2, **small) == {}
+    resumed = sg.train(resume=tmp_path / "cut", quiet=True)
+    assert resumed["loss"] == through["loss"]
+    weights = (tmp_path / "through" / "model.safetensors").read_bytes()
+    assert (tmp_path / "cut" / "model.safetensors").read_bytes() == weights
+
+
+def test_what_stop_raises_comes_out_after_a_checkpoint(tmp_path):
+    def stop(step):
+        if step == 1:
+            raise LookupError("enough")
+        return False
+
+    with pytest.raises(LookupError, match="enough"):
+        sg.train(steps=4, out=tmp_path / "a", stop=stop, **small)
+    assert (tmp_path / "a" / "checkpoint.safetensors").exists()
+
+
+def test_ctrl_c_saves_and_raises_keyboard_interrupt(tmp_path):
+    code = """
+import slimgrad as sg, sys
+try:
+    sg.train(steps=100000, batch=16, limit_train=128, out=sys.argv[1], quiet=True)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    run = tmp_path / "run"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(run)], stdout=subprocess.PIPE, text=True
+    )
+    metrics = run / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while not (metrics.exists() and metrics.stat().st_size > 0):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=120)[0] == "interrupted\n"
+    assert process.returncode == 0
+    assert (run / "checkpoint.safetensors").exists()
+
+
+def test_compare(tmp_path):
+    result = sg.compare(["vanilla", "compress-x"], seeds=2, steps=2, out=tmp_path / "c", **small)
+    assert len(result["runs"]) == 4
+    vanilla, compressed = result["methods"]
+    assert vanilla["method"] == "vanilla" and vanilla["accuracy"]["sd"] is not None
+    assert vanilla["mean_rank_x"] is None
+    assert compressed["saved_per_sample"]["mean"] < vanilla["saved_per_sample"]["mean"]
+    assert (tmp_path / "c" / "report.html").exists()
+    with pytest.raises(sg.Error, match="unknown method 'magic'"):
+        sg.compare(["magic"], out=tmp_path / "d", steps=1, **small)
+    with pytest.raises(sg.Error, match="seeds >= 1"):
+        sg.compare(["vanilla"], seeds=0, out=tmp_path / "d", **small)
