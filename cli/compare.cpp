@@ -99,7 +99,9 @@ Left left_to_do(const TrainConfig& config, const fs::path& directory, const Opti
             "[compare] '{}' holds another run. Hint: --resume goes on with a comparison that was "
             "stopped, --overwrite starts anew, another --out keeps both",
             directory.string());
-    json there = read_json(directory / "config.json"), here = to_json(config);
+    // An option that an older program did not know had its default.
+    const fs::path file = directory / "config.json";
+    json there = to_json(config_from_json(read_json(file), file.string())), here = to_json(config);
     for (json* options_of_run : {&there, &here}) {
         options_of_run->erase("out");
         if (config.threads == 0) options_of_run->erase("threads");  // as many as there are

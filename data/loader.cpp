@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <limits>
 #include <mutex>
 #include <numeric>
@@ -25,6 +26,21 @@ Batch Batch::part(std::int64_t begin, std::int64_t count) const {
             {labels.begin() + begin, labels.begin() + begin + count},
             {indices.begin() + begin, indices.begin() + begin + count},
             step};
+}
+
+std::uint64_t digest(const Batch& batch) {
+    // FNV-1a (Fowler, Noll and Vo) on words of 32 bits: each step is a bijection of the state.
+    std::uint64_t state = 0xcbf29ce484222325;
+    const auto add = [&state](const void* data, std::size_t bytes) {
+        for (std::size_t at = 0; at < bytes; at += sizeof(std::uint32_t)) {
+            std::uint32_t word = 0;
+            std::memcpy(&word, static_cast<const char*>(data) + at, sizeof word);
+            state = (state ^ word) * 0x100000001b3;
+        }
+    };
+    add(batch.x.data(), batch.x.values().size_bytes());
+    add(batch.labels.data(), batch.labels.size() * sizeof batch.labels.front());
+    return state;
 }
 
 Loader::Loader(std::shared_ptr<const ImageData> data, LoaderOptions options)

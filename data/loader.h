@@ -19,6 +19,10 @@ struct Batch {
     Batch part(std::int64_t begin, std::int64_t count) const;
 };
 
+/// 64 bits that stand for the values and the labels of a batch: two runs that log the same ones
+/// have seen the same batches, to the last bit.
+std::uint64_t digest(const Batch& batch);
+
 struct LoaderOptions {
     std::int64_t batch_size = 128;
     bool shuffle = true;

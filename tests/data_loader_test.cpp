@@ -7,6 +7,7 @@
 #include <atomic>
 #include <chrono>
 #include <cmath>
+#include <limits>
 #include <set>
 
 #include "data/prefetcher.h"
@@ -142,6 +143,20 @@ TEST(Loader, IsAPureFunctionOfTheStep) {
         expect_equal(resumed.batch(step), run[static_cast<std::size_t>(step)]);
     const Loader other(data, options(5, true, 2));
     EXPECT_NE(other.batch(0).indices, run[0].indices);
+}
+
+TEST(Loader, ADigestTellsBatchesApart) {
+    const Batch batch{Tensor::zeros({2, 1, 2, 2}), {0, 1}, {31, 17}, 4};
+    Batch same{batch.x.clone(), {0, 1}, {5, 6}, 9};
+    EXPECT_EQ(digest(batch), digest(same));
+    same.labels[1] = 2;
+    EXPECT_NE(digest(batch), digest(same));
+    same.labels[1] = 1;
+    same.x.data()[7] = std::numeric_limits<real>::min();
+    EXPECT_NE(digest(batch), digest(same));
+    same.x.data()[7] = 0;
+    EXPECT_EQ(digest(batch), digest(same));
+    EXPECT_EQ(digest(Batch{}), digest(Batch{})) << "an empty batch has one too";
 }
 
 TEST(Loader, AugmentationDoesNotDependOnTheBatch) {

@@ -32,19 +32,31 @@ void Measurements::take_peaks() {
 
 void Measurements::take_ranks(const std::vector<LayerRanks>& layers) {
     for (const LayerRanks& layer : layers) {
-        Ranks& sums = ranks[layer.name];
-        sums.x += layer.rank_x.value_or(0);
-        sums.g += layer.rank_g.value_or(0);
-        ++sums.calibrations;
+        if (layer.x) ranks[layer.name].x.take(*layer.x);
+        if (layer.g) ranks[layer.name].g.take(*layer.g);
     }
     ++calibrations;
+}
+
+void Measurements::SlotRanks::take(const CalibratedSlot& found) {
+    if (found.vanilla) {
+        ++left;
+        return;
+    }
+    sum += found.rank;
+    least = count == 0 ? found.rank : std::min(least, found.rank);
+    most = std::max(most, found.rank);
+    ++count;
 }
 
 void to_json(nlohmann::json& json, const Measurements& m) {
     nlohmann::json flops = nlohmann::json::array(), ranks = nlohmann::json::object(),
                    evaluations = nlohmann::json::array();
     for (const auto& [key, count] : m.flops) flops.push_back({key.first, key.second, count});
-    for (const auto& [name, r] : m.ranks) ranks[name] = {r.x, r.g, r.calibrations};
+    const auto slot = [](const Measurements::SlotRanks& r) {
+        return nlohmann::json{r.sum, r.least, r.most, r.count, r.left};
+    };
+    for (const auto& [name, r] : m.ranks) ranks[name] = {slot(r.x), slot(r.g)};
     for (const Evaluation& e : m.evaluations)
         evaluations.push_back({e.accuracy, e.loss, e.samples});
     json = {{"flops", flops},
@@ -66,8 +78,11 @@ void from_json(const nlohmann::json& json, Measurements& m) {
     json.at("saved").get_to(m.saved);
     json.at("samples").get_to(m.samples);
     json.at("peaks").get_to(m.peaks);
+    const auto slot = [](const nlohmann::json& r) {
+        return Measurements::SlotRanks{r.at(0), r.at(1), r.at(2), r.at(3), r.at(4)};
+    };
     for (const auto& [name, r] : json.at("ranks").items())
-        m.ranks[name] = {r.at(0), r.at(1), r.at(2)};
+        m.ranks[name] = {slot(r.at(0)), slot(r.at(1))};
     json.at("calibrations").get_to(m.calibrations);
     json.at("epoch_loss").get_to(m.epoch_loss);
     json.at("epoch_steps").get_to(m.epoch_steps);

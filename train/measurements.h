@@ -28,11 +28,16 @@ struct Measurements {
     std::int64_t samples = 0;                   // ... this many samples, by layer
     std::map<std::string, std::int64_t> peaks;  // bytes, by category of the ledger, `total`, `rss`
 
-    /// Sums over calibrations of the ranks of each layer.
-    struct Ranks {
-        std::int64_t x = 0, g = 0, calibrations = 0;
+    /// The ranks of one slot over the calibrations that compressed it; `left`: how many left it
+    /// exact.
+    struct SlotRanks {
+        std::int64_t sum = 0, least = 0, most = 0, count = 0, left = 0;
+        void take(const CalibratedSlot& found);
     };
-    std::map<std::string, Ranks> ranks;
+    struct Ranks {
+        SlotRanks x, g;
+    };
+    std::map<std::string, Ranks> ranks;  // by layer
     std::int64_t calibrations = 0;
 
     double epoch_loss = 0;  // summed over the steps of this epoch so far

@@ -124,14 +124,26 @@ std::string rank_table(const std::vector<Group>& groups) {
     for (const Group& group : groups) head.push_back(group.label + " (x / g)");
     std::string out = "<table><thead>" + row(head, "th") + "</thead><tbody>";
     const auto whole = [](double v) { return std::isnan(v) ? "–" : fmt::format("{:.0f}", v); };
+    // "17 (12–20)": the last rank, and between which ranks it was over the calibrations.
+    const auto rank = [&](const Json& layer, const std::string& slot) {
+        const auto of = [&](const char* what) {
+            return number(layer, {(what + ("rank_" + slot)).c_str()});
+        };
+        if (const double left = number(layer, {("left_vanilla_" + slot).c_str()});
+            !std::isnan(left))
+            return "exact (" + whole(left) + ")";
+        std::string text = whole(of(""));
+        if (of("min_") < of("max_"))
+            text += fmt::format(" ({}–{})", whole(of("min_")), whole(of("max_")));
+        return text;
+    };
     const Json& first = layers_of(groups.front());
     for (std::size_t i = 0; i < first.size(); ++i) {
         std::vector<std::string> cells{first[i].value("name", "")};
         for (const char* key : {"L", "Cx", "Cy"}) cells.push_back(whole(number(first[i], {key})));
         for (const Group& group : groups) {
             const Json layer = i < layers_of(group).size() ? layers_of(group)[i] : Json();
-            cells.push_back(whole(number(layer, {"rank_x"})) + " / " +
-                            whole(number(layer, {"rank_g"})));
+            cells.push_back(rank(layer, "x") + " / " + rank(layer, "g"));
         }
         out += row(cells);
     }
@@ -145,14 +157,21 @@ Json points(const Curve& curve) {
     return out;
 }
 
+Json rank_points(const RankCurves& ranks) {
+    return {
+        {"mean", points(ranks.mean)}, {"least", points(ranks.least)}, {"most", points(ranks.most)}};
+}
+
 /// What report.js draws.
 Json chart_data(const std::vector<Group>& groups) {
     Json out = {{"groups", Json::array()}};
     for (const Group& g : groups) {
         Json group = {{"label", g.label}, {"method", g.method}, {"layers", Json::array()}};
         for (const Run& run : g.runs)
-            group["runs"].push_back(
-                {{"loss", points(run.loss)}, {"accuracy", points(run.accuracy)}});
+            group["runs"].push_back({{"loss", points(run.loss)},
+                                     {"accuracy", points(run.accuracy)},
+                                     {"ranks_x", rank_points(run.ranks_x)},
+                                     {"ranks_g", rank_points(run.ranks_g)}});
         for (const char* phase : {"g_w", "g_x", "compress", "calibrate"})
             group["flops"][phase] = finite(statistics(g, {"flops", phase}).mean);
         for (const char* phase : {"forward", "backward", "calibrate", "optimizer", "total"})
@@ -205,6 +224,12 @@ constexpr Chart charts[] = {
     {"rank_g", "Rank of the gradient (g), by layer",
      "How many directions are kept of each layer's output gradient when g_x is made. Grey bars: "
      "the full length of the compressed axis."},
+    {"ranks_x", "Ranks of x over the calibrations",
+     "Lines: the mean over the layers at each calibration. Bands: from the layer with the smallest "
+     "rank to that with the largest. A line that falls or rises shows how the subspaces that hold "
+     "the energy change as training goes on."},
+    {"ranks_g", "Ranks of g over the calibrations",
+     "The same for the gradients of the layers' outputs."},
 };
 
 /// The script element that holds data cannot be left early: no '<' stands in it.
@@ -259,7 +284,10 @@ std::string page(const std::vector<Group>& groups) {
            "<h3>Time</h3>" +
            phase_table(groups, "seconds",
                        {"forward", "backward", "calibrate", "optimizer", "total"}, seconds) +
-           "<h3>Ranks by layer</h3>" + rank_table(groups) + "</section>\n";
+           "<h3>Ranks by layer</h3>" + rank_table(groups) +
+           "<p class=\"caption\">Of the last calibration, in brackets the smallest and the largest "
+           "over all of them. “exact (30)”: rank 30 would cost more operations than it "
+           "saves, and the slot is left uncompressed.</p></section>\n";
     out += "<section><h2>How it was run</h2><p>" + option_list(first.config) + "</p><p>" +
            option_list(first.summary.value("environment", Json::object())) + "</p></section>\n";
     out += fmt::format(

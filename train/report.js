@@ -165,6 +165,39 @@
   });
   bars("seconds", parts, "wall-clock time of the whole run (s)");
 
+  // The mean as a line with a point at each calibration, and least to most as a band behind it.
+  function history(id, title) {
+    const datasets = [];
+    groups.forEach((g) => g.runs.forEach((run, i) => {
+      const { mean, least, most } = run[id];
+      if (!mean.length) return;
+      const line = (data, more) => datasets.push(Object.assign(
+        { label: g.label, data, borderColor: g.color, backgroundColor: g.color, borderDash: g.dash,
+          borderWidth: 1.8, pointRadius: 3 }, more));
+      line(mean, { first: i === 0 });
+      if (i > 0) return;
+      line(least, { borderWidth: 0, pointRadius: 0, pointHitRadius: 0 });
+      line(most, { borderWidth: 0, pointRadius: 0, pointHitRadius: 0, fill: "-1", backgroundColor: g.color + "22" });
+    }));
+    if (!datasets.length) return hide(id);
+    draw(id, {
+      type: "line",
+      data: { datasets },
+      options: {
+        interaction: { mode: "nearest", intersect: false },
+        plugins: {
+          legend: {
+            position: "bottom",
+            labels: { filter: (item, data) => data.datasets[item.datasetIndex].first, boxHeight: 0, boxWidth: 36 },
+          },
+        },
+        scales: { x: axis("step", { type: "linear" }), y: axis(title, { beginAtZero: true }) },
+      },
+    });
+  }
+
   ranks("rank_x", "rank_x", "length_x", "rank of x (directions)");
   ranks("rank_g", "rank_g", "length_g", "rank of g (directions)");
+  history("ranks_x", "rank of x (directions)");
+  history("ranks_g", "rank of g (directions)");
 })();

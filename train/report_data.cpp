@@ -44,6 +44,24 @@ Curve thinned(const Curve& curve) {
     return thin;
 }
 
+/// Adds the ranks that one calibration gave a slot, if it compressed any.
+void add_ranks(const Json& layers, const char* key, double step, RankCurves& curves) {
+    double sum = 0, least = 0, most = 0;
+    int count = 0;
+    for (const Json& layer : layers) {
+        const double rank = number(layer, {key});
+        if (std::isnan(rank)) continue;
+        sum += rank;
+        least = count == 0 ? rank : std::min(least, rank);
+        most = std::max(most, rank);
+        ++count;
+    }
+    if (count == 0) return;
+    curves.mean.emplace_back(step, sum / count);
+    curves.least.emplace_back(step, least);
+    curves.most.emplace_back(step, most);
+}
+
 void read_metrics(const std::string& file, Run& run) {
     std::ifstream in(file);
     require(in.good(), "[report] cannot read '{}'", file);
@@ -63,8 +81,14 @@ void read_metrics(const std::string& file, Run& run) {
             run.loss.emplace_back(step, loss);
         if (const double accuracy = number(json, {"accuracy"}); type == "epoch")
             run.accuracy.emplace_back(step, accuracy);
+        if (type == "calibration" && json.contains("layers")) {
+            add_ranks(json["layers"], "rank_x", step, run.ranks_x);
+            add_ranks(json["layers"], "rank_g", step, run.ranks_g);
+        }
     }
     run.loss = thinned(run.loss);
+    for (RankCurves* ranks : {&run.ranks_x, &run.ranks_g})
+        for (Curve* curve : {&ranks->mean, &ranks->least, &ranks->most}) *curve = thinned(*curve);
 }
 
 std::string text_of(const Json& config, const std::string& key) {
@@ -96,6 +120,8 @@ Run read_run(const std::string& directory) {
     Run run{directory,
             read_json_file(directory + "/config.json"),
             read_json_file(directory + "/summary.json"),
+            {},
+            {},
             {},
             {}};
     require(run.config.is_object() && run.summary.is_object(),

@@ -11,11 +11,17 @@ namespace slimgrad::report {
 using Json = nlohmann::json;
 using Curve = std::vector<std::pair<double, double>>;  // step, value
 
+/// The ranks of one slot at each calibration, over the layers that were compressed.
+struct RankCurves {
+    Curve mean, least, most;
+};
+
 /// What a run directory says about its run.
 struct Run {
     std::string directory;
     Json config, summary;
     Curve loss, accuracy;  // of the training batches; of the test set
+    RankCurves ranks_x, ranks_g;
 };
 
 /// Runs that differ in nothing but the seed.

@@ -4,7 +4,9 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "instant/cost_model.h"
 #include "tensor/blas.h"
+#include "train/rank_history.h"
 
 namespace slimgrad {
 namespace {
@@ -68,7 +70,26 @@ json bytes_json(const Measurements& m, const std::set<std::string>& linear_names
             {"rss_peak", peak("rss")}};
 }
 
-json layer_json(const LinearShape& shape, const LayerRanks& last, const Measurements& m) {
+/// The break-even ranks of the slots that a layer has.
+struct BreakEvens {
+    std::optional<double> x, g;
+};
+
+/// One slot of a layer: what the last calibration found, and its ranks over all of them.
+void put_ranks(json& layer, const std::string& slot, const std::optional<CalibratedSlot>& last,
+               const Measurements::SlotRanks& all) {
+    layer["rank_" + slot] = nullptr;
+    if (last) put_slot(layer, slot, *last);
+    if (all.count > 0) {
+        layer["mean_rank_" + slot] = static_cast<double>(all.sum) / static_cast<double>(all.count);
+        layer["min_rank_" + slot] = all.least;
+        layer["max_rank_" + slot] = all.most;
+    }
+    if (all.left > 0) layer["calibrations_left_vanilla_" + slot] = all.left;
+}
+
+json layer_json(const LinearShape& shape, const BreakEvens& limits, const LayerRanks& last,
+                const Measurements& m) {
     json layer{{"name", shape.name},
                {"L", shape.tokens},
                {"Cx", shape.in_channels},
@@ -77,19 +98,17 @@ json layer_json(const LinearShape& shape, const LayerRanks& last, const Measurem
                {"needs_gx", shape.needs_gx},
                {"needs_gw", shape.needs_gw},
                {"side", nullptr},
-               {"rank_x", nullptr},
-               {"rank_g", nullptr}};
-    if (last.side_x) layer["side"] = layer["side_x"] = to_string(*last.side_x);
-    if (last.side_g) layer["side_g"] = to_string(*last.side_g);
-    if (!last.side_x && last.side_g) layer["side"] = layer["side_g"];
-    if (last.rank_x) layer["rank_x"] = *last.rank_x;
-    if (last.rank_g) layer["rank_g"] = *last.rank_g;
+               {"break_even_x", nullptr},
+               {"break_even_g", nullptr}};
+    if (limits.x) layer["break_even_x"] = *limits.x;
+    if (limits.g) layer["break_even_g"] = *limits.g;
+    const auto found = m.ranks.find(shape.name);
+    const Measurements::Ranks all = found == m.ranks.end() ? Measurements::Ranks{} : found->second;
+    put_ranks(layer, "x", last.x, all.x);
+    put_ranks(layer, "g", last.g, all.g);
+    if (last.side_x || last.side_g)
+        layer["side"] = to_string(last.side_x ? *last.side_x : *last.side_g);
     if (!last.note.empty()) layer["note"] = last.note;
-    if (const auto sums = m.ranks.find(shape.name); sums != m.ranks.end()) {
-        const auto n = static_cast<double>(sums->second.calibrations);
-        if (last.rank_x) layer["mean_rank_x"] = static_cast<double>(sums->second.x) / n;
-        if (last.rank_g) layer["mean_rank_g"] = static_cast<double>(sums->second.g) / n;
-    }
     if (const auto saved = m.saved.find(shape.name); saved != m.saved.end())
         layer["saved_per_sample"] = per_sample(saved->second, m.samples);
     else
@@ -99,6 +118,19 @@ json layer_json(const LinearShape& shape, const LayerRanks& last, const Measurem
         layer["flops"][phase] = count == m.flops.end() ? 0 : count->second;
     }
     return layer;
+}
+
+/// By layer, whatever the method compresses.
+std::map<std::string, BreakEvens> break_evens(const TrainConfig& config,
+                                              const std::vector<LinearShape>& shapes) {
+    MethodOptions exact = config.method_options();  // for its sides
+    exact.method = "vanilla";
+    const ModelCost cost =
+        model_cost(shapes, compressions_of(shapes, exact), config.batch, Convention::executed);
+    std::map<std::string, BreakEvens> all;
+    for (const ModelCost::Row& row : cost.rows)
+        all[row.layer.name] = {row.break_even_x, row.break_even_g};
+    return all;
 }
 
 /// The mean over the layers that have such a rank; null if none has.
@@ -130,9 +162,11 @@ json make_summary(const TrainConfig& config, const Measurements& m, std::int64_t
     for (const LinearShape& shape : shapes) linear_names.insert(shape.name);
 
     json layers = json::array();
+    std::map<std::string, BreakEvens> limits = break_evens(config, shapes);
     for (const LinearShape& shape : shapes) {
         const auto last = std::ranges::find(ranks, shape.name, &LayerRanks::name);
-        layers.push_back(layer_json(shape, last == ranks.end() ? LayerRanks{} : *last, m));
+        layers.push_back(
+            layer_json(shape, limits[shape.name], last == ranks.end() ? LayerRanks{} : *last, m));
     }
     json epochs = json::array();
     double best = 0;

@@ -15,6 +15,7 @@
 #include "train/evaluate.h"
 #include "train/process.h"
 #include "train/progress.h"
+#include "train/rank_history.h"
 #include "train/run_directory.h"
 #include "train/setup.h"
 #include "train/summary.h"
@@ -115,7 +116,7 @@ class Trainer::Loop {
     }
     std::int64_t epoch_of(std::int64_t step) const { return step / loader_.steps_per_epoch(); }
 
-    void calibrate();
+    void calibrate(Progress& progress);
     double train_step(const Batch& batch);
     void end_epoch(Progress& progress);
     void save();
@@ -140,7 +141,7 @@ class Trainer::Loop {
 
 // The next batches are read ahead and not consumed; no mask, order or running statistic moves, so
 // that the run goes on as if nothing had happened.
-void Trainer::Loop::calibrate() {
+void Trainer::Loop::calibrate(Progress& progress) {
     const Timer timer(m_, "calibrate");
     const auto run_batches = [&] {
         for (std::int64_t i = 0; i < config_.calibrate_batches; ++i) {
@@ -165,16 +166,11 @@ void Trainer::Loop::calibrate() {
     } catch (const Error& error) {
         fail("[train] step {}: {}", step_, error.what());
     }
-    m_.take_ranks(calibrator_.ranks());
-    nlohmann::json layers = nlohmann::json::array();
-    for (const LayerRanks& layer : calibrator_.ranks())
-        if (layer.rank_x || layer.rank_g) {
-            nlohmann::json entry{{"name", layer.name}};
-            if (layer.rank_x) entry["rank_x"] = *layer.rank_x;
-            if (layer.rank_g) entry["rank_g"] = *layer.rank_g;
-            layers.push_back(entry);
-        }
-    run_.append_metrics({{"type", "calibration"}, {"step", step_}, {"layers", layers}});
+    const std::vector<LayerRanks> ranks = calibrator_.ranks();
+    m_.take_ranks(ranks);
+    run_.append_metrics(calibration_line(step_, ranks));
+    if (const std::string text = left_vanilla_message(step_, ranks); !text.empty())
+        progress.line(text);
 }
 
 double Trainer::Loop::train_step(const Batch& batch) {
@@ -260,7 +256,7 @@ bool Trainer::Loop::run() {
             save();
             return false;
         }
-        if (calibration_due()) calibrate();
+        if (calibration_due()) calibrate(progress);
         Batch batch;
         {
             const Timer timer(m_, "data");
@@ -275,7 +271,8 @@ bool Trainer::Loop::run() {
                                 {"step", step_},
                                 {"epoch", epoch_of(step_) + 1},
                                 {"loss", loss},
-                                {"lr", optimizer_->lr()}};
+                                {"lr", optimizer_->lr()},
+                                {"batch", fmt::format("{:016x}", digest(batch))}};
             if (config_.clip > 0) line["grad_norm"] = grad_norm_;
             run_.append_metrics(line);
         }

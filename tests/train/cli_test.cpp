@@ -87,7 +87,7 @@ class Cli : public ::testing::Test {
 };
 
 TEST_F(Cli, WrongUsageIsOneLineAndStatus2) {
-    expect_refused({}, "Known: compare, cost, eval, info, report, train");
+    expect_refused({}, "Known: compare, cost, eval, info, report, snr, train");
     expect_refused({"trian"}, "unknown command 'trian'");
     expect_refused({"train", "--epoch", "2"}, "--epoch");
     expect_refused({"train", "--lr", "fast"}, "--lr");
@@ -167,6 +167,16 @@ TEST_F(Cli, CostReproducesThePublishedFigures) {
     EXPECT_EQ(vanilla["executed"]["backward"], 12'683'575'296);
     EXPECT_EQ(vanilla["executed"]["saved_bytes"], 11'010'048);
     EXPECT_EQ(run_json({"cost", "--json"})["paper"]["backward"], 173'946'175'488);
+    EXPECT_EQ(run_json({"cost", "--model", "tinyllama", "--train-blocks", "last:1",
+                        "--json"})["paper"]["backward"],
+              90'194'313'216);
+    const Result table =
+        run({"cost", "--model", "vit-b32", "--train-blocks", "last:1", "--method", "instant",
+             "--rank-x", "48", "--rank-g", "8", "--break-even", "vanilla", "--layers"});
+    EXPECT_EQ(table.status, 0) << table.err;
+    EXPECT_NE(table.out.find("blocks.11.attention.qkv"), std::string::npos) << table.out;
+    EXPECT_NE(table.out.find("4 x slots and 0 g slots are left exact"), std::string::npos)
+        << table.out;
     const json mlp = run_json({"cost", "--model", "mlp", "--json"});
     EXPECT_GT(mlp["executed"]["backward"], 0);
     EXPECT_LT(mlp["executed"]["backward"], mlp["paper"]["backward"]);

@@ -55,6 +55,22 @@ TEST(Report, ShowsSeedsAsOneRowWithItsDeviation) {
     EXPECT_NE(page.find("60.00 % ± 14.14"), std::string::npos);
 }
 
+TEST(Report, DrawsTheRanksOverTheCalibrations) {
+    const TemporaryDirectory directory;
+    const std::string run = make_run(directory, "instant");
+    put(directory / "instant0" / "metrics.jsonl",
+        "{\"type\": \"calibration\", \"step\": 7, \"layers\": [{\"name\": \"a\", \"rank_x\": 2, "
+        "\"rank_g\": 5}, {\"name\": \"b\", \"rank_x\": 4, \"left_vanilla_g\": 30}]}\n");
+    put(directory / "instant0" / "summary.json",
+        R"({"method": "instant", "layers": [{"name": "a", "rank_x": 3, "min_rank_x": 2,
+            "max_rank_x": 6, "rank_g": null, "left_vanilla_g": 30}]})");
+    const std::string page = page_of(directory, {run});
+    EXPECT_NE(page.find(R"("mean":[{"x":7.0,"y":3.0}])"), std::string::npos);
+    EXPECT_NE(page.find(R"("least":[{"x":7.0,"y":2.0}])"), std::string::npos);
+    EXPECT_NE(page.find(R"("most":[{"x":7.0,"y":5.0}])"), std::string::npos) << "the one rank of g";
+    EXPECT_NE(page.find("3 (2–6) / exact (30)"), std::string::npos);
+}
+
 TEST(Report, EscapesWhatRunsContain) {
     const TemporaryDirectory directory;
     const std::string page =

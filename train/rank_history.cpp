@@ -1,0 +1,40 @@
+#include "train/rank_history.h"
+
+#include <nlohmann/json.hpp>
+
+namespace slimgrad {
+
+void put_slot(nlohmann::json& layer, const std::string& slot, const CalibratedSlot& found) {
+    layer[(found.vanilla ? "left_vanilla_" : "rank_") + slot] = found.rank;
+    layer["dim_" + slot] = found.dim;
+    layer["side_" + slot] = to_string(found.side);
+    layer["energy_" + slot] = found.energy;
+    layer["signal_" + slot] = found.signal;
+    layer["break_even_" + slot] = found.break_even;
+}
+
+nlohmann::json calibration_line(std::int64_t step, const std::vector<LayerRanks>& layers) {
+    nlohmann::json line{
+        {"type", "calibration"}, {"step", step}, {"layers", nlohmann::json::array()}};
+    for (const LayerRanks& layer : layers) {
+        nlohmann::json entry{{"name", layer.name}};
+        if (layer.x) put_slot(entry, "x", *layer.x);
+        if (layer.g) put_slot(entry, "g", *layer.g);
+        if (layer.x || layer.g) line["layers"].push_back(entry);
+    }
+    return line;
+}
+
+std::string left_vanilla_message(std::int64_t step, const std::vector<LayerRanks>& layers) {
+    int x = 0, g = 0;
+    for (const LayerRanks& layer : layers) {
+        x += int{layer.x && layer.x->vanilla};
+        g += int{layer.g && layer.g->vanilla};
+    }
+    if (x + g == 0) return "";
+    return fmt::format(
+        "step {}: {} x slots and {} g slots stay exact, their ranks lie beyond break-even", step, x,
+        g);
+}
+
+}  // namespace slimgrad

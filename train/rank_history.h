@@ -1,0 +1,22 @@
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "instant/calibrator.h"
+
+namespace slimgrad {
+
+/// Adds to `layer` what a calibration found for a slot, "x" or "g", under keys that end in its
+/// name: rank, or left_vanilla with the rank for which it was left exact; dim, side, energy and
+/// signal (kept shares), break_even.
+void put_slot(nlohmann::json& layer, const std::string& slot, const CalibratedSlot& found);
+
+/// The line of metrics.jsonl for a calibration: every layer with a slot that it looked at.
+nlohmann::json calibration_line(std::int64_t step, const std::vector<LayerRanks>& layers);
+
+/// What to tell the person who waits; empty if every slot is compressed.
+std::string left_vanilla_message(std::int64_t step, const std::vector<LayerRanks>& layers);
+
+}  // namespace slimgrad
