@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <ranges>
 
 #include "instant/break_even.h"
 #include "instant/trace.h"
@@ -100,7 +99,8 @@ void Calibrator::require_finite(const Grams& x, const Grams& g) const {
     };
     const auto layers = linear_maps(model_);
     for (LinearMap* layer : layers) check(find(x, layer->input_group()), "x");
-    for (LinearMap* layer : layers | std::views::reverse) check(find(g, layer->path()), "g_y");
+    for (auto layer = layers.rbegin(); layer != layers.rend(); ++layer)
+        check(find(g, (*layer)->path()), "g_y");
 }
 
 Calibrator::Slot Calibrator::decompose(const Observed& observed,
@@ -108,17 +108,21 @@ Calibrator::Slot Calibrator::decompose(const Observed& observed,
                                        std::int64_t in_channels, std::int64_t out_channels) const {
     const LayerScope scope(observed.layer);
     const Gram& gram = *observed.gram;
-    Projector projector =
-        make_projector(eigh(gram.sum()), gram.side(),
-                       {options_.epsilon, options_.oversample, rank, options_.offset});
-    CalibratedSlot found{gram.side(), projector.rank(), projector.dim(), projector.energy,
-                         projector.signal};
+    const Eigen spectrum = eigh(gram.sum());
+    const Truncation truncation{options_.epsilon, options_.oversample, rank, options_.offset};
+    CalibratedSlot found;
+    found.side = gram.side();
+    found.rank = truncated_rank(spectrum.values, truncation);
+    found.dim = std::ssize(spectrum.values);
+    found.energy = kept_share(spectrum.values, found.rank, 2);
+    found.signal = kept_share(spectrum.values, found.rank, 1);
     found.break_even =
-        break_even_rank(gram.tokens(), in_channels, out_channels, gram.side(), options_.batch);
+        break_even_rank(gram.tokens(), in_channels, out_channels, found.side, options_.batch);
     found.vanilla = options_.break_even == BreakEven::vanilla &&
                     static_cast<double>(found.rank) > found.break_even;
     if (found.vanilla) return {found, nullptr};
-    return {found, std::make_shared<const Projector>(std::move(projector))};
+    return {found,
+            std::make_shared<const Projector>(make_projector(spectrum, found.side, truncation))};
 }
 
 void Calibrator::install() {

@@ -37,11 +37,15 @@ Tensor dense_projection(const std::shared_ptr<const Projector>& p, const Tensor&
     return p->side == Side::token ? matmul(square, x) : matmul(x, square);
 }
 
-TEST(CompressedConv2d, EqualsItsDenseMeaningAndTheClosedFormsInEveryModeAndSide) {
-    const Shape shape{3, 2, 6, 5};
-    const Tensor x = random(shape, 1), gy = random({3, 4, 3, 3}, 2);
-    const Window2d window{{6, 3, 2, 1}, {5, 3, 2, 1}};
-    const std::int64_t l = 9, cx = 18, cy = 4, batch = 3;
+class CompressedConv2d : public testing::TestWithParam<Conv2dOptions> {};
+
+TEST_P(CompressedConv2d, EqualsItsDenseMeaningAndTheClosedFormsInEveryModeAndSide) {
+    const Conv2dOptions& o = GetParam();
+    const Shape shape{3, 6, 6, 5};
+    const Window2d window = make_window("test", 6, 5, o.kernel, o.stride, o.padding);
+    const std::int64_t l = window.positions(), cx = 6 * window.taps(), cy = 4, batch = 3;
+    const Tensor x = random(shape, 1);
+    const Tensor gy = random({3, 4, window.rows.positions(), window.columns.positions()}, 2);
     for (const Side side_x : {Side::token, Side::channel})
         for (const Side side_g : {Side::token, Side::channel})
             for (const bool with_p : {false, true})
@@ -53,7 +57,7 @@ TEST(CompressedConv2d, EqualsItsDenseMeaningAndTheClosedFormsInEveryModeAndSide)
                     const std::string what = fmt::format("{} {} P {} Q {}", to_string(side_x),
                                                          to_string(side_g), with_p, with_q);
                     Stream stream(3, "test");
-                    Conv2d conv(2, cy, {.stride = 2, .padding = 1}, stream);
+                    Conv2d conv(6, cy, o, stream);
                     conv.set_rule(std::make_shared<LowRankRule>(p, q));
 
                     meter().reset();
@@ -88,8 +92,21 @@ TEST(CompressedConv2d, EqualsItsDenseMeaningAndTheClosedFormsInEveryModeAndSide)
                               cost.saved_bytes * static_cast<std::int64_t>(sizeof(real)))
                         << what;
                     EXPECT_EQ(ledger()[Category::saved].live, 0) << what;
+                    // A 1x1 convolution is a linear map as it stands: nothing to fold.
+                    EXPECT_EQ(meter().count("conv2d", "fold"),
+                              window.pointwise() ? 0 : batch * 6 * window.inside())
+                        << what;
                 }
 }
+
+INSTANTIATE_TEST_SUITE_P(Kernels, CompressedConv2d,
+                         testing::Values(Conv2dOptions{.kernel = 3, .stride = 2, .padding = 1},
+                                         Conv2dOptions{.kernel = 1},
+                                         Conv2dOptions{.kernel = 1, .stride = 2}),
+                         [](const auto& info) {
+                             return fmt::format("k{}s{}", info.param.kernel.rows,
+                                                info.param.stride.rows);
+                         });
 
 Tensor first_gradient(ResNet& model, const Tensor& x) {
     zero_grad(model);
@@ -102,7 +119,7 @@ Tensor first_gradient(ResNet& model, const Tensor& x) {
     return parameters(model).front()->grad.dense();
 }
 
-TEST(CompressedConv2d, AResNetAtFullRankIsVanilla) {
+TEST(CompressedResNet, AtFullRankIsVanilla) {
     for (const Side side : {Side::token, Side::channel}) {
         ResNet model(8, {.classes = 4});
         const Tensor x = random({4, 3, 8, 8}, 1);
@@ -121,7 +138,7 @@ TEST(CompressedConv2d, AResNetAtFullRankIsVanilla) {
     }
 }
 
-TEST(CompressedConv2d, TracingStatesTheRawInputOfEveryConvolution) {
+TEST(CompressedResNet, TracingStatesTheRawInputOfEveryConvolution) {
     ResNet model(8, {});
     const auto shapes = trace_linear_maps(model, [&] {
         Tape tape;

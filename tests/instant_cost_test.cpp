@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "instant/architectures.h"
 #include "instant/cost_model.h"
 
@@ -76,6 +78,52 @@ TEST(CostModel, ChannelSideSpreadsItsOncePerBatchTerms) {
     EXPECT_EQ(10 * one.g_x - ten.g_x, 9 * 2 * 4 * 16 * 24);
     EXPECT_EQ(ten.saved_bytes, 10 * 4 * 64 * 4);
     EXPECT_EQ(ten.projector_bytes, 4 * 4 * 16 + 4 * 4 * 24);
+}
+
+// Just below R* a slot costs less than exact, just above it more: both slots, both sides.
+TEST(CostModel, BreakEvenRankIsWhereASlotCostsWhatItSaves) {
+    for (const auto& [l, cx, cy] :
+         {std::tuple{512, 768, 3072}, {50, 768, 768}, {64, 16, 24}, {7, 5, 3}, {196, 64, 256}})
+        for (const Side side : {Side::token, Side::channel})
+            for (const std::int64_t batch : {1, 8}) {
+                const LinearShape layer{"fc", l, cx, cy, l * cx, "fc"};
+                const double limit = break_even_rank(layer, side, batch);
+                EXPECT_LT(limit, side == Side::token ? l : std::max(cx, cy));
+                const auto cost = [&](bool x, double rank) {
+                    Compression c;
+                    c.side_x = c.side_g = side;
+                    (x ? c.rank_x : c.rank_g) = static_cast<std::int64_t>(rank);
+                    return linear_cost(layer, c, batch, Convention::paper).backward();
+                };
+                const std::int64_t exact =
+                    linear_cost(layer, {}, batch, Convention::paper).backward();
+                for (const bool x : {true, false}) {
+                    if (limit >= 1) {
+                        EXPECT_LE(cost(x, std::floor(limit)), exact);
+                    }
+                    EXPECT_GT(cost(x, std::floor(limit) + 1), exact);
+                }
+            }
+}
+
+TEST(CostModel, LayersThatShareXBreakEvenTogether) {
+    MethodOptions options;
+    options.method = "compress-x";
+    options.break_even = BreakEven::vanilla;
+    const auto backward = [&](std::int64_t rank, BreakEven choice) {
+        options.rank_x = rank;
+        options.break_even = choice;
+        auto layers = architecture("bert-base", {}, "last:1");
+        layers.resize(3);  // Q, K, V
+        return model_cost(layers, compressions_of(layers, options), 1, Convention::executed)
+            .total.backward();
+    };
+    // R* = 271.06 of the three together; 219.4 of each alone.
+    const std::int64_t exact = backward(512, BreakEven::vanilla);
+    EXPECT_LT(backward(271, BreakEven::vanilla), exact);
+    EXPECT_EQ(backward(271, BreakEven::vanilla), backward(271, BreakEven::report));
+    EXPECT_EQ(backward(272, BreakEven::vanilla), exact);
+    EXPECT_GT(backward(272, BreakEven::report), exact);
 }
 
 TEST(CostModel, BadWords) {
