@@ -103,6 +103,12 @@ json layer_json(const ModelCost::Row& row, std::int64_t batch) {
     };
     slot("x", row.break_even_x, c.rank_x, c.left_x, c.side_x);
     slot("g", row.break_even_g, c.rank_g, c.left_g, c.side_g);
+    // Saved bytes fall below another rank: x̂ has R·Cx numbers (R·L on the channel side) for held.
+    layer["break_even_bytes_x"] = nullptr;
+    if (row.break_even_x)
+        layer["break_even_bytes_x"] =
+            static_cast<double>(row.layer.held_elements) /
+            static_cast<double>(c.side_x == Side::token ? row.layer.in_channels : row.layer.tokens);
     layer["side"] = layer["side_x"].is_null() ? layer["side_g"] : layer["side_x"];
     layer["calibration"] = calibration_json(row.calibration);
     return layer;
