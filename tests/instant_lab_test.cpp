@@ -109,6 +109,7 @@ TEST(Lab, FullRankIsVanillaWhateverTheOffset) {
             for (const Offset offset : {Offset::none, Offset::energy, Offset::signal}) {
                 LabOptions options = with("instant", 1000, 1000, side);
                 options.method.offset = offset;
+                options.method.break_even = BreakEven::vanilla;  // which the laboratory ignores
                 const LabResult r = lab_linear(s.x, s.w, s.gy, options);
                 expect_close(r.gw, exact.gw, "g_w");
                 expect_close(r.gx, exact.gx, "g_x");

@@ -12,7 +12,7 @@ Everything here computes in float32; `sg.float64` is the same package in double.
 """
 
 from . import _load  # noqa: F401  (first: it loads the compiled part)
-from . import data, float64, models, nn, optim
+from . import data, float64, lab, models, nn, optim
 from ._core import (
     Error,
     clip_grad_norm,
@@ -45,6 +45,8 @@ from ._core import (
     transpose,
 )
 from ._core.f32 import Calibrator, Tape, Tensor, Var, normal, uniform, zeros
+from ._cost import Document, cost
+from ._snr import SnrResult, SnrSource, snr
 from .function import BackwardRule, Function
 from .gradcheck import gradcheck
 from .measure import Ledger, Meter, count, layer, phase

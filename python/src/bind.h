@@ -34,6 +34,7 @@ void bind_rules(nb::module_& core, nb::module_& here);
 void bind_models(nb::module_& core, nb::module_& here);
 void bind_optim(nb::module_& core, nb::module_& here);
 void bind_instant(nb::module_& core, nb::module_& here);
+void bind_lab(nb::module_& here);
 void bind_data(nb::module_& core, nb::module_& here);
 void bind_measure(nb::module_& core, nb::module_& here);
 void bind_gradcheck(nb::module_& core, nb::module_& here);

@@ -19,6 +19,7 @@ NB_MODULE(_core, core) {
     nb::module_ f64 = core.def_submodule("f64", "The classes that compute in float64.");
     slimgrad::f32::python::bind(core, f32);
     slimgrad::f64::python::bind(core, f64);
+    slimgrad::runs::bind_cost(core);
     slimgrad::runs::bind_info(core);
     slimgrad::runs::bind_runs(core);
 }

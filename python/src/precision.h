@@ -18,6 +18,7 @@ void bind(nanobind::module_& core, nanobind::module_& here);
 
 /// Parts that exist once.
 namespace slimgrad::runs {
+void bind_cost(nanobind::module_& core);
 void bind_info(nanobind::module_& core);
 void bind_runs(nanobind::module_& core);
 }  // namespace slimgrad::runs

@@ -1,0 +1,98 @@
+"""The laboratory: one linear layer differentiated once, with all that came out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import _core
+from ._core import Error
+
+__all__ = ["LinearResult", "linear"]
+
+
+@dataclass(frozen=True, repr=False)
+class LinearResult:
+    """What one forward and one backward of a linear layer made, kept and cost.
+
+    Counts are those of the library's meter and ledger, for the whole batch.
+    """
+
+    y: NDArray[Any]  # (B, L, Cy)
+    gx: NDArray[Any]  # (B, L, Cx)
+    gw: NDArray[Any]  # (Cy, Cx)
+    gb: NDArray[Any] | None  # (Cy,); None without a bias
+    P: NDArray[Any] | None  # (rank_x, n), scaled as it is used; None where x is not compressed
+    Q: NDArray[Any] | None  # (rank_g, n); None where gy is not compressed
+    rank_x: int | None
+    rank_g: int | None
+    side_x: str | None  # "token" or "channel"
+    side_g: str | None
+    saved_bytes: int  # held between forward and backward
+    projector_bytes: int  # P and Q
+    flops: dict[str, int]  # forward, compress, g_w, g_x
+    calibrate_flops: int  # all that made P and Q
+
+    def __repr__(self) -> str:
+        ranks = f"rank_x={self.rank_x}, rank_g={self.rank_g}"
+        return f"LinearResult({ranks}, saved_bytes={self.saved_bytes}, flops={self.flops})"
+
+
+def precision_of(array: ArrayLike, where: str) -> Any:
+    """The half of the library that computes in the dtype of an array."""
+    dtype = np.dtype(getattr(array, "dtype", None) or np.asarray(array).dtype)
+    if dtype == np.float32:
+        return _core.f32
+    if dtype == np.float64:
+        return _core.f64
+    raise Error(f"[{where}] expected float32 or float64 values, got {dtype}")
+
+
+def linear(
+    x: ArrayLike,
+    w: ArrayLike,
+    gy: ArrayLike,
+    method: str = "instant",
+    calibration: Sequence[tuple[ArrayLike, ArrayLike]] | None = None,
+    epsilon: float = 0.95,
+    oversample: int = 5,
+    rank_x: int | None = None,
+    rank_g: int | None = None,
+    side: str = "token",
+    side_x: str | None = None,
+    side_g: str | None = None,
+    offset: str = "energy",
+    bias: ArrayLike | None = None,
+) -> LinearResult:
+    """Differentiates one linear layer y = x Wᵀ + b, in the library's own tape, layer and rules.
+
+    x: (B, L, Cx), w: (Cy, Cx), gy: (B, L, Cy), bias: (Cy,); all float32, or all float64 for the
+    double build of the library.
+
+    calibration: pairs (x0, gy0) from which the projectors are made, as if each were one batch.
+    Without it the layer is calibrated on (x, gy) itself: the best that the subspaces can do.
+
+    method: vanilla, compress-x, compress-gy or instant. epsilon: share of the energy Σ σᵢ² that the
+    ranks keep; oversample: directions added to that; rank_x, rank_g: fix the ranks instead. side:
+    token, channel or auto (the shorter axis of each slot); side_x, side_g: of one slot only.
+    offset: none, energy or signal.
+
+    It always compresses as asked, also a single token, a full rank or one beyond break-even. Raises
+    sg.Error for unknown words, values out of range, shapes that do not fit and values that are not
+    finite.
+
+    >>> r = sg.lab.linear(x, w, gy, method="instant", rank_x=4, rank_g=4)
+    >>> r.gw, r.saved_bytes, r.flops["g_w"]
+    """
+    half = precision_of(x, "lab.linear")
+    values = half.lab_linear(
+        x, w, gy, method, calibration, bias,
+        epsilon=epsilon, oversample=oversample, rank_x=rank_x, rank_g=rank_g,
+        side_x=side if side_x is None else side_x, side_g=side if side_g is None else side_g,
+        offset=offset,
+    )  # fmt: skip
+    return LinearResult(**values)

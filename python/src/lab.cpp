@@ -1,0 +1,195 @@
+// The laboratory: one layer differentiated once, and Appendix C. The functions return plain
+// dictionaries; slimgrad/lab.py and slimgrad/_snr.py give them names and types.
+
+#include "instant/lab.h"
+
+#include "bind.h"
+#include "instant/snr_source.h"
+#include "method_options.h"
+
+namespace slimgrad::inline SLIMGRAD_PRECISION::python {
+namespace {
+
+using Rank = std::optional<std::int64_t>;
+
+nb::object array_or_none(const Tensor& tensor) {
+    return tensor.defined() ? to_numpy(tensor) : nb::none();
+}
+
+nb::object side_or_none(const std::optional<Side>& side) {
+    return side ? nb::cast(to_string(*side)) : nb::none();
+}
+
+std::vector<CalibrationPair> to_pairs(nb::handle calibration) {
+    std::vector<CalibrationPair> pairs;
+    for (const nb::handle item : calibration) {
+        require(nb::isinstance<nb::sequence>(item) && nb::len(item) == 2,
+                "[lab.linear] expected calibration as a list of pairs (x, gy)");
+        pairs.push_back({to_tensor(item[0], "lab.linear calibration"),
+                         to_tensor(item[1], "lab.linear calibration")});
+    }
+    return pairs;
+}
+
+nb::dict to_dict(const LabResult& r) {
+    nb::dict flops;
+    flops["forward"] = r.flops.forward;
+    flops["compress"] = r.flops.compress;
+    flops["g_w"] = r.flops.g_w;
+    flops["g_x"] = r.flops.g_x;
+    nb::dict d;
+    d["y"] = to_numpy(r.y);
+    d["gx"] = to_numpy(r.gx);
+    d["gw"] = to_numpy(r.gw);
+    d["gb"] = array_or_none(r.gb);
+    d["P"] = array_or_none(r.p);
+    d["Q"] = array_or_none(r.q);
+    d["rank_x"] = r.rank_x;
+    d["rank_g"] = r.rank_g;
+    d["side_x"] = side_or_none(r.side_x);
+    d["side_g"] = side_or_none(r.side_g);
+    d["saved_bytes"] = r.saved_bytes;
+    d["projector_bytes"] = r.projector_bytes;
+    d["flops"] = flops;
+    d["calibrate_flops"] = r.flops.calibrate;
+    return d;
+}
+
+nb::dict linear(nb::handle x, nb::handle w, nb::handle gy, const std::string& method,
+                nb::handle calibration, nb::handle bias, const nb::kwargs& method_options) {
+    LabOptions options;
+    options.method = to_method_options("lab.linear", method, method_options);
+    if (!calibration.is_none()) options.calibration = to_pairs(calibration);
+    if (!bias.is_none()) options.bias = to_tensor(bias, "lab.linear bias");
+    const Tensor x_ = to_tensor(x, "lab.linear x"), w_ = to_tensor(w, "lab.linear w"),
+                 gy_ = to_tensor(gy, "lab.linear gy");
+    LabResult result;
+    {
+        const nb::gil_scoped_release release;
+        result = lab_linear(x_, w_, gy_, std::move(options));
+    }
+    return to_dict(result);
+}
+
+SnrOptions snr_options(double epsilon, std::int64_t oversample, Rank rank,
+                       const std::string& offset, std::optional<double> alpha,
+                       const std::string& side, double confidence) {
+    SnrOptions options{.epsilon = epsilon,
+                       .oversample = oversample,
+                       .rank = rank,
+                       .offset = parse_snr_offset(offset),
+                       .alpha = alpha,
+                       .confidence = confidence};
+    const std::optional<Side> chosen = parse_side(side);
+    require(chosen.has_value(), "[snr] expected side 'token' or 'channel', got '{}'", side);
+    options.side = *chosen;
+    return options;
+}
+
+nb::dict to_dict(const SnrTheory& theory, const SnrMeasured& measured, const GradientModes& modes) {
+    nb::dict d;
+    d["predicted"] = theory.predicted;
+    d["exact"] = theory.exact;
+    d["measured"] = measured.value;
+    d["interval"] = nb::make_tuple(measured.low, measured.high);
+    d["samples"] = measured.samples;
+    d["rank"] = theory.rank;
+    d["alpha"] = theory.alpha;
+    d["best_alpha"] = theory.best_alpha;
+    d["best_alpha_w"] = theory.best_alpha_w;
+    d["S"] = theory.S;
+    d["N"] = theory.N;
+    d["Sw"] = theory.Sw;
+    d["Nw"] = theory.Nw;
+    d["sigma"] = modes.sigma;
+    d["weighted"] = modes.weighted;
+    return d;
+}
+
+nb::dict snr_of_samples(nb::handle g, nb::handle w, double epsilon, std::int64_t oversample,
+                        Rank rank, const std::string& offset, std::optional<double> alpha,
+                        const std::string& side, double confidence) {
+    const SnrOptions options =
+        snr_options(epsilon, oversample, rank, offset, alpha, side, confidence);
+    const Tensor g_ = to_tensor(g, "snr gy_samples"), w_ = to_tensor(w, "snr w");
+    Snr result;
+    {
+        const nb::gil_scoped_release release;
+        result = snr(g_, w_, options);
+    }
+    return to_dict(result.theory, result.measured, result.modes);
+}
+
+/// Theory from the population, measurement from samples that nothing else has seen.
+nb::dict snr_of_source(const SnrSource& source, std::int64_t samples, std::uint64_t draw,
+                       double epsilon, std::int64_t oversample, Rank rank,
+                       const std::string& offset, std::optional<double> alpha,
+                       const std::string& side, double confidence) {
+    const SnrOptions options =
+        snr_options(epsilon, oversample, rank, offset, alpha, side, confidence);
+    require(samples >= 2, "[snr] expected at least 2 samples, got {}", samples);
+    GradientModes modes;
+    SnrTheory theory;
+    SnrMeasured measured;
+    {
+        const nb::gil_scoped_release release;
+        modes = source.modes(options.side);
+        theory = snr_theory(modes, options);
+        SnrMeasurement measurement(options.side, modes.basis, source.weight());
+        measurement.add(source.draw(0, samples, draw));
+        measured = measurement.at(theory.rank, theory.alpha, options.confidence);
+    }
+    return to_dict(theory, measured, modes);
+}
+
+void bind_source(nb::module_& here) {
+    nb::class_<SnrSource>(
+        here, "SnrSource",
+        "Gaussian gradients g (L, Cy) whose covariance, and a weight W that meets it, are known in "
+        "closed form. Mode i holds the energy decay**i. separable=True: every mode spreads it over "
+        "the channels alike, so eq. 31 is exact. separable=False: the first `cut` modes meet small "
+        "singular values of W and all others large ones, whose squares differ by `contrast`.")
+        .def(
+            "__init__",
+            [](SnrSource* self, bool separable, std::int64_t tokens, std::int64_t out_channels,
+               std::int64_t in_channels, double decay, double contrast, std::int64_t cut,
+               std::uint64_t seed) {
+                new (self) SnrSource(
+                    {separable, tokens, out_channels, in_channels, decay, contrast, cut, seed});
+            },
+            nb::kw_only(), "separable"_a = true, "tokens"_a = 12, "out_channels"_a = 8,
+            "in_channels"_a = 8, "decay"_a = 0.7, "contrast"_a = 16.0, "cut"_a = 0, "seed"_a = 0,
+            "cut=0: the rank that epsilon = 0.95 chooses.")
+        .def_prop_ro(
+            "w", [](const SnrSource& s) { return to_numpy(s.weight().clone()); },
+            nb::sig("def w(self) -> numpy.typing.NDArray"), "W: (Cy, Cx).")
+        .def_prop_ro(
+            "cut", [](const SnrSource& s) { return s.options().cut; },
+            "The number of leading modes that meet small directions of W.")
+        .def(
+            "draw",
+            [](const SnrSource& s, std::int64_t count, std::int64_t first, std::uint64_t draw) {
+                return to_numpy(s.draw(first, count, draw));
+            },
+            "count"_a, "first"_a = 0, "draw"_a = 0,
+            nb::sig("def draw(self, count: int, first: int = 0, draw: int = 0) -> "
+                    "numpy.typing.NDArray"),
+            "Samples first … first + count - 1 of the stream that (seed, draw) names: "
+            "(count, L, Cy).");
+}
+
+}  // namespace
+
+void bind_lab(nb::module_& here) {
+    here.def("lab_linear", &linear, "x"_a, "w"_a, "gy"_a, "method"_a, "calibration"_a.none(),
+             "bias"_a.none(), "options"_a, "See sg.lab.linear.");
+    bind_source(here);
+    here.def("snr_of_samples", &snr_of_samples, "g"_a, "w"_a, "epsilon"_a, "oversample"_a,
+             "rank"_a.none(), "offset"_a, "alpha"_a.none(), "side"_a, "confidence"_a,
+             "See sg.snr.");
+    here.def("snr_of_source", &snr_of_source, "source"_a, "samples"_a, "draw"_a, "epsilon"_a,
+             "oversample"_a, "rank"_a.none(), "offset"_a, "alpha"_a.none(), "side"_a,
+             "confidence"_a, "See sg.snr.");
+}
+
+}  // namespace slimgrad::inline SLIMGRAD_PRECISION::python
