@@ -60,6 +60,19 @@ SnrOptions choice(const Options& o, double epsilon, std::int64_t oversample, Sid
     return options;
 }
 
+/// Round numbers from 0.8 to well beyond the best scales, 1 among them, at most some 130.
+std::vector<double> alpha_grid(const SnrTheory& theory) {
+    const double best = std::max(theory.best_alpha, theory.best_alpha_w);
+    const double top = std::isfinite(best) ? 1 + 2 * std::max(best - 1, 0.1) : 2;
+    std::int64_t hundredths = 1;
+    for (const std::int64_t step : {1, 2, 5, 10, 20, 50, 100, 1000, 10000})
+        if ((top - 0.8) * 100 > 130 * static_cast<double>(hundredths)) hundredths = step;
+    std::vector<double> grid;
+    for (std::int64_t i = 80 / hundredths; static_cast<double>(i * hundredths) <= 100 * top; ++i)
+        if (i > 0) grid.push_back(static_cast<double>(i * hundredths) / 100);
+    return grid;
+}
+
 /// The choices of a sweep over one subject; every other option is the first of its list.
 std::vector<SnrOptions> sweep_choices(const Options& o, const SnrSubject& subject) {
     const SnrOptions first = choice(o, o.epsilon.front(), o.oversample.front(), subject.modes.side);
@@ -77,13 +90,9 @@ std::vector<SnrOptions> sweep_choices(const Options& o, const SnrSubject& subjec
             choices.back().oversample = p;
         }
     } else {
-        const SnrTheory theory = snr_theory(subject.modes, first);
-        const double best = std::max(theory.best_alpha, theory.best_alpha_w);
-        const double top = std::isfinite(best) ? 1 + 2 * (std::max(best, 1.05) - 1) : 2;
-        const double step = (top - 0.8) / 140;  // 1 lies on the grid to within half a step
-        for (int i = 0; i <= 140; ++i) {
+        for (const double alpha : alpha_grid(snr_theory(subject.modes, first))) {
             choices.push_back(first);
-            choices.back().alpha = 0.8 + step * i;
+            choices.back().alpha = alpha;
         }
     }
     return choices;
@@ -193,8 +202,9 @@ void arrays(Options o, Findings& found) {
             o.source);
     if (o.epsilon.empty()) o.epsilon = {0.95};
     if (o.oversample.empty()) o.oversample = {0};
-    const SnrSubject subject =
-        snr_subject(o.source, load_npy(o.source), load_npy(o.weight), fixed_side(o));
+    const Side side = fixed_side(o);
+    const Tensor g = load_npy(o.source), w = load_npy(o.weight);
+    const SnrSubject subject = snr_subject(o.source, g, w, side);
     if (!o.sweep.empty()) return add_sweep(o, subject, found);
     json rows = json::array();
     for (const double epsilon : o.epsilon)
@@ -295,6 +305,10 @@ void of_run(Options o, Findings& found) {
         o.oversample = {0};
         if (config.oversample > 0) o.oversample.push_back(config.oversample);
     }
+    if (!o.side.empty()) {
+        method.side = parse_side(o.side);
+        method.side_x = method.side_g = std::nullopt;
+    }
     method.epsilon = o.epsilon.front();
     method.oversample = o.oversample.back();
     validate(method);
@@ -305,7 +319,7 @@ void of_run(Options o, Findings& found) {
     study.calibrate_batches = o.calibrate_batches.value_or(config.calibrate_batches);
     require(study.calibrate_batches >= 1, "[snr] expected --calibrate-batches >= 1");
     study.batches = o.batches;
-    study.side = parse_side(o.side.empty() ? config.side : o.side);
+    study.side = method.side_of_g();
     if (!o.quiet && isatty(STDERR_FILENO))
         study.progress = [](const std::string& what) { fmt::print(stderr, "\r\x1b[K{}", what); };
     found.document["run"] = {

@@ -246,6 +246,10 @@ LineChart sweep_chart(const json& rows, const std::string& axis) {
                                series("predicted (eq. 31)", rows, axis.c_str(), "predicted"),
                                series("exact", rows, axis.c_str(), "exact")}};
     chart.log_y = axis != "alpha";
+    if (axis == "epsilon")  // the breaks of Fig. 7: no line from one rank to the next
+        for (Series& s : chart.series)
+            for (std::size_t i = 1; i < rows.size(); ++i)
+                if (rows[i]["rank"] != rows[i - 1]["rank"]) s.y[i - 1] = std::nan("");
     if (axis == "alpha" && !rows.empty()) {
         chart.marks.emplace_back(value(rows[0], "best_alpha"), "1 + N/S");
         chart.marks.emplace_back(1 / value(rows[0], "epsilon"), "1/epsilon");

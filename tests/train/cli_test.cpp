@@ -236,8 +236,82 @@ TEST_F(Cli, InterruptSavesAndResumeFinishes) {
     EXPECT_TRUE(fs::exists(root_ / "run" / "summary.json"));
 }
 
+TEST_F(Cli, SnrOfSyntheticGradients) {
+    const json separable =
+        run_json({"snr", "--samples", "2000", "--seeds", "2", "--epsilon", "0.9,0.95", "--json"});
+    EXPECT_EQ(separable["comparisons"], 4);
+    EXPECT_EQ(separable["rows"].size(), 4);
+    EXPECT_GE(separable["predicted_inside"], 2);
+    const json other = run_json({"snr", "--covariance", "non-separable", "--samples", "2000",
+                                 "--epsilon", "0.95", "--offset", "none", "--json"});
+    EXPECT_EQ(other["predicted_inside"], 0);
+    const json& row = other["rows"][0];
+    EXPECT_NEAR(row["predicted"].get<double>() / row["exact"].get<double>(), 16, 1e-3);
+
+    const json sweep =
+        run_json({"snr", "--samples", "2000", "--sweep", "offset", "--out", "o", "--json"});
+    const double best = sweep["rows"][0]["best_alpha"], step = sweep["grid_step"];
+    for (const char* ratio : {"predicted", "exact", "measured"})
+        EXPECT_NEAR(sweep["maximum"][ratio]["alpha"].get<double>(), best, step) << ratio;
+    const std::string chart = text_of(root_ / "o" / "sweep-offset.svg");
+    EXPECT_NE(chart.find("1 + N/S"), std::string::npos);
+    EXPECT_EQ(chart.find("nan"), std::string::npos);
+    EXPECT_NE(text_of(root_ / "o" / "report.html").find("<svg"), std::string::npos);
+    EXPECT_EQ(json::parse(text_of(root_ / "o" / "snr.json"))["rows"], sweep["rows"]);
+    EXPECT_EQ(std::ranges::count(text_of(root_ / "o" / "rows.csv"), '\n'),
+              std::ssize(sweep["rows"]) + 1);
+
+    // A ratio without noise is infinite; JSON has a word for it.
+    const json full = run_json({"snr", "--samples", "100", "--epsilon", "1", "--json"});
+    EXPECT_EQ(full["rows"][0]["predicted"], "inf");
+    EXPECT_EQ(full["rows"][0]["measured"], "inf");
+}
+
+TEST_F(Cli, SnrOfARun) {
+    ASSERT_EQ(run({"train", "--model", "vit-micro", "--method", "instant", "--limit-train", "64",
+                   "--limit-test", "16", "--batch", "16", "--threads", "1", "--out", "run"})
+                  .status,
+              0);
+    const Words snr = {"snr", "--source",  "run", "--batches",
+                       "1",   "--threads", "1",   "--calibrate-batches",
+                       "1",   "--json"};
+    const auto with = [&](const Words& more) {
+        Words words = snr;
+        words.insert(words.end(), more.begin(), more.end());
+        return words;
+    };
+    const json layers = run_json(with({"--out", "o"}));
+    EXPECT_EQ(layers["rows"].size(), 2 * 16);  // four blocks of four, p = 0 and the run's p
+    EXPECT_EQ(layers["errors"]["layers"].size(), 18);
+    EXPECT_TRUE(fs::exists(root_ / "o" / "errors-gx.svg"));
+    EXPECT_TRUE(fs::exists(root_ / "o" / "errors.csv"));
+    const json sweep = run_json(with({"--sweep", "epsilon", "--layer", "blocks.1.fc1"}));
+    EXPECT_EQ(sweep["rows"].size(), 499);
+    const json stale =
+        run_json(with({"--sweep", "staleness", "--steps", "0,2", "--oversample", "0,5"}));
+    EXPECT_EQ(stale["rows"].size(), 2 * 2 * 16);
+    expect_refused(with({"--sweep", "epsilon"}), "--layer");
+    expect_refused(with({"--layer", "blocks.9"}), "blocks.0.fc1");
+}
+
+TEST_F(Cli, SnrRefusesWhatWillNotDo) {
+    expect_refused({"snr", "--source", "none"}, "holds no run");
+    expect_refused({"snr", "--source", "none.npy"}, "--weight");
+    expect_refused({"snr", "--source", "none.npy", "--weight", "w.npy"}, "none.npy");
+    expect_refused({"snr", "--covariance", "odd"}, "separable, non-separable");
+    expect_refused({"snr", "--sweep", "rank"}, "epsilon, oversample, offset, staleness");
+    expect_refused({"snr", "--sweep", "staleness"}, "--source RUN");
+    expect_refused({"snr", "--epsilon", "0.9,2"}, "epsilon");
+    expect_refused({"snr", "--offset", "half"}, "paper, none, energy, signal");
+    expect_refused({"snr", "--confidence", "1"}, "confidence");
+    expect_refused({"snr", "--seeds", "0"}, "--seeds");
+    expect_refused({"snr", "--side", "auto"}, "token or channel");
+    std::ofstream(root_ / "g.npy") << "not an array";
+    expect_refused({"snr", "--source", "g.npy", "--weight", "g.npy"}, "not an array of NumPy");
+}
+
 TEST_F(Cli, HelpHasAnExample) {
-    for (const char* command : {"train", "eval", "compare", "cost", "report", "info"}) {
+    for (const char* command : {"train", "eval", "compare", "cost", "snr", "report", "info"}) {
         const Result result = run({command, "--help"});
         EXPECT_EQ(result.status, 0);
         EXPECT_NE(result.out.find(std::string("Example:\n  slimgrad ") + command),

@@ -1,0 +1,157 @@
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <map>
+
+#include "../temporary.h"
+#include "instant/trace.h"
+#include "train/figures.h"
+#include "train/probe.h"
+#include "train/snr_study.h"
+#include "train/trainer.h"
+
+namespace slimgrad {
+namespace {
+
+/// A short run of a small transformer, trained once for all tests of this file.
+class SnrRun : public ::testing::Test {
+  protected:
+    static void SetUpTestSuite() {
+        directory_ = new TemporaryDirectory;
+        TrainConfig config;
+        config.model = "vit-micro";
+        config.method = "instant";
+        config.oversample = 2;
+        config.dropout = 0.1;
+        config.limit_train = 64;
+        config.limit_test = 16;
+        config.batch = 16;
+        config.threads = 1;
+        config.steps = 6;
+        config.out = (*directory_ / "run").string();
+        TrainerOptions options;
+        options.quiet = true;
+        Trainer(config, options).run();
+    }
+    static void TearDownTestSuite() { delete directory_; }
+    static std::filesystem::path run() { return *directory_ / "run"; }
+
+    static std::map<std::string, std::string> contents() {
+        std::map<std::string, std::string> files;
+        for (const auto& entry : std::filesystem::directory_iterator(run()))
+            files[entry.path().filename().string()] = get(entry.path());
+        return files;
+    }
+    static RunStudyOptions few() { return {.calibrate_batches = 2, .batches = 2}; }
+
+  private:
+    static inline TemporaryDirectory* directory_ = nullptr;
+};
+
+TEST_F(SnrRun, IsOpenedWhereItStoppedAndNeverWritten) {
+    const auto before = contents();
+    RunProbe probe(run());
+    EXPECT_EQ(probe.step(), 6);
+    const Tensor w = linear_maps(probe.model())[1]->weight().value.clone();
+    probe.train(6, 1e-2);
+    EXPECT_FALSE(identical(w, linear_maps(probe.model())[1]->weight().value));
+    probe.rewind();
+    EXPECT_TRUE(identical(w, linear_maps(probe.model())[1]->weight().value));
+    snr_subjects(probe, few());
+    EXPECT_EQ(contents(), before);
+    expect_error([] { RunProbe("no run here"); }, {"no run here", "holds no run"});
+}
+
+TEST_F(SnrRun, RanksAreThoseOfTheCalibrator) {
+    RunProbe probe(run());
+    MethodOptions method = probe.config().method_options();
+    Calibrator calibrator(probe.model(), method);
+    calibrator.calibrate([&] {
+        for (std::int64_t i = 0; i < 2; ++i) probe.pass(probe.step() + i);
+    });
+    std::map<std::string, std::int64_t> ranks;
+    for (const LayerRanks& layer : calibrator.ranks())
+        if (layer.rank_g) ranks[layer.name] = *layer.rank_g;
+    const auto subjects = snr_subjects(probe, few());
+    ASSERT_EQ(subjects.size(), ranks.size());
+    for (const SnrSubject& subject : subjects)
+        EXPECT_EQ(snr_row(subject, {.oversample = 2}).theory.rank, ranks.at(subject.name))
+            << subject.name;
+}
+
+// Noise is what the compressed g_x of a layer alone lacks: one fact, measured twice.
+TEST_F(SnrRun, LocalErrorsAreTheNoiseOfTheRatio) {
+    RunProbe probe(run());
+    MethodOptions method = probe.config().method_options();
+    method.offset = Offset::energy;
+    const auto subjects = snr_subjects(probe, few());
+    const ErrorStudy errors = error_study(probe, method, few());
+    std::map<std::string, LayerError> local;
+    for (const LayerError& error : errors.local) local[error.name] = error;
+    for (const SnrSubject& subject : subjects) {
+        const SnrRow row = snr_row(subject, {.oversample = 2, .offset = SnrOffset::energy});
+        const double plain = subject.measurement.at(row.theory.rank, 1).value;  // kept / dropped
+        const double alpha = row.theory.alpha;
+        const double noise = alpha * alpha * plain / (row.measured.value * (1 + plain));
+        EXPECT_NEAR(local.at(subject.name).gx.relative(), std::sqrt(noise), 2e-3) << subject.name;
+    }
+}
+
+TEST_F(SnrRun, ErrorsGrowThroughDepthAndVanishAtFullRank) {
+    RunProbe probe(run());
+    MethodOptions method = probe.config().method_options();
+    const ErrorStudy study = error_study(probe, method, few());
+    ASSERT_EQ(study.local.size(), study.accumulated.size());
+    // The last compressed layer is given the exact gradient in both.
+    const auto last = study.local.size() - 2;
+    EXPECT_NEAR(study.local[last].gx.relative(), study.accumulated[last].gx.relative(), 1e-5);
+    EXPECT_GT(study.accumulated.front().gw.relative(), study.local.front().gw.relative());
+    method.epsilon = 1;
+    for (const LayerError& error : error_study(probe, method, few()).accumulated) {
+        EXPECT_LT(error.gw.relative(), 1e-3) << error.name;
+        EXPECT_NEAR(error.gw.cosine(), 1, 1e-5) << error.name;
+    }
+}
+
+TEST_F(SnrRun, StalenessStartsWhereCalibrationIs) {
+    RunProbe probe(run());
+    const auto rows = staleness_study(probe, probe.config().method_options(), {.oversample = 1},
+                                      {0, 3}, 1e-2, few());
+    ASSERT_EQ(rows.size(), 32u);
+    for (const StalenessRow& row : rows) {
+        if (row.steps == 0) {
+            EXPECT_NEAR(row.stale.value / row.fresh.value, 1, 1e-3) << row.layer;
+        }
+        EXPECT_EQ(row.stale.samples, 32);
+        EXPECT_GT(row.stale.value, 0);
+    }
+    expect_error(
+        [&] {
+            staleness_study(probe, probe.config().method_options(), {}, {3, 0}, 1e-2, few());
+        },
+        {"ascending"});
+}
+
+TEST(SvgChart, LeavesGapsAndStaysWellFormed) {
+    const double nan = std::nan("");
+    const LineChart chart{.title = "a < b & \"c\"",
+                          .x_label = "x",
+                          .y_label = "y",
+                          .series = {{.label = "one",
+                                      .x = {1, 2, 3},
+                                      .y = {1, nan, 4},
+                                      .low = {0.5, nan, 3},
+                                      .high = {2, nan, INFINITY}},
+                                     {.label = "nothing", .x = {1, 2}, .y = {nan, 0}}},
+                          .log_y = true,
+                          .marks = {{2.5, "here"}}};
+    const std::string drawing = svg(chart);
+    EXPECT_EQ(drawing.find("nan"), std::string::npos);
+    EXPECT_EQ(drawing.find("inf"), std::string::npos);
+    EXPECT_NE(drawing.find("a &lt; b &amp; &quot;c&quot;"), std::string::npos);
+    EXPECT_NE(svg({.title = "empty", .x_label = "", .y_label = "", .series = {}}).find("</svg>"),
+              std::string::npos);
+}
+
+}  // namespace
+}  // namespace slimgrad
