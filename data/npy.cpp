@@ -96,7 +96,7 @@ class HeaderParser {
             wrong("a quoted word");
         const std::size_t end = text_.find(text_[at_], at_ + 1);
         if (end == std::string_view::npos) wrong("the end of a quoted word");
-        const std::string word(text_.substr(at_ + 1, end - at_ - 1));
+        std::string word(text_.substr(at_ + 1, end - at_ - 1));
         at_ = end + 1;
         return word;
     }

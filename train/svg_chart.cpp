@@ -90,6 +90,9 @@ std::string marker(std::size_t form, double x, double y, const char* color,
                                        : "path");
 }
 
+/// The line of the legend, three entries to a line.
+std::size_t row_of(std::size_t entry) { return entry / 3; }
+
 class Drawing {
   public:
     explicit Drawing(const LineChart& chart) : chart_(chart) {
@@ -114,7 +117,7 @@ class Drawing {
         // Names of layers stand upright below the axis.
         label_ =
             bottom_ + (chart.categories.empty() ? 42 : 30 + 6.2 * static_cast<double>(longest));
-        height_ = label_ + 24 + 22 * static_cast<double>((chart.series.size() + 2) / 3);
+        height_ = label_ + 24 + 22 * static_cast<double>(row_of(chart.series.size() + 2));
     }
 
     std::string draw() {
@@ -189,7 +192,7 @@ class Drawing {
         for (std::size_t i = 0; i < s.x.size(); ++i) {
             if (!y_.drawable(s.low[i]) || !y_.drawable(s.high[i])) continue;
             up += fmt::format("{:.1f},{:.1f} ", px(s.x[i]), py(s.high[i]));
-            down = fmt::format("{:.1f},{:.1f} ", px(s.x[i]), py(s.low[i])) + down;
+            down.insert(0, fmt::format("{:.1f},{:.1f} ", px(s.x[i]), py(s.low[i])));
         }
         out_ += fmt::format("<polygon points=\"{}{}\" fill=\"{}\" opacity=\"0.2\"/>\n", up, down,
                             color);
@@ -223,7 +226,7 @@ class Drawing {
         constexpr double column = (width - left - right) / 3;
         for (std::size_t i = 0; i < chart_.series.size(); ++i) {
             const double x = left + column * static_cast<double>(i % 3);
-            const double y = label_ + 24 + 22 * static_cast<double>(i / 3);
+            const double y = label_ + 24 + 22 * static_cast<double>(row_of(i));
             const Series& s = chart_.series[i];
             const char* color = colors[i % colors.size()];
             if (s.line)
