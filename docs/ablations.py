@@ -1,0 +1,154 @@
+#!/usr/bin/env python3
+"""The ablations of docs/ablations.md: runs what is missing, then prints the tables and draws the figure.
+
+    python3 docs/ablations.py --data-dir DIR            every run, their tables and the figure
+    python3 docs/ablations.py --data-dir DIR --draw     tables and figure of the runs that exist
+
+Runs that are finished are kept, one that was stopped goes on from its checkpoint. Drawing needs
+matplotlib; the runs need only the program that `./run build` makes.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from statistics import mean, stdev
+
+ROOT = Path(__file__).resolve().parent.parent
+COMMON = ("--data cifar10 --limit-train 10000 --limit-test 5000 --model vit-tiny --seeds 3 "
+          "--epochs 3 --batch 128 --lr 1e-3 --weight-decay 0.05 --warmup 50 --augment "
+          "--threads 1 --log-every 10").split()
+# Each experiment: its methods and what differs from the defaults of the program.
+EXPERIMENTS = {
+    "slots": (["vanilla", "compress-x", "compress-gy", "instant"],
+              ["--calibrate-every", "50", "--oversample", "5"]),
+    "p0": (["instant"], ["--calibrate-every", "50", "--oversample", "0"]),
+    "once": (["instant"], ["--calibrate-every", "0", "--oversample", "5"]),
+    "once-p0": (["instant"], ["--calibrate-every", "0", "--oversample", "0"]),
+    "none": (["instant"], ["--calibrate-every", "50", "--oversample", "5", "--offset", "none"]),
+    "signal": (["instant"], ["--calibrate-every", "50", "--oversample", "5", "--offset", "signal"]),
+}
+# What each panel shows: title, then (label, experiment, method) in order.
+PANELS = [
+    ("Which slot is compressed",
+     [("neither", "slots", "vanilla"), ("x", "slots", "compress-x"),
+      ("g_y", "slots", "compress-gy"), ("both", "slots", "instant")]),
+    ("When it is calibrated",
+     [("every 50, p = 5", "slots", "instant"), ("every 50, p = 0", "p0", "instant"),
+      ("once, p = 5", "once", "instant"), ("once, p = 0", "once-p0", "instant")]),
+    ("What makes up for the rest",
+     [("energy", "slots", "instant"), ("none", "none", "instant"),
+      ("signal", "signal", "instant")]),
+]
+# Okabe and Ito's colours; the shapes tell the seeds apart where colour is lost.
+COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7"]
+SHAPES = ["o", "s", "^", "D", "v"]
+
+
+def run(experiment: str, program: Path, data_dir: Path, out: Path) -> None:
+    methods, options = EXPERIMENTS[experiment]
+    place = out / experiment
+    command = [str(program), "compare", *COMMON, "--data-dir", str(data_dir),
+               "--methods", ",".join(methods), *options, "--out", str(place)]
+    if place.exists():
+        command.append("--resume")
+    print("$", " ".join(command), flush=True)
+    subprocess.run(command, check=True)
+
+
+def summaries(out: Path, experiment: str, method: str) -> list[dict]:
+    """The finished runs of one method, by seed."""
+    return [json.loads(path.read_text())
+            for path in sorted((out / experiment).glob(f"{method}-seed*/summary.json"))]
+
+
+def spread(values: list[float], scale: float = 1, digits: int = 2) -> str:
+    values = [v * scale for v in values if v is not None]
+    if not values:
+        return "–"
+    sd = f" ± {stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{mean(values):.{digits}f}{sd}"
+
+
+def table(out: Path, rows: list[tuple[str, str, str]]) -> str:
+    vanilla = mean(s["flops"]["backward_linear"] for s in summaries(out, "slots", "vanilla"))
+    lines = ["| | test accuracy, % | seeds | train loss | backward of linear layers, with calibration "
+             "| calibration's share | mean rank x | mean rank g |", "|---|---|---|---|---|---|---|---|"]
+    for label, experiment, method in rows:
+        runs = summaries(out, experiment, method)
+        if not runs:
+            lines.append(f"| {label} | not run | | | | | | |")
+            continue
+        total = [r["flops"]["backward_linear_with_calibration"] for r in runs]
+        share = [1 - r["flops"]["backward_linear"] / t for r, t in zip(runs, total)]
+        lines.append(
+            f"| {label} | {spread([r['accuracy'] for r in runs], 100)} | "
+            f"{', '.join(format(100 * r['accuracy'], '.1f') for r in runs)} | "
+            f"{spread([r['epochs'][-1]['train_loss'] for r in runs], 1, 3)} | "
+            f"{vanilla / mean(total):.2f}× less | {100 * mean(share):.0f} % | "
+            f"{spread([r['ranks']['mean_x'] for r in runs], 1, 1)} | "
+            f"{spread([r['ranks']['mean_g'] for r in runs], 1, 1)} |")
+    return "\n".join(lines)
+
+
+def draw(out: Path, picture: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams.update({"svg.hashsalt": "slimgrad", "font.size": 11, "axes.grid": True,
+                                "axes.grid.axis": "x", "grid.color": "#dddddd",
+                                "axes.spines.top": False, "axes.spines.right": False})
+    import matplotlib.pyplot as plt
+
+    sizes = [len(rows) for _, rows in PANELS]
+    figure, axes = plt.subplots(len(PANELS), 1, sharex=True, figsize=(7, 0.45 * sum(sizes) + 2.2),
+                                height_ratios=sizes, layout="constrained")
+    for axis, (title, rows) in zip(axes, PANELS):
+        for y, (_, experiment, method) in enumerate(rows):
+            accuracies = [100 * r["accuracy"] for r in summaries(out, experiment, method)]
+            if not accuracies:
+                continue
+            colour = COLOURS[y]
+            axis.plot([mean(accuracies)] * 2, [y - 0.3, y + 0.3], color=colour, linewidth=2.5)
+            for seed, accuracy in enumerate(accuracies):
+                axis.plot(accuracy, y, SHAPES[seed % len(SHAPES)], color=colour, markersize=7,
+                          markeredgecolor="black", markeredgewidth=0.6)
+            axis.annotate(f"{mean(accuracies):.1f}", (mean(accuracies), y - 0.3), va="bottom",
+                          ha="center", fontsize=9)
+        axis.set_yticks(range(len(rows)), [label for label, _, _ in rows])
+        axis.set_ylim(len(rows) - 0.4, -0.75)
+        axis.set_title(title, loc="left", fontsize=11, fontweight="bold")
+    axes[-1].set_xlabel("test accuracy, %  (a mark a seed, the bar their mean)")
+    figure.savefig(picture, metadata={"Date": None})
+    print(f"wrote {picture}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data-dir", type=Path, help="directory of CIFAR-10's binary files")
+    parser.add_argument("--out", type=Path, default=ROOT / "runs/ablations", help="where runs go")
+    parser.add_argument("--program", type=Path, default=ROOT / "build/slimgrad")
+    parser.add_argument("--picture", type=Path, default=ROOT / "docs/images/ablations.svg")
+    parser.add_argument("--draw", action="store_true", help="run nothing")
+    args = parser.parse_args()
+    if not args.draw:
+        if args.data_dir is None:
+            parser.error("expected --data-dir, the directory of CIFAR-10's binary files, or --draw")
+        if not args.program.exists():
+            parser.error(f"{args.program} does not exist; ./run build makes it")
+        for experiment in EXPERIMENTS:
+            try:
+                run(experiment, args.program, args.data_dir, args.out)
+            except subprocess.CalledProcessError as error:
+                sys.exit(error.returncode)
+    if not summaries(args.out, "slots", "vanilla"):
+        parser.error(f"{args.out} holds no finished run of vanilla to compare with")
+    for title, rows in PANELS:
+        print(f"\n### {title}\n\n{table(args.out, rows)}")
+    draw(args.out, args.picture)
+
+
+if __name__ == "__main__":
+    main()
