@@ -106,7 +106,8 @@ void bind_tensor(nb::module_& core, nb::module_& here) {
              "`count` entries of the first axis from `begin` on, as a view of the same memory.")
         .def("clone", &Tensor::clone, "A copy of the values.")
         .def(
-            "__getitem__", [](const Tensor& t, nb::handle index) { return to_numpy(t)[index]; },
+            "__getitem__",
+            [](const Tensor& t, nb::handle index) -> nb::object { return to_numpy(t)[index]; },
             nb::sig("def __getitem__(self, index: object, /) -> numpy.typing.NDArray | float"),
             "What NumPy's indexing gives: np.asarray(t)[index], usually a view.")
         .def(

@@ -37,6 +37,17 @@ def test_array_keeps_the_tensor_alive(precision):
     del others
 
 
+def test_indexing_gives_views_that_own_their_memory(precision):
+    expected = precision.normal(4, 6, seed=2)
+    view = sg.tensor(expected.copy())[:, ::2]
+    gc.collect()
+    assert view.base is not None
+    np.testing.assert_array_equal(view, expected[:, ::2])
+    t = sg.tensor(expected.copy())
+    t[1, :] = 0
+    assert t[1, 3] == 0 and t[0, 0] == expected[0, 0]
+
+
 def test_round_trip_gives_the_same_storage(precision):
     ledger = precision.sg.ledger
     t = precision.sg.normal((100,), seed=1)

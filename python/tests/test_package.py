@@ -3,6 +3,7 @@
 import importlib.util
 import inspect
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -28,8 +29,21 @@ def public():
                     yield f"{module.__name__}.{name}.{member}", what
 
 
+def documented(what):
+    """Whether there is a docstring beyond the signature; a constructor without arguments needs none."""
+    what = getattr(what, "fget", what)
+    signatures = getattr(what, "__nb_signature__", None)
+    if signatures is None:
+        return bool((inspect.getdoc(what) or "").strip())
+    return any(doc or text == "def __init__(self) -> None" for text, doc, _ in signatures)
+
+
 def test_every_public_name_has_a_docstring():
-    silent = [name for name, what in public() if not (inspect.getdoc(what) or "").strip()]
+    silent = [
+        name
+        for name, what in public()
+        if not documented(what) and not (isinstance(what, property) and what.__doc__)
+    ]
     assert not silent
 
 
@@ -40,6 +54,14 @@ def test_all_is_what_it_should_be():
     assert sorted(sg.nn.__all__) == sorted(sg.float64.nn.__all__)
     assert sg.__version__ == sg.info()["version"]
     assert issubclass(sg.Error, ValueError)
+
+
+@pytest.mark.parametrize("page", ["README.md", "python/README.md"])
+def test_the_readmes_code_runs(page, capsys):
+    text = (pathlib.Path(__file__).parents[2] / page).read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    exec(compile(code, page, "exec"), {})
+    assert capsys.readouterr().out
 
 
 def test_stubs_are_installed():
