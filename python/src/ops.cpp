@@ -113,17 +113,13 @@ void bind_sums(nb::module_& core) {
         "The mean over all elements, a scalar of shape (); or over one axis, which is dropped.");
 }
 
+/// Any sequence or array of integers. One that does not fit into 32 bits is refused by the cast.
 std::vector<std::int32_t> to_labels(nb::handle labels) {
-    nb::ndarray<nb::ndim<1>, nb::device::cpu, nb::ro> array;
-    std::vector<std::int32_t> values;
-    const nb::object i32 = nb::module_::import_("numpy").attr("asarray")(labels);
-    require(nb::cast<std::string>(i32.attr("dtype").attr("kind")) == "i" ||
-                nb::cast<std::string>(i32.attr("dtype").attr("kind")) == "u",
-            "[cross_entropy] expected integer labels, got dtype {}",
-            text(nb::object(i32.attr("dtype"))));
-    for (const nb::handle label : i32.attr("ravel")().attr("tolist")())
-        values.push_back(nb::cast<std::int32_t>(label));
-    return values;
+    const nb::object array = nb::module_::import_("numpy").attr("asarray")(labels);
+    const std::string kind = text(nb::object(array.attr("dtype").attr("kind")));
+    require(kind == "i" || kind == "u", "[cross_entropy] expected integer labels, got dtype {}",
+            text(nb::object(array.attr("dtype"))));
+    return nb::cast<std::vector<std::int32_t>>(array.attr("ravel")().attr("tolist")());
 }
 
 void bind_losses(nb::module_& core) {
