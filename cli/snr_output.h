@@ -1,17 +1,19 @@
 #pragma once
 
+#include <cstdint>
+#include <map>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "train/figures.h"
 #include "train/snr_study.h"
 
 namespace slimgrad::cli {
 
-// What `slimgrad snr` shows: rows of JSON, from which tables, files and charts are made. A number
-// that is infinite (a ratio without noise) is the word "inf" in JSON, one that does not exist (of
-// nothing to nothing) is null.
+// What `slimgrad snr` shows: rows of JSON, from which tables, files and charts (snr_charts.h) are
+// made. A number that is infinite (a ratio without noise) is the word "inf" in JSON, one that does
+// not exist (of nothing to nothing) is null.
 
 nlohmann::json to_json(const SnrRow& row);
 nlohmann::json to_json(const StalenessRow& row);
@@ -29,11 +31,9 @@ Cells staleness_table(const nlohmann::json& rows);
 /// Every field of every row, in full precision.
 std::string csv(const nlohmann::json& rows);
 
-/// Charts of a sweep over `axis`: "epsilon", "oversample" or "alpha".
-LineChart sweep_chart(const nlohmann::json& rows, const std::string& axis);
-LineChart layer_chart(const nlohmann::json& rows);
-LineChart error_chart(const nlohmann::json& errors, const std::string& gradient);
-LineChart staleness_chart(const nlohmann::json& rows);
+/// Geometric means over layers, stale and calibrated now, by oversampling and steps.
+using StalenessMeans = std::map<std::int64_t, std::map<std::int64_t, std::pair<double, double>>>;
+StalenessMeans geometric_means(const nlohmann::json& rows);
 
 /// A number of a row: NaN for null, infinity for "inf".
 double value(const nlohmann::json& row, const char* key);

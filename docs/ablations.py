@@ -41,9 +41,6 @@ PANELS = [
      [("energy", "slots", "instant"), ("none", "none", "instant"),
       ("signal", "signal", "instant")]),
 ]
-# Okabe and Ito's colours; the shapes tell the seeds apart where colour is lost.
-COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7"]
-SHAPES = ["o", "s", "^", "D", "v"]
 
 
 def run(experiment: str, program: Path, data_dir: Path, out: Path) -> None:
@@ -93,17 +90,11 @@ def table(out: Path, rows: list[tuple[str, str, str]]) -> str:
 
 
 def draw(out: Path, picture: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("svg")
-    matplotlib.rcParams.update({"svg.hashsalt": "slimgrad", "font.size": 11, "axes.grid": True,
-                                "axes.grid.axis": "x", "grid.color": "#dddddd",
-                                "axes.spines.top": False, "axes.spines.right": False})
-    import matplotlib.pyplot as plt
+    from plot_style import COLOURS, MARKERS, plt, save
 
     sizes = [len(rows) for _, rows in PANELS]
     figure, axes = plt.subplots(len(PANELS), 1, sharex=True, figsize=(7, 0.45 * sum(sizes) + 2.2),
-                                height_ratios=sizes, layout="constrained")
+                                height_ratios=sizes)
     for axis, (title, rows) in zip(axes, PANELS):
         for y, (_, experiment, method) in enumerate(rows):
             accuracies = [100 * r["accuracy"] for r in summaries(out, experiment, method)]
@@ -112,16 +103,16 @@ def draw(out: Path, picture: Path) -> None:
             colour = COLOURS[y]
             axis.plot([mean(accuracies)] * 2, [y - 0.3, y + 0.3], color=colour, linewidth=2.5)
             for seed, accuracy in enumerate(accuracies):
-                axis.plot(accuracy, y, SHAPES[seed % len(SHAPES)], color=colour, markersize=7,
+                axis.plot(accuracy, y, MARKERS[seed % len(MARKERS)], color=colour, markersize=7,
                           markeredgecolor="black", markeredgewidth=0.6)
             axis.annotate(f"{mean(accuracies):.1f}", (mean(accuracies), y - 0.3), va="bottom",
                           ha="center", fontsize=9)
         axis.set_yticks(range(len(rows)), [label for label, _, _ in rows])
         axis.set_ylim(len(rows) - 0.4, -0.75)
-        axis.set_title(title, loc="left", fontsize=11, fontweight="bold")
+        axis.grid(axis="y", visible=False)
+        axis.set_title(title)
     axes[-1].set_xlabel("test accuracy, %  (a mark a seed, the bar their mean)")
-    figure.savefig(picture, metadata={"Date": None})
-    print(f"wrote {picture}")
+    save(figure, picture)
 
 
 def main() -> None:

@@ -2,18 +2,58 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
+#include <nlohmann/json.hpp>
+
 #include "tensor/error.h"
 #include "train/html.h"
 #include "train/run_directory.h"
 
 namespace slimgrad {
 namespace assets {
-extern const std::string_view report_css;
+extern const std::string_view chart_js, chart_style_js, figures_js, report_css;
 }  // namespace assets
 
 namespace {
 
 using html::escape;
+using nlohmann::json;
+
+json numbers(const std::vector<double>& values) {
+    json out = json::array();
+    for (const double value : values) out.push_back(std::isfinite(value) ? json(value) : json());
+    return out;
+}
+
+/// What figures.js draws.
+json chart_data(const std::string& id, const LineChart& chart) {
+    json out = {{"id", id},
+                {"title", chart.title},
+                {"x_label", chart.x_label},
+                {"y_label", chart.y_label},
+                {"log_y", chart.log_y},
+                {"categories", chart.categories},
+                {"marks", json::array()},
+                {"series", json::array()}};
+    for (const auto& [x, word] : chart.marks)
+        if (std::isfinite(x)) out["marks"].push_back({{"x", x}, {"label", word}});
+    for (const Series& s : chart.series)
+        out["series"].push_back({{"label", s.label},
+                                 {"line", s.line},
+                                 {"x", numbers(s.x)},
+                                 {"y", numbers(s.y)},
+                                 {"low", numbers(s.low)},
+                                 {"high", numbers(s.high)}});
+    return out;
+}
+
+std::string canvas(const std::string& id, const LineChart& chart) {
+    const int height = chart.categories.empty() ? 380 : 480;  // names of layers stand upright
+    return fmt::format(
+        "<figure><div class=\"canvas\" style=\"height: {}px\"><canvas id=\"{}\" role=\"img\" "
+        "aria-label=\"{}\"></canvas></div></figure>\n",
+        height, escape(id), escape(chart.title));
+}
 
 std::string table_of(const std::vector<std::vector<std::string>>& rows) {
     std::string out = "<div class=\"scroll\"><table><thead>";
@@ -29,30 +69,41 @@ std::string table_of(const std::vector<std::vector<std::string>>& rows) {
 
 }  // namespace
 
+std::string figures_page(const std::string& title, const std::string& introduction,
+                         const std::vector<Figure>& figures) {
+    std::string page = fmt::format(
+        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
+        "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">"
+        "<title>slimgrad: {0}</title><style>{1}</style></head><body>\n"
+        "<header><h1>{0}</h1><p>{2}</p></header>\n"
+        "<noscript><p class=\"caption\">The charts need JavaScript; the files beside this page "
+        "hold the same numbers.</p></noscript>\n",
+        escape(title), assets::report_css, escape(introduction));
+    json charts = json::array();
+    for (const Figure& figure : figures) {
+        page += fmt::format("<section><h2>{}</h2>\n", escape(figure.title));
+        if (figure.chart) {
+            page += canvas(figure.id, *figure.chart);
+            charts.push_back(chart_data(figure.id, *figure.chart));
+        }
+        page += fmt::format("<p class=\"caption\">{}</p>\n", escape(figure.caption));
+        if (!figure.table.empty()) page += table_of(figure.table);
+        page += "</section>\n";
+    }
+    return page + fmt::format(
+                      "<script type=\"application/json\" id=\"data\">{}</script>\n"
+                      "<script>{}</script>\n<script>{}{}</script>\n</body></html>\n",
+                      html::inert(charts), assets::chart_js, assets::chart_style_js,
+                      assets::figures_js);
+}
+
 void write_figures(const std::filesystem::path& directory, const std::string& title,
                    const std::string& introduction, const std::vector<Figure>& figures) {
     std::error_code error;
     std::filesystem::create_directories(directory, error);
     require(!error, "[report] cannot create the directory '{}': {}", directory.string(),
             error.message());
-    std::string page = fmt::format(
-        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
-        "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">"
-        "<title>slimgrad: {0}</title><style>{1}\nfigure svg {{ max-width: 100%; height: auto; }}"
-        "</style></head><body>\n<header><h1>{0}</h1><p>{2}</p></header>\n",
-        escape(title), assets::report_css, escape(introduction));
-    for (const Figure& figure : figures) {
-        page += fmt::format("<section><h2>{}</h2>\n", escape(figure.title));
-        if (figure.chart) {
-            const std::string drawing = svg(*figure.chart);
-            write_file(directory / (figure.id + ".svg"), drawing);
-            page += "<figure>" + drawing + "</figure>\n";
-        }
-        page += fmt::format("<p class=\"caption\">{}</p>\n", escape(figure.caption));
-        if (!figure.table.empty()) page += table_of(figure.table);
-        page += "</section>\n";
-    }
-    write_file(directory / "report.html", page + "</body></html>\n");
+    write_file(directory / "report.html", figures_page(title, introduction, figures));
 }
 
 }  // namespace slimgrad

@@ -1,5 +1,7 @@
 #include "train/html.h"
 
+#include <nlohmann/json.hpp>
+
 namespace slimgrad::html {
 
 std::string escape(std::string_view text) {
@@ -22,6 +24,17 @@ std::string escape(std::string_view text) {
                 break;
             default:
                 out += c;
+        }
+    return out;
+}
+
+std::string inert(const nlohmann::json& json) {
+    std::string out;
+    for (const char c : json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace))
+        if (c == '<') {
+            out += "\\u003c";
+        } else {
+            out += c;
         }
     return out;
 }

@@ -12,13 +12,14 @@
 
 namespace slimgrad {
 namespace assets {
-extern const std::string_view chart_js, report_js, report_css;
+extern const std::string_view chart_js, chart_style_js, report_js, report_css;
 }  // namespace assets
 
 namespace report {
 namespace {
 
 using html::escape;
+using html::inert;
 
 /// Three significant digits and a prefix: "12.3 G". `base` is 1000 or 1024.
 std::string scaled(double value, double base = 1000) {
@@ -232,18 +233,6 @@ constexpr Chart charts[] = {
      "The same for the gradients of the layers' outputs."},
 };
 
-/// The script element that holds data cannot be left early: no '<' stands in it.
-std::string inert(const Json& json) {
-    std::string out;
-    for (const char c : json.dump(-1, ' ', false, Json::error_handler_t::replace))
-        if (c == '<') {
-            out += "\\u003c";
-        } else {
-            out += c;
-        }
-    return out;
-}
-
 std::string option_list(const Json& options) {
     std::string out;
     for (const auto& [key, value] : options.items())
@@ -292,8 +281,8 @@ std::string page(const std::vector<Group>& groups) {
            option_list(first.summary.value("environment", Json::object())) + "</p></section>\n";
     out += fmt::format(
         "<script type=\"application/json\" id=\"data\">{}</script>\n<script>{}</script>\n"
-        "<script>{}</script>\n</body></html>\n",
-        inert(chart_data(groups)), assets::chart_js, assets::report_js);
+        "<script>{}{}</script>\n</body></html>\n",
+        inert(chart_data(groups)), assets::chart_js, assets::chart_style_js, assets::report_js);
     return out;
 }
 

@@ -1,13 +1,10 @@
-// Draws the charts of a report from the data that the page carries. Colours are those of Okabe and
-// Ito, which people with any common colour blindness can tell apart; lines differ in dashes too.
-"use strict";
+// Draws the charts of a report from the data that the page carries.
 (function () {
+  const { palette, dashes, points: forms, axis, lines, draw } = chartStyle;
   const groups = JSON.parse(document.getElementById("data").textContent).groups;
   const ofMethod = {
     "vanilla": "#000000", "compress-x": "#E69F00", "compress-gy": "#56B4E9", "instant": "#009E73",
   };
-  const palette = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#F0E442"];
-  const dashes = [[], [7, 3], [2, 2], [9, 3, 2, 3]];
   const known = groups.every((g) => ofMethod[g.method]) &&
     new Set(groups.map((g) => g.method)).size === groups.length;
   groups.forEach((g, i) => {
@@ -16,16 +13,6 @@
   });
   const labels = groups.map((g) => g.label);
 
-  Chart.defaults.animation = false;
-  Chart.defaults.maintainAspectRatio = false;
-  Chart.defaults.font.family = 'system-ui, "DejaVu Sans", sans-serif';
-  Chart.defaults.color = "#333";
-  // Printers draw the canvas as it is: give it enough pixels.
-  Chart.defaults.devicePixelRatio = Math.max(2, window.devicePixelRatio);
-
-  const axis = (text, more) => Object.assign(
-    { title: { display: true, text }, grid: { color: "#e6e6e6" } }, more);
-  const draw = (id, config) => new Chart(document.getElementById(id), config);
   const hide = (id) => { document.getElementById("figure-" + id).style.display = "none"; };
 
   // A unit that suits the largest value.
@@ -95,10 +82,7 @@
       options: {
         interaction: { mode: "nearest", intersect: false },
         plugins: {
-          legend: {
-            position: "bottom",
-            labels: { filter: (item, data) => data.datasets[item.datasetIndex].first, boxHeight: 0, boxWidth: 36 },
-          },
+          legend: lines((dataset) => dataset.first),
         },
         scales: { x: axis("step", { type: "linear" }), y: axis(title) },
       },
@@ -110,7 +94,6 @@
     if (!shown.length) return hide(id);
     const layers = shown[0].layers;
     // Lines may lie on each other: points of different sizes and forms show them all.
-    const forms = ["circle", "rectRot", "triangle", "rect"];
     const datasets = shown.map((g, i) => ({
       type: "line", label: g.label, data: g.layers.map((l) => l[key] > 0 ? l[key] : null),
       borderColor: g.color, backgroundColor: g.color, borderDash: g.dash, borderWidth: 1.8,
@@ -186,10 +169,7 @@
       options: {
         interaction: { mode: "nearest", intersect: false },
         plugins: {
-          legend: {
-            position: "bottom",
-            labels: { filter: (item, data) => data.datasets[item.datasetIndex].first, boxHeight: 0, boxWidth: 36 },
-          },
+          legend: lines((dataset) => dataset.first),
         },
         scales: { x: axis("step", { type: "linear" }), y: axis(title, { beginAtZero: true }) },
       },

@@ -253,11 +253,12 @@ TEST_F(Cli, SnrOfSyntheticGradients) {
     const double best = sweep["rows"][0]["best_alpha"], step = sweep["grid_step"];
     for (const char* ratio : {"predicted", "exact", "measured"})
         EXPECT_NEAR(sweep["maximum"][ratio]["alpha"].get<double>(), best, step) << ratio;
-    const std::string chart = text_of(root_ / "o" / "sweep-offset.svg");
-    EXPECT_NE(chart.find("1 + N/S"), std::string::npos);
-    EXPECT_EQ(chart.find("nan"), std::string::npos);
-    EXPECT_NE(text_of(root_ / "o" / "report.html").find("<svg"), std::string::npos);
-    EXPECT_EQ(json::parse(text_of(root_ / "o" / "snr.json"))["rows"], sweep["rows"]);
+    const std::string page = text_of(root_ / "o" / "report.html");
+    EXPECT_NE(page.find("<canvas id=\"sweep-offset\""), std::string::npos);
+    EXPECT_NE(page.find("1 + N/S"), std::string::npos);
+    const json stored = json::parse(text_of(root_ / "o" / "snr.json"));
+    EXPECT_EQ(stored["rows"], sweep["rows"]);
+    EXPECT_EQ(stored["sweep"], "offset");
     EXPECT_EQ(std::ranges::count(text_of(root_ / "o" / "rows.csv"), '\n'),
               std::ssize(sweep["rows"]) + 1);
 
@@ -283,7 +284,9 @@ TEST_F(Cli, SnrOfARun) {
     const json layers = run_json(with({"--out", "o"}));
     EXPECT_EQ(layers["rows"].size(), 2 * 16);  // four blocks of four, p = 0 and the run's p
     EXPECT_EQ(layers["errors"]["layers"].size(), 18);
-    EXPECT_TRUE(fs::exists(root_ / "o" / "errors-gx.svg"));
+    EXPECT_TRUE(layers["sweep"].is_null());
+    EXPECT_NE(text_of(root_ / "o" / "report.html").find("<canvas id=\"errors-gx\""),
+              std::string::npos);
     EXPECT_TRUE(fs::exists(root_ / "o" / "errors.csv"));
     const json sweep = run_json(with({"--sweep", "epsilon", "--layer", "blocks.1.fc1"}));
     EXPECT_EQ(sweep["rows"].size(), 499);

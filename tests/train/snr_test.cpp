@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <map>
+#include <nlohmann/json.hpp>
 
 #include "../temporary.h"
 #include "instant/trace.h"
@@ -132,25 +133,30 @@ TEST_F(SnrRun, StalenessStartsWhereCalibrationIs) {
         {"ascending"});
 }
 
-TEST(SvgChart, LeavesGapsAndStaysWellFormed) {
+TEST(FiguresPage, HoldsItsDataAndLeavesGaps) {
     const double nan = std::nan("");
     const LineChart chart{.title = "a < b & \"c\"",
                           .x_label = "x",
-                          .y_label = "y",
+                          .y_label = "</script>",
                           .series = {{.label = "one",
                                       .x = {1, 2, 3},
                                       .y = {1, nan, 4},
                                       .low = {0.5, nan, 3},
-                                      .high = {2, nan, INFINITY}},
-                                     {.label = "nothing", .x = {1, 2}, .y = {nan, 0}}},
+                                      .high = {2, nan, INFINITY}}},
                           .log_y = true,
-                          .marks = {{2.5, "here"}}};
-    const std::string drawing = svg(chart);
-    EXPECT_EQ(drawing.find("nan"), std::string::npos);
-    EXPECT_EQ(drawing.find("inf"), std::string::npos);
-    EXPECT_NE(drawing.find("a &lt; b &amp; &quot;c&quot;"), std::string::npos);
-    EXPECT_NE(svg({.title = "empty", .x_label = "", .y_label = "", .series = {}}).find("</svg>"),
-              std::string::npos);
+                          .marks = {{2.5, "here"}, {INFINITY, "nowhere"}}};
+    const std::string page =
+        figures_page("t", "i", {{.id = "one", .title = "T", .caption = "C", .chart = chart}});
+    EXPECT_NE(page.find("aria-label=\"a &lt; b &amp; &quot;c&quot;\""), std::string::npos);
+    // Nothing in the data ends its element.
+    const std::string before = "<script type=\"application/json\" id=\"data\">";
+    const auto begin = page.find(before) + before.size();
+    const auto data = nlohmann::json::parse(page.substr(begin, page.find("</script>") - begin));
+    const nlohmann::json& series = data.at(0).at("series").at(0);
+    EXPECT_EQ(data[0]["y_label"], "</script>");
+    EXPECT_EQ(series["y"], nlohmann::json({1, nullptr, 4}));
+    EXPECT_EQ(series["high"], nlohmann::json({2, nullptr, nullptr}));
+    EXPECT_EQ(data[0]["marks"].size(), 1u);
 }
 
 }  // namespace

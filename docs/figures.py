@@ -1,0 +1,182 @@
+#!/usr/bin/env python3
+"""Draws the figures of docs/snr.md from what `slimgrad snr --out DIR` has measured.
+
+    ./run figures snr runs/figures      a figure, or three, of every runs/figures/NAME/snr.json
+
+The figure of NAME becomes docs/images/snr-NAME.svg. Equal numbers make equal bytes.
+"""
+
+import argparse
+import json
+import sys
+from math import exp, inf, isfinite, log, nan
+from pathlib import Path
+
+from plot_style import GREY, plt, save, series
+
+ROOT = Path(__file__).resolve().parent.parent
+RATIOS = [("measured", "measured (eq. 20)"), ("predicted", "predicted (eq. 31)"),
+          ("exact", "exact")]
+RATIO = "signal-to-noise ratio of g_x"
+
+
+def column(rows: list[dict], key: str) -> list[float]:
+    """Numbers of rows; JSON has the word "inf", and null for a number that does not exist."""
+    return [nan if row[key] is None else float(row[key]) for row in rows]
+
+
+def drawable(values: list[float]) -> list[float]:
+    return [v if isfinite(v) else nan for v in values]
+
+
+def draw_sweep(rows: list[dict], axis: str, label: str):
+    """The three ratios along one axis; lines break where the rank changes, as in Fig. 7."""
+    figure, ax = plt.subplots()
+    pieces, start = [], 0
+    for i in range(1, len(rows) + 1):
+        if i == len(rows) or (axis == "epsilon" and rows[i]["rank"] != rows[start]["rank"]):
+            pieces.append(rows[start:i])
+            start = i
+    for i, (key, name) in enumerate(RATIOS):
+        style = series(i, marker=False)
+        if key == "measured":  # broad and pale: the theory lies on it where it is right
+            style |= {"linewidth": 5, "alpha": 0.45, "solid_capstyle": "butt"}
+        for piece in pieces:
+            x = column(piece, axis)
+            ax.plot(x, drawable(column(piece, key)), label=name if piece is pieces[0] else None,
+                    **style)
+            if key == "measured":
+                ax.fill_between(x, drawable(column(piece, "measured_low")),
+                                drawable(column(piece, "measured_high")), color=style["color"],
+                                alpha=0.2, linewidth=0)
+    ax.set_xlabel(label)
+    ax.set_ylabel(RATIO)
+    return figure, ax
+
+
+def draw_offset(document: dict):
+    rows = document["rows"]
+    figure, ax = draw_sweep(rows, "alpha", "α, the scale of the projection")
+    first = rows[0]
+    marks = [(1 / first["epsilon"], "1/ε"), (float(first["best_alpha"]), "1 + N/S")]
+    if abs(float(first["best_alpha_w"]) / marks[1][0] - 1) > 0.02:
+        marks.append((float(first["best_alpha_w"]), "1 + N_w/S_w"))
+    for (alpha, word), dash in zip(marks, [(0, (1, 2)), (0, (6, 3)), (0, (6, 2, 1, 2))]):
+        ax.axvline(alpha, color=GREY, linewidth=1.2, linestyle=dash, label=f"α = {word}")
+    ax.legend()
+    return {"": figure}
+
+
+def draw_epsilon(document: dict):
+    figure, ax = draw_sweep(document["rows"], "epsilon", "ε, the share of energy that R keeps")
+    ax.set_yscale("log")
+    ax.legend()
+    return {"": figure}
+
+
+def draw_oversample(document: dict):
+    figure, ax = draw_sweep(document["rows"], "oversample", "p, directions added to the rank")
+    ax.set_yscale("log")
+    ax.legend()
+    return {"": figure}
+
+
+def name_layers(ax, names: list[str]) -> None:
+    ax.set_xticks(range(len(names)), names, rotation=90, fontsize=9)
+    ax.set_xlim(-0.6, len(names) - 0.4)
+
+
+def draw_ratios(rows: list[dict]):
+    """Three marks a layer, a panel for each choice of ε and p."""
+    choices = sorted({(row["epsilon"], row["oversample"]) for row in rows})
+    figure, axes = plt.subplots(len(choices), 1, sharex=True, squeeze=False,
+                                figsize=(7.4, 2.6 * len(choices) + 1.6))
+    for (epsilon, oversample), ax in zip(choices, axes[:, 0]):
+        chosen = [r for r in rows if (r["epsilon"], r["oversample"]) == (epsilon, oversample)]
+        for i, (key, name) in enumerate(RATIOS):
+            style = series(i) | {"linestyle": "none"}
+            values = drawable(column(chosen, key))
+            x = [layer + (0, -0.22, 0.22)[i] for layer in range(len(chosen))]
+            ax.plot(x, values, label=name, **style)
+            if key == "measured":
+                ax.vlines(x, drawable(column(chosen, "measured_low")),
+                          drawable(column(chosen, "measured_high")), color=style["color"])
+        ax.set_yscale("log")
+        ax.set_ylabel("SNR of g_x")
+        ax.set_title(f"ε = {epsilon:g}, p = {oversample}")
+        name_layers(ax, [row["name"] for row in chosen])
+    axes[0, 0].legend()
+    return figure
+
+
+def draw_errors(layers: list[dict], gradient: str):
+    figure, ax = plt.subplots(figsize=(7.4, 4.4))
+    for i, (key, name) in enumerate([("local", "layer alone"),
+                                     ("accumulated", "through depth")]):
+        ax.plot(range(len(layers)), column([row[key][gradient] for row in layers], "error"),
+                label=name, **series(i))
+    name_layers(ax, [row["name"] for row in layers])
+    ax.set_ylabel(f"relative error of {gradient[0]}_{gradient[1]}")
+    ax.set_ylim(bottom=0)
+    ax.legend()
+    return figure
+
+
+def draw_layers(document: dict):
+    figures = {"": draw_ratios(document["rows"])}
+    if "errors" in document:
+        for gradient in ("gx", "gw"):
+            figures[f"errors-{gradient}"] = draw_errors(document["errors"]["layers"], gradient)
+    return figures
+
+
+def draw_staleness(document: dict):
+    """Geometric means over the layers whose ratios are finite."""
+    def ratio(row, key):
+        return inf if row[key] is None else float(row[key])
+
+    logs: dict = {}
+    for row in document["rows"]:
+        if all(0 < ratio(row, key) < inf for key in ("stale", "fresh")):
+            for key in ("stale", "fresh"):
+                logs.setdefault((row["oversample"], key), {}).setdefault(
+                    row["steps"], []).append(log(ratio(row, key)))
+    figure, ax = plt.subplots()
+    names = {"stale": "directions of step 0", "fresh": "calibrated now"}
+    for i, ((oversample, key), by_steps) in enumerate(sorted(logs.items())):
+        steps = sorted(by_steps)
+        ax.plot(steps, [exp(sum(by_steps[s]) / len(by_steps[s])) for s in steps],
+                label=f"p = {oversample}, {names[key]}", **series(i))
+    ax.set_xlabel("steps of training since calibration")
+    ax.set_ylabel("SNR of g_x, geometric mean over layers")
+    ax.set_ylim(bottom=0)
+    ax.legend()
+    return {"": figure}
+
+
+DRAW = {"epsilon": draw_epsilon, "oversample": draw_oversample, "offset": draw_offset,
+        "staleness": draw_staleness, None: draw_layers}
+
+
+def draw_snr(measurements: Path, images: Path) -> None:
+    files = sorted(measurements.glob("*/snr.json"))
+    if not files:
+        sys.exit(f"figures.py: {measurements} holds no NAME/snr.json; docs/snr.md has the commands")
+    for file in files:
+        document = json.loads(file.read_text())
+        for part, figure in DRAW[document["sweep"]](document).items():
+            save(figure, images / f"snr-{part or file.parent.name}.svg")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("page", choices=["snr"], help="whose figures")
+    parser.add_argument("measurements", type=Path, help="directory of NAME/snr.json")
+    parser.add_argument("--images", type=Path, default=ROOT / "docs/images")
+    args = parser.parse_args()
+    draw_snr(args.measurements, args.images)
+
+
+if __name__ == "__main__":
+    main()
