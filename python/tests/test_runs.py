@@ -67,8 +67,11 @@ def test_what_stop_raises_comes_out_after_a_checkpoint(tmp_path):
 
 
 def test_ctrl_c_saves_and_raises_keyboard_interrupt(tmp_path):
+    # A test run in the background inherits that Ctrl-C is ignored; this process is to heed it.
     code = """
-import slimgrad as sg, sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+import slimgrad as sg
 try:
     sg.train(steps=100000, batch=16, limit_train=128, out=sys.argv[1], quiet=True)
 except KeyboardInterrupt:
@@ -80,11 +83,14 @@ except KeyboardInterrupt:
     )
     metrics = run / "metrics.jsonl"
     deadline = time.monotonic() + 120
-    while not (metrics.exists() and metrics.stat().st_size > 0):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=120)[0] == "interrupted\n"
+    try:
+        while not (metrics.exists() and metrics.stat().st_size > 0):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=120)[0] == "interrupted\n"
+    finally:
+        process.kill()
     assert process.returncode == 0
     assert (run / "checkpoint.safetensors").exists()
 
