@@ -7,8 +7,8 @@
 namespace slimgrad::inline SLIMGRAD_PRECISION {
 
 /// Where the image files that ship with slimgrad are: in $SLIMGRAD_DATA_DIR if that is set, else
-/// beside the Python module that holds this code, else in the source tree that the library was built
-/// from, else where it was installed. Throws Error that lists the places if there are none.
+/// beside the Python module that holds this code, else in the source tree that the library was
+/// built from, else where it was installed. Throws Error that lists the places if there are none.
 std::filesystem::path find_embedded_images();
 
 /// A subset of Fashion-MNIST from contact sheets, `train-C.png` and `test-C.png` for each class C:

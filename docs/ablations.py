@@ -27,7 +27,6 @@ EXPERIMENTS = {
     "once": (["instant"], ["--calibrate-every", "0", "--oversample", "5"]),
     "once-p0": (["instant"], ["--calibrate-every", "0", "--oversample", "0"]),
     "none": (["instant"], ["--calibrate-every", "50", "--oversample", "5", "--offset", "none"]),
-    "signal": (["instant"], ["--calibrate-every", "50", "--oversample", "5", "--offset", "signal"]),
 }
 # What each panel shows: title, then (label, experiment, method) in order.
 PANELS = [
@@ -38,8 +37,7 @@ PANELS = [
      [("every 50, p = 5", "slots", "instant"), ("every 50, p = 0", "p0", "instant"),
       ("once, p = 5", "once", "instant"), ("once, p = 0", "once-p0", "instant")]),
     ("What makes up for the rest",
-     [("energy", "slots", "instant"), ("none", "none", "instant"),
-      ("signal", "signal", "instant")]),
+     [("energy", "slots", "instant"), ("none", "none", "instant")]),
 ]
 
 
@@ -70,18 +68,24 @@ def spread(values: list[float], scale: float = 1, digits: int = 2) -> str:
 
 def table(out: Path, rows: list[tuple[str, str, str]]) -> str:
     vanilla = mean(s["flops"]["backward_linear"] for s in summaries(out, "slots", "vanilla"))
-    lines = ["| | test accuracy, % | seeds | train loss | backward of linear layers, with calibration "
-             "| calibration's share | mean rank x | mean rank g |", "|---|---|---|---|---|---|---|---|"]
+    lines = ["| | test accuracy, % | by seed | against the first row, seed by seed | train loss "
+             "| backward of linear layers, with calibration | calibration's share | mean rank x "
+             "| mean rank g |", "|---|---|---|---|---|---|---|---|---|"]
+    first: list[float] = []
     for label, experiment, method in rows:
         runs = summaries(out, experiment, method)
         if not runs:
-            lines.append(f"| {label} | not run | | | | | | |")
+            lines.append(f"| {label} | not run | | | | | | | |")
             continue
+        accuracies = [r["accuracy"] for r in runs]
+        first = first or accuracies
+        differences = [a - b for a, b in zip(accuracies, first)]
         total = [r["flops"]["backward_linear_with_calibration"] for r in runs]
         share = [1 - r["flops"]["backward_linear"] / t for r, t in zip(runs, total)]
         lines.append(
-            f"| {label} | {spread([r['accuracy'] for r in runs], 100)} | "
-            f"{', '.join(format(100 * r['accuracy'], '.1f') for r in runs)} | "
+            f"| {label} | {spread(accuracies, 100)} | "
+            f"{', '.join(format(100 * a, '.1f') for a in accuracies)} | "
+            f"{spread(differences, 100) if any(differences) else '–'} | "
             f"{spread([r['epochs'][-1]['train_loss'] for r in runs], 1, 3)} | "
             f"{vanilla / mean(total):.2f}× less | {100 * mean(share):.0f} % | "
             f"{spread([r['ranks']['mean_x'] for r in runs], 1, 1)} | "
