@@ -11,7 +11,14 @@ find_package(nlohmann_json 3.10 REQUIRED)
 set(ENV{PKG_CONFIG_PATH}
     "/usr/lib/${CMAKE_LIBRARY_ARCHITECTURE}/openblas-openmp/pkgconfig:$ENV{PKG_CONFIG_PATH}")
 pkg_check_modules(OPENBLAS REQUIRED IMPORTED_TARGET openblas)
+# Vectors for every processor (libhwy-dev): the kernels of skinny products are written in it.
+pkg_check_modules(HIGHWAY REQUIRED IMPORTED_TARGET libhwy)
 find_library(LAPACKE_LIBRARY lapacke REQUIRED)
+# oneDNN (libdnnl-dev). Its own CMake files ask for OpenCL, which a processor does not need.
+if(SLIMGRAD_ONEDNN)
+  find_library(DNNL_LIBRARY dnnl REQUIRED)
+  find_path(DNNL_INCLUDE_DIR oneapi/dnnl/dnnl.h REQUIRED)
+endif()
 
 # stb_image is one header (libstb-dev), compiled inside data/image_file.cpp.
 find_path(STB_INCLUDE_DIR stb/stb_image.h REQUIRED)

@@ -3,10 +3,8 @@
 #include "tensor/ops.h"
 
 namespace slimgrad::inline SLIMGRAD_PRECISION {
-namespace {
-
 /// x̂ together with the P that made it: recalibrating between forward and backward is safe.
-class ProjectedInput final : public Packed {
+class LowRankRule::ProjectedInput final : public Packed {
   public:
     ProjectedInput(Tensor x_hat, std::shared_ptr<const Projector> p)
         : x_hat_(std::move(x_hat)), p_(std::move(p)) {}
@@ -18,8 +16,6 @@ class ProjectedInput final : public Packed {
     Tensor x_hat_;
     std::shared_ptr<const Projector> p_;
 };
-
-}  // namespace
 
 std::string LowRankRule::name() const {
     return p_ && q_ ? "instant" : p_ ? "compress-x" : q_ ? "compress-gy" : "vanilla";
@@ -37,29 +33,29 @@ void LowRankRule::save(const LinearInput& x, Saved& saved, Needs needs) const {
 
 LinearGrads LowRankRule::backward(const Tensor& gy, const Tensor& w, const Saved& saved,
                                   Needs needs) const {
+    // On its channel side P is needed on the way back from g_w, not on g.
+    const auto* kept = p_ && needs.gw ? &saved.as<ProjectedInput>("x") : nullptr;
+    const bool p_on_g = kept && kept->p().side == Side::token;
+    const Projector* q = needs.gx ? q_.get() : nullptr;
+    const auto [p_g, q_g] = project(p_on_g ? &kept->p() : nullptr, q, gy);
+
     LinearGrads grads;
-    if (needs.gw) grads.gw = p_ ? gw(gy, saved) : linear_gw(gy, saved.tensor("x"));
-    if (needs.gx) grads.gx = q_ ? gx(gy, w) : linear_gx(gy, w);
+    if (needs.gw) grads.gw = kept ? gw(gy, p_g, *kept) : linear_gw(gy, saved.tensor("x"));
+    if (needs.gx) grads.gx = q ? gx(q_g, w) : linear_gx(gy, w);
     return grads;
 }
 
-Tensor LowRankRule::gw(const Tensor& gy, const Saved& saved) const {
+Tensor LowRankRule::gw(const Tensor& gy, const Tensor& p_g, const ProjectedInput& kept) const {
     const PhaseScope phase("g_w");
-    const auto& kept = saved.as<ProjectedInput>("x");
-    const Tensor& x_hat = kept.x_hat();
-    if (kept.p().side == Side::channel)
-        return matmul(matmul_sum(gy, x_hat), kept.p().basis);  // (Cy,B·L)·(B·L,R), then ·(R,Cx)
-    const Tensor g_hat = project(kept.p(), gy);                // (R,L)·(L,Cy) a sample
-    return matmul_sum(g_hat, x_hat);                           // (Cy,B·R)·(B·R,Cx)
+    if (kept.p().side == Side::token) return matmul_sum(p_g, kept.x_hat());  // (Cy,B·R)·(B·R,Cx)
+    return matmul(matmul_sum(gy, kept.x_hat()), kept.p().basis);  // (Cy,B·L)·(B·L,R), then ·(R,Cx)
 }
 
-Tensor LowRankRule::gx(const Tensor& gy, const Tensor& w) const {
+Tensor LowRankRule::gx(const Tensor& q_g, const Tensor& w) const {
     const PhaseScope phase("g_x");
-    const Tensor& q = q_->basis;
-    const Tensor g_hat = project(*q_, gy);
-    if (q_->side == Side::channel) return matmul(g_hat, matmul(q, w));  // (B·L,R)·((R,Cy)·(Cy,Cx))
-    const Tensor gx_hat = matmul(g_hat, w);                             // (B·R,Cy)·(Cy,Cx)
-    return matmul(q, gx_hat, Op::transpose, Op::none);                  // (L,R)·(R,Cx) a sample
+    if (q_->side == Side::token)
+        return expand(*q_, matmul(q_g, w));    // (B·R,Cy)·(Cy,Cx), then (L,R)·(R,Cx) a sample
+    return matmul(q_g, matmul(q_->basis, w));  // (B·L,R)·((R,Cy)·(Cy,Cx))
 }
 
 }  // namespace slimgrad::inline SLIMGRAD_PRECISION

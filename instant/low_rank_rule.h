@@ -28,8 +28,9 @@ class LowRankRule final : public BackwardRule {
     const std::shared_ptr<const Projector>& q() const { return q_; }
 
   private:
-    Tensor gw(const Tensor& gy, const Saved& saved) const;
-    Tensor gx(const Tensor& gy, const Tensor& w) const;
+    class ProjectedInput;
+    Tensor gw(const Tensor& gy, const Tensor& p_g, const ProjectedInput& kept) const;
+    Tensor gx(const Tensor& q_g, const Tensor& w) const;
 
     std::shared_ptr<const Projector> p_, q_;
 };

@@ -45,4 +45,15 @@ Projector make_projector(const Eigen& spectrum, Side side, const Truncation& tru
 /// Throws Error, naming the layer, if the projector was calibrated for another length.
 Tensor project(const Projector& projector, const Tensor& x);
 
+/// P g and Q g of one gradient g: (B, L, C), reading it once where both run along the tokens.
+/// Either projector may be null; what it would give is then undefined. P g counts under the phase
+/// `g_w`, Q g under `g_x`.
+struct ProjectedGradient {
+    Tensor p, q;
+};
+ProjectedGradient project(const Projector* p, const Projector* q, const Tensor& g);
+
+/// Qᵀ ĝ, the way back on the token side: (B, R, C) -> (B, L, C).
+Tensor expand(const Projector& projector, const Tensor& g_hat);
+
 }  // namespace slimgrad::inline SLIMGRAD_PRECISION

@@ -3,6 +3,7 @@ list(APPEND SLIMGRAD_SOURCES
      tensor/kernels/elementwise.cpp
      tensor/kernels/gemm.cpp
      tensor/kernels/im2col.cpp
+     tensor/kernels/skinny.cpp
      tensor/kernels/transcendental.cpp
      tensor/ledger.cpp
      tensor/linalg.cpp

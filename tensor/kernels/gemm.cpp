@@ -1,16 +1,24 @@
 #include "tensor/kernels/gemm.h"
 
 #include <cblas.h>
+#ifdef SLIMGRAD_ONEDNN
+#include <oneapi/dnnl/dnnl.h>
+#endif
 
 #include <algorithm>
 
 #include "tensor/blas.h"
+#include "tensor/error.h"
 #include "tensor/kernels/elementwise.h"
 
 namespace slimgrad::inline SLIMGRAD_PRECISION {
 namespace {
 
+#ifdef SLIMGRAD_ONEDNN
+char flag(Op op) { return op == Op::none ? 'N' : 'T'; }
+#else
 CBLAS_TRANSPOSE flag(Op op) { return op == Op::none ? CblasNoTrans : CblasTrans; }
+#endif
 
 void multiply(std::int64_t m, std::int64_t n, std::int64_t k, Matrix a, Matrix b, real* c,
               std::int64_t stride_c, real alpha, real beta) {
@@ -21,6 +29,12 @@ void multiply(std::int64_t m, std::int64_t n, std::int64_t k, Matrix a, Matrix b
                            [beta](real value) { return beta == 0 ? 0 : beta * value; });
         return;
     }
+#ifdef SLIMGRAD_ONEDNN
+    const auto status = dnnl_sgemm(flag(a.op), flag(b.op), m, n, k, alpha, a.data, a.stride, b.data,
+                                   b.stride, beta, c, stride_c);
+    require(status == dnnl_success, "[gemm] oneDNN's sgemm failed with status {}",
+            static_cast<int>(status));
+#else
     const auto i = [](std::int64_t length) { return static_cast<blasint>(length); };
 #ifdef SLIMGRAD_DOUBLE
     cblas_dgemm
@@ -29,6 +43,7 @@ void multiply(std::int64_t m, std::int64_t n, std::int64_t k, Matrix a, Matrix b
 #endif
         (CblasRowMajor, flag(a.op), flag(b.op), i(m), i(n), i(k), alpha, a.data, i(a.stride),
          b.data, i(b.stride), beta, c, i(stride_c));
+#endif
 }
 
 }  // namespace

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "tensor/config.h"
+
+namespace slimgrad::inline SLIMGRAD_PRECISION {
+
+// Products with a handful of rows or of terms: too little arithmetic for the memory that they
+// touch, which is where a general BLAS is slow. Both read and write the long matrix once, in the
+// order in which it lies in memory. They do not count FLOPs: a rule that projects onto P and Q in
+// one pass knows which part belongs to which gradient.
+
+/// One projection of a pass: out_b = a x_b with a: (rows, L), out: (batch, rows, C).
+struct Projection {
+    const real* a;
+    std::int64_t rows;
+    real* out;
+};
+
+/// Projects every sample of x: (batch, L, C) onto all of `projections`, reading x once. Parallel
+/// over samples and columns. For the ranks of a subspace (up to some 64 rows together); with more a
+/// general product is as good.
+void project_tokens(std::int64_t batch, std::int64_t length, std::int64_t channels, const real* x,
+                    std::span<const Projection> projections);
+
+/// out_b = qᵀ g_b with q: (rank, L), g: (batch, rank, C), out: (batch, L, C). Parallel over
+/// samples.
+void expand_tokens(std::int64_t batch, std::int64_t rank, std::int64_t length,
+                   std::int64_t channels, const real* q, const real* g, real* out);
+
+/// The instruction set that these kernels use on this processor, "AVX3" for AVX-512.
+const char* skinny_target();
+
+}  // namespace slimgrad::inline SLIMGRAD_PRECISION
