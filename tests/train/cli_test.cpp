@@ -87,7 +87,7 @@ class Cli : public ::testing::Test {
 };
 
 TEST_F(Cli, WrongUsageIsOneLineAndStatus2) {
-    expect_refused({}, "Known: compare, cost, eval, info, report, snr, train");
+    expect_refused({}, "Known: bench, compare, cost, eval, info, report, snr, train");
     expect_refused({"trian"}, "unknown command 'trian'");
     expect_refused({"train", "--epoch", "2"}, "--epoch");
     expect_refused({"train", "--lr", "fast"}, "--lr");

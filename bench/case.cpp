@@ -1,0 +1,135 @@
+#include "bench/case.h"
+
+#include <fmt/ranges.h>
+
+#include "instant/cost_model.h"
+#include "tensor/error.h"
+
+namespace slimgrad::bench {
+namespace {
+
+// ViT-B/32 at the cost of the paper's Tab. 11, row INSTANT-0.
+constexpr Ranks table_11{3, 2, 3};
+
+LinearShape shape(const std::string& name, std::int64_t tokens, std::int64_t in, std::int64_t out,
+                  const std::string& group) {
+    LinearShape shape;
+    shape.name = name;
+    shape.tokens = tokens;
+    shape.in_channels = in;
+    shape.out_channels = out;
+    shape.held_elements = tokens * in;
+    shape.input_group = group;
+    return shape;
+}
+
+}  // namespace
+
+const std::vector<Case>& cases() {
+    static const std::vector<Case> all = {
+        {"linear/bert-8x512x768",
+         "BERT-base, batch 8, 512 tokens",
+         Kind::linears,
+         {8, 512, 768, 12, 1}},
+        {"linear/bert-32x128x768",
+         "BERT-base, batch 32, 128 tokens",
+         Kind::linears,
+         {32, 128, 768, 12, 1}},
+        {"linear/vit-b32-64x50x768",
+         "ViT-B/32, batch 64, 50 tokens",
+         Kind::linears,
+         {64, 50, 768, 12, 1}},
+        {"linear/minilm-32x128x384",
+         "MiniLM, batch 32, 128 tokens",
+         Kind::linears,
+         {32, 128, 384, 12, 1}},
+        {"linear/vit-cifar-128x64x192",
+         "ViT for CIFAR, batch 128, 64 tokens",
+         Kind::linears,
+         {128, 64, 192, 3, 1}},
+        {"linear/tiny", "small enough for a first try", Kind::linears, {2, 8, 16, 2, 1}},
+        {"step/bert-block-8x512x768", "one encoder block", Kind::blocks, {8, 512, 768, 12, 1}},
+        {"step/bert-block-32x128x768", "one encoder block", Kind::blocks, {32, 128, 768, 12, 1}},
+        {"step/minilm-32x128x384", "six encoder blocks", Kind::blocks, {32, 128, 384, 12, 6}},
+        {"step/vit-cifar-128x64x192", "six encoder blocks", Kind::blocks, {128, 64, 192, 3, 6}},
+        {"step/resnet20-128", "ResNet-20 on 3x32x32, batch 128", Kind::resnet, {.batch = 128}},
+        {"step/tiny", "small enough for a first try", Kind::blocks, {2, 8, 16, 2, 2}},
+        {"tab11/linears",
+         "ViT-B/32, eight linears of the last two blocks, ranks of Tab. 11",
+         Kind::linears,
+         {64, 50, 768, 12, 2},
+         table_11},
+        {"tab11/blocks",
+         "ViT-B/32, the last two blocks, ranks of Tab. 11",
+         Kind::blocks,
+         {64, 50, 768, 12, 2},
+         table_11},
+        {"calibrate/bert-block-8x512x768",
+         "one encoder block",
+         Kind::calibration,
+         {8, 512, 768, 12, 1}},
+        {"calibrate/bert-block-32x128x768",
+         "one encoder block",
+         Kind::calibration,
+         {32, 128, 768, 12, 1}},
+        {"calibrate/minilm-32x128x384",
+         "six encoder blocks",
+         Kind::calibration,
+         {32, 128, 384, 12, 6}},
+        {"calibrate/vit-cifar-128x64x192",
+         "six encoder blocks",
+         Kind::calibration,
+         {128, 64, 192, 3, 6}},
+        {"calibrate/tiny", "small enough for a first try", Kind::calibration, {2, 8, 16, 2, 2}},
+    };
+    return all;
+}
+
+std::vector<Case> find_cases(const std::string& word) {
+    std::vector<Case> found;
+    std::vector<std::string> known;
+    for (const Case& which : cases()) {
+        known.push_back(which.name);
+        const bool of_group = which.name.starts_with(word + "/") && !which.name.ends_with("/tiny");
+        if (which.name == word || of_group) found.push_back(which);
+    }
+    require(!found.empty(), "[bench] unknown case '{}'. Known: {}", word, fmt::join(known, ", "));
+    return found;
+}
+
+std::vector<LinearShape> linear_shapes(const Case& which, bool fused) {
+    const Size& s = which.size;
+    std::vector<LinearShape> shapes;
+    for (std::int64_t block = 0; block < s.blocks; ++block) {
+        const std::string prefix = s.blocks > 1 ? std::to_string(block) + "." : "";
+        const auto add = [&](const char* name, std::int64_t in, std::int64_t out,
+                             const std::string& group) {
+            shapes.push_back(shape(prefix + name, s.tokens, in, out, prefix + group));
+        };
+        if (fused) add("qkv", s.width, 3 * s.width, "qkv");
+        if (!fused)
+            for (const char* name : {"q", "k", "v"}) add(name, s.width, s.width, "qkv");
+        add("proj", s.width, s.width, "proj");
+        add("fc1", s.width, s.hidden(), "fc1");
+        add("fc2", s.hidden(), s.width, "fc2");
+    }
+    return shapes;
+}
+
+double flop_ratio(const Case& which, const Variant& variant) {
+    if (which.kind == Kind::resnet) return 1;
+    const Ranks ranks = which.ranks.value_or(variant.ranks);
+    LinearCost vanilla, method;
+    for (const LinearShape& layer : linear_shapes(which, which.ranks.has_value())) {
+        MethodOptions options;
+        options.method = variant.method;
+        options.rank_x = ranks.x;
+        options.rank_g = layer.name.ends_with("qkv") ? ranks.g_qkv.value_or(ranks.g) : ranks.g;
+        const std::int64_t batch = which.size.batch;
+        vanilla += linear_cost(layer, {}, batch, Convention::paper);
+        method += linear_cost(layer, compression_of(layer, options), batch, Convention::paper);
+    }
+    return static_cast<double>(vanilla.backward()) / static_cast<double>(method.backward());
+}
+
+}  // namespace slimgrad::bench

@@ -1,0 +1,64 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "instant/trace.h"
+
+namespace slimgrad::bench {
+
+/// What a case times.
+enum class Kind {
+    linears,     // the linear maps of transformer blocks, without what stands between them
+    blocks,      // a training step of encoder blocks: forward, backward, AdamW
+    resnet,      // a training step of ResNet-20
+    calibration  // what a calibration of encoder blocks costs
+};
+
+/// The size of transformer blocks; `blocks` of them stand one after the other.
+struct Size {
+    std::int64_t batch = 32, tokens = 128, width = 768, heads = 12, blocks = 1;
+    std::int64_t hidden() const { return 4 * width; }
+};
+
+/// Ranks of the projectors. Q, K and V as one product may have a rank of their own on the g slot.
+struct Ranks {
+    std::int64_t x = 16, g = 16;
+    std::optional<std::int64_t> g_qkv{};
+};
+
+/// One thing that can be timed, by name.
+struct Case {
+    std::string name;
+    std::string what;
+    Kind kind;
+    Size size;
+    std::optional<Ranks> ranks{};  // fixed by a published table, whatever the user asks for
+};
+
+/// One way to do it.
+struct Variant {
+    std::string method = "vanilla";
+    Ranks ranks{};
+    bool fused = true;   // `linears`: Q, K and V as one product
+    bool plain = false;  // by the dense formulas instead of the rules' own kernels
+    std::uint64_t seed = 0;
+};
+
+/// Every case, in the order in which they are listed.
+const std::vector<Case>& cases();
+/// The cases that a word names: one by its name, or all whose names begin with "word/". Throws
+/// Error for an unknown word and lists the known ones.
+std::vector<Case> find_cases(const std::string& word);
+
+/// The linear maps of a `linears` case, in order of execution.
+std::vector<LinearShape> linear_shapes(const Case& which, bool fused);
+
+/// FLOPs of vanilla's backward over those of a method (with its compression), over the linear maps
+/// of the case: by INSTANT eq. 34 for `instant`. Q, K and V count as three layers even where they
+/// run as one product, unless the case's ranks are those of a published table. 1 for vanilla.
+double flop_ratio(const Case& which, const Variant& variant);
+
+}  // namespace slimgrad::bench

@@ -1,0 +1,132 @@
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "bench/projectors.h"
+#include "bench/workload.h"
+#include "nn/init.h"
+#include "tensor/meter.h"
+#include "tensor/ops.h"
+
+namespace slimgrad::bench {
+namespace {
+
+constexpr Needs both{true, true};
+
+/// What one execution of the layers touches: values of its own, so that several of these, used in
+/// turn, are never in a cache. Results stay until their set is used again, as gradients do.
+struct Buffers {
+    std::vector<Tensor> x, gy, w;  // by layer; layers of one input group share x
+    std::vector<LinearGrads> grads;
+
+    std::int64_t bytes() const {
+        std::int64_t sum = 0;
+        for (const auto* list : {&x, &gy, &w})
+            for (const Tensor& t : *list) sum += t.bytes();
+        return sum;
+    }
+};
+
+std::int64_t last_level_cache() {
+    const std::int64_t size = sysconf(_SC_LEVEL3_CACHE_SIZE);
+    return size > 0 ? size : 32 << 20;
+}
+
+/// The linear maps of transformer blocks, from the last to the first as backward meets them.
+/// "compress" is what saving x costs, "backward" makes g_w and g_x.
+class Linears final : public Workload {
+  public:
+    Linears(const Case& which, const Variant& variant)
+        : batch_(which.size.batch),
+          seed_(variant.seed),
+          shapes_(linear_shapes(which, variant.fused)),
+          projectors_(random_projectors(shapes_, variant, batch_)) {
+        for (const Projectors& p : projectors_) rules_.push_back(make_rule(p, variant.plain));
+        do buffers_.push_back(make_buffers());
+        while (std::ssize(buffers_) * buffers_.front().bytes() < 2 * last_level_cache());
+    }
+
+    Seconds run() override {
+        next_ = (next_ + 1) % buffers_.size();
+        return run_on(buffers_[next_]);
+    }
+
+    std::vector<NamedTensor> record() override {
+        Buffers& b = buffers_.front();
+        run_on(b);
+        std::vector<NamedTensor> all;
+        const auto add = [&](const std::string& name, const Tensor& value) {
+            if (value.defined()) all.push_back({name, value});
+        };
+        for (std::size_t i = 0; i < shapes_.size(); ++i) {
+            const std::string& name = shapes_[i].name;
+            add("in.x." + name, b.x[i]);
+            add("in.gy." + name, b.gy[i]);
+            add("w." + name, b.w[i]);
+            if (projectors_[i].p) add("P." + name, projectors_[i].p->basis);
+            if (projectors_[i].q) add("Q." + name, projectors_[i].q->basis);
+            add("g.x." + name, b.grads[i].gx);
+            add("g.w." + name, b.grads[i].gw.value);
+        }
+        return all;
+    }
+
+  private:
+    Buffers make_buffers() const {
+        Buffers b;
+        const std::uint32_t set = static_cast<std::uint32_t>(buffers_.size());
+        for (std::size_t i = 0; i < shapes_.size(); ++i) {
+            const LinearShape& s = shapes_[i];
+            const auto draw = [&](const char* what, Shape shape, real scale) {
+                Stream stream(seed_, what, i, set);
+                return uniform(std::move(shape), -scale, scale, stream);
+            };
+            const bool shared = i > 0 && shapes_[i - 1].input_group == s.input_group;
+            b.x.push_back(shared ? b.x.back() : draw("x", {batch_, s.tokens, s.in_channels}, 1));
+            b.gy.push_back(draw("gy", {batch_, s.tokens, s.out_channels}, 1));
+            b.w.push_back(draw("w", {s.out_channels, s.in_channels}, real(0.1)));
+        }
+        b.grads.resize(shapes_.size());
+        return b;
+    }
+
+    Seconds run_on(Buffers& b) const {
+        double compress = 0, backward = 0;
+        Seconds parts;
+        PackCache cache;
+        std::vector<Saved> saved;
+        for (std::size_t i = 0; i < shapes_.size(); ++i) {
+            const LayerScope scope(shapes_[i].name);
+            saved.emplace_back(std::vector<bool>{true, true}, nullptr, &cache);
+            Stopwatch watch;
+            rules_[i]->save(LinearInput(b.x[i]), saved.back(), both);
+            parts.emplace_back("compress." + shapes_[i].name, watch.lap());
+            compress += parts.back().second;
+        }
+        for (std::size_t i = shapes_.size(); i-- > 0;) {
+            const LayerScope scope(shapes_[i].name);
+            Stopwatch watch;
+            b.grads[i] = rules_[i]->backward(b.gy[i], b.w[i], saved[i], both);
+            parts.emplace_back("backward." + shapes_[i].name, watch.lap());
+            backward += parts.back().second;
+        }
+        parts.insert(parts.begin(), {{"compress", compress}, {"backward", backward}});
+        return parts;
+    }
+
+    std::int64_t batch_;
+    std::uint64_t seed_;
+    std::vector<LinearShape> shapes_;
+    std::vector<Projectors> projectors_;
+    std::vector<std::shared_ptr<const BackwardRule>> rules_;
+    std::vector<Buffers> buffers_;
+    std::size_t next_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<Workload> make_linears(const Case& which, const Variant& variant) {
+    return std::make_unique<Linears>(which, variant);
+}
+
+}  // namespace slimgrad::bench

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "bench/case.h"
+#include "instant/projector.h"
+#include "nn/backward_rule.h"
+#include "nn/module.h"
+#include "tensor/random.h"
+
+namespace slimgrad::bench {
+
+/// A projector with random orthonormal rows. Its rank is cut to the length of its axis.
+std::shared_ptr<const Projector> random_projector(Side side, std::int64_t rank, std::int64_t dim,
+                                                  Stream& stream);
+
+/// The P and Q of one layer; null where the variant leaves a slot exact.
+struct Projectors {
+    std::shared_ptr<const Projector> p, q;
+};
+
+/// Random projectors for linear maps: sides and ranks as a calibration with fixed ranks would
+/// choose them, one P for all layers of an input group. A pure function of the variant and the
+/// shapes.
+std::vector<Projectors> random_projectors(const std::vector<LinearShape>& shapes,
+                                          const Variant& variant, std::int64_t batch);
+
+/// The rule for these projectors: low-rank, exact if there are none, or with `plain` the formulas
+/// of LowRankRule by general products alone, sample by sample: what results are verified against.
+std::shared_ptr<const BackwardRule> make_rule(const Projectors& projectors, bool plain);
+
+/// Traces the linear maps that `forward` executes and gives each the rule of the variant.
+std::vector<Projectors> install_projectors(Module& model, const Variant& variant,
+                                           std::int64_t batch,
+                                           const std::function<void()>& forward);
+
+}  // namespace slimgrad::bench
