@@ -6,6 +6,7 @@
 #include "instant/break_even.h"
 #include "instant/trace.h"
 #include "tensor/meter.h"
+#include "tensor/ops.h"
 
 namespace slimgrad::inline SLIMGRAD_PRECISION {
 namespace {
@@ -57,10 +58,12 @@ void Calibrator::calibrate(const std::function<void()>& run_batches) {
         const std::string group = layer->input_group(), path = layer->path();
         const Observed* seen = find(x_grams, group);
         if (seen && seen->layer == path && seen->gram->observed())
-            x[group] = decompose(*seen, options_.rank_x, in_channels(*layer), group_out.at(group));
+            x[group] = decompose(*seen, find(x_, group), options_.rank_x, in_channels(*layer),
+                                 group_out.at(group));
         seen = find(g_grams, path);
         if (seen && seen->gram->observed())
-            g[path] = decompose(*seen, options_.rank_g, in_channels(*layer), out_channels(*layer));
+            g[path] = decompose(*seen, find(g_, path), options_.rank_g, in_channels(*layer),
+                                out_channels(*layer));
     }
     x_ = std::move(x);
     g_ = std::move(g);
@@ -91,8 +94,7 @@ void Calibrator::observe(Grams& x, Grams& g, const std::function<void()>& run_ba
 void Calibrator::require_finite(const Grams& x, const Grams& g) const {
     const auto check = [](const Observed* seen, const char* what) {
         if (!seen || !seen->gram->observed()) return;
-        require(std::ranges::all_of(seen->gram->sum().values(),
-                                    [](real v) { return std::isfinite(v); }),
+        require(all_finite(seen->gram->sum()),
                 "[{}] calibration saw values of {} that are not finite. Hint: a lower learning "
                 "rate, or gradient clipping",
                 seen->layer, what);
@@ -103,19 +105,23 @@ void Calibrator::require_finite(const Grams& x, const Grams& g) const {
         check(find(g, (*layer)->path()), "g_y");
 }
 
-Calibrator::Slot Calibrator::decompose(const Observed& observed,
+/// `before`: the same slot in the calibration before this one, or null.
+Calibrator::Slot Calibrator::decompose(const Observed& observed, const Slot* before,
                                        const std::optional<std::int64_t>& rank,
                                        std::int64_t in_channels, std::int64_t out_channels) const {
     const LayerScope scope(observed.layer);
     const Gram& gram = *observed.gram;
-    const Eigen spectrum = eigh(gram.sum());
     const Truncation truncation{options_.epsilon, options_.oversample, rank, options_.offset};
+    const Tensor sum = gram.sum();
+    const bool warm = before && before->projector && before->projector->dim() == sum.size(0);
+    const Eigen spectrum =
+        leading_spectrum(sum, truncation, warm ? before->projector->basis : Tensor());
     CalibratedSlot found;
     found.side = gram.side();
-    found.rank = truncated_rank(spectrum.values, truncation);
-    found.dim = std::ssize(spectrum.values);
-    found.energy = kept_share(spectrum.values, found.rank, 2);
-    found.signal = kept_share(spectrum.values, found.rank, 1);
+    found.rank = truncated_rank(spectrum, truncation);
+    found.dim = sum.size(0);
+    found.energy = kept_share(spectrum, found.rank, 2);
+    found.signal = kept_share(spectrum, found.rank, 1);
     found.break_even =
         break_even_rank(gram.tokens(), in_channels, out_channels, found.side, options_.batch);
     found.vanilla = options_.break_even == BreakEven::vanilla &&

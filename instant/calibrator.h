@@ -87,8 +87,9 @@ class Calibrator {
     static bool uses_x(LinearMap& layer);
     void observe(Grams& x, Grams& g, const std::function<void()>& run_batches);
     void require_finite(const Grams& x, const Grams& g) const;
-    Slot decompose(const Observed& observed, const std::optional<std::int64_t>& rank,
-                   std::int64_t in_channels, std::int64_t out_channels) const;
+    Slot decompose(const Observed& observed, const Slot* before,
+                   const std::optional<std::int64_t>& rank, std::int64_t in_channels,
+                   std::int64_t out_channels) const;
     void install();
 
     Module& model_;

@@ -51,7 +51,7 @@ struct LinearCost {
 /// One calibration: `batches` batches of `batch` samples.
 struct CalibrationCost {
     std::int64_t passes = 0;         // forward and exact backward, 6 B L Cx Cy each
-    std::int64_t gram = 0;           // autocorrelations
+    std::int64_t gram = 0;           // autocorrelations, nominal: both triangles
     std::int64_t decomposition = 0;  // nominal, ⌊4 n³ / 3⌋ each; the meter counts what really runs
     std::int64_t total() const { return passes + gram + decomposition; }
     CalibrationCost& operator+=(const CalibrationCost& other);

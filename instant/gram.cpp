@@ -1,5 +1,7 @@
 #include "instant/gram.h"
 
+#include <algorithm>
+
 #include "tensor/ops.h"
 
 namespace slimgrad::inline SLIMGRAD_PRECISION {
@@ -15,16 +17,41 @@ void Gram::add(const Tensor& x) {
     require(sum_.size(0) == n, "[{}] calibration saw {} {} before and now {}. Hint: {}",
             current_layer(), sum_.size(0), token ? "tokens" : "channels", n,
             "pad sequences to one length, or use the channel side");
-    if (token) {
-        for (std::int64_t b = 0; b < batch; ++b) {  // C += x_b x_bᵀ      (L,C)·(C,L)
-            const real* sample = x.data() + b * tokens * channels;
-            gemm(n, n, channels, {sample, channels}, {sample, channels, Op::transpose}, sum_.data(),
-                 n, 1, 1);
-        }
-    } else {  // C += Σ_b x_bᵀ x_b      (C,B·L)·(B·L,C)
-        gemm(n, n, batch * tokens, {x.data(), channels, Op::transpose}, {x.data(), channels},
-             sum_.data(), n, 1, 1);
+    if (token)
+        add_samples(batch, channels, x.data());
+    else  // C += Σ_b x_bᵀ x_b      (C,B·L)·(B·L,C)
+        syrk_uncounted(n, batch * tokens, {x.data(), channels, Op::transpose}, sum_.data(), n, 1,
+                       1);
+    meter().add(n * (n + 1) * (x.numel() / n));
+}
+
+// C += Σ_b x_b x_bᵀ      (L,C)·(C,L)
+// A fixed number of partial sums, each on one thread and added up in their order: the bits do not
+// depend on the number of threads.
+void Gram::add_samples(std::int64_t batch, std::int64_t channels, const real* x) {
+    const std::int64_t n = sum_.size(0), parts = std::min<std::int64_t>(batch, 8);
+    Tensor partial({parts, n, n});
+#pragma omp parallel for schedule(static)
+    for (std::int64_t part = 0; part < parts; ++part) {
+        const std::int64_t begin = part * batch / parts, end = (part + 1) * batch / parts;
+        for (std::int64_t b = begin; b < end; ++b)
+            syrk_uncounted(n, channels, {x + b * n * channels, channels},
+                           partial.data() + part * n * n, n, 1, b > begin ? real(1) : real(0));
     }
+#pragma omp parallel for schedule(static)
+    for (std::int64_t row = 0; row < n; ++row)
+        for (std::int64_t part = 0; part < parts; ++part)
+            for (std::int64_t column = 0; column <= row; ++column)
+                sum_.data()[row * n + column] += partial.data()[(part * n + row) * n + column];
+}
+
+Tensor Gram::sum() const {
+    Tensor full = sum_.clone();
+    const std::int64_t n = full.size(0);
+    for (std::int64_t row = 0; row < n; ++row)
+        for (std::int64_t column = 0; column < row; ++column)
+            full.data()[column * n + row] = full.data()[row * n + column];
+    return full;
 }
 
 void ObservingRule::save(const LinearInput& x, Saved& saved, Needs needs) const {

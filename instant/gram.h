@@ -24,13 +24,16 @@ class Gram {
     Side side() const { return *side_; }
     /// L of the last x that was added.
     std::int64_t tokens() const { return tokens_; }
-    const Tensor& sum() const { return sum_; }
+    /// (n, n), both triangles.
+    Tensor sum() const;
 
   private:
+    void add_samples(std::int64_t batch, std::int64_t channels, const real* x);
+
     std::optional<Side> side_;
     std::int64_t min_tokens_;
     std::int64_t tokens_ = 0;
-    Tensor sum_;
+    Tensor sum_;  // its lower triangle
 };
 
 /// The exact rule, watched: adds x to one autocorrelation and g_y to another. Either may be null.

@@ -38,32 +38,79 @@ void count(const char* phase_name, std::int64_t flops) {
 
 }  // namespace
 
-double kept_share(const std::vector<double>& eigenvalues, std::int64_t rank, int exponent) {
-    double kept = 0, total = 0;
-    for (std::size_t i = 0; i < eigenvalues.size(); ++i) {
-        total += power(eigenvalues[i], exponent);
-        if (i < static_cast<std::size_t>(rank)) kept += power(eigenvalues[i], exponent);
-    }
-    return total > 0 ? kept / total : 1;
+namespace {
+
+double total(const std::vector<double>& eigenvalues, int exponent) {
+    double sum = 0;
+    for (const double value : eigenvalues) sum += power(value, exponent);
+    return sum;
 }
 
-std::int64_t truncated_rank(const std::vector<double>& eigenvalues, const Truncation& truncation) {
-    const auto n = static_cast<std::int64_t>(eigenvalues.size());
+double total(const Eigen& spectrum, int exponent) {
+    if (std::ssize(spectrum.values) == spectrum.vectors.size(1))
+        return total(spectrum.values, exponent);
+    return exponent == 1 ? spectrum.sum : spectrum.sum_squares;
+}
+
+/// Of the leading eigenvalues of an n x n matrix, with the sum of squares of all.
+std::int64_t truncated_rank(const std::vector<double>& leading, double squares, std::int64_t n,
+                            const Truncation& truncation) {
     if (truncation.rank) return std::min(*truncation.rank, n);
     if (truncation.epsilon >= 1) return n;
-    double total = 0;
-    for (const double value : eigenvalues) total += power(value, 2);
     double kept = 0;
-    std::int64_t k = 0;
-    while (k < n && (k == 0 || kept < truncation.epsilon * total))
-        kept += power(eigenvalues[static_cast<std::size_t>(k++)], 2);
-    return std::min(k + truncation.oversample, n);
+    std::size_t k = 0;
+    while (k < leading.size() && (k == 0 || kept < truncation.epsilon * squares))
+        kept += power(leading[k++], 2);
+    return std::min(static_cast<std::int64_t>(k) + truncation.oversample, n);
+}
+
+double kept_share(const std::vector<double>& leading, std::int64_t rank, int exponent, double all) {
+    double kept = 0;
+    for (std::size_t i = 0; i < leading.size() && i < static_cast<std::size_t>(rank); ++i)
+        kept += power(leading[i], exponent);
+    return all > 0 ? kept / all : 1;
+}
+
+}  // namespace
+
+std::int64_t truncated_rank(const std::vector<double>& eigenvalues, const Truncation& truncation) {
+    return truncated_rank(eigenvalues, total(eigenvalues, 2), std::ssize(eigenvalues), truncation);
+}
+
+std::int64_t truncated_rank(const Eigen& spectrum, const Truncation& truncation) {
+    return truncated_rank(spectrum.values, total(spectrum, 2), spectrum.vectors.size(1),
+                          truncation);
+}
+
+double kept_share(const std::vector<double>& eigenvalues, std::int64_t rank, int exponent) {
+    return kept_share(eigenvalues, rank, exponent, total(eigenvalues, exponent));
+}
+
+double kept_share(const Eigen& spectrum, std::int64_t rank, int exponent) {
+    return kept_share(spectrum.values, rank, exponent, total(spectrum, exponent));
+}
+
+Eigen leading_spectrum(const Tensor& autocorrelation, const Truncation& truncation,
+                       const Tensor& start) {
+    constexpr std::int64_t small = 256, first_count = 16;
+    const std::int64_t n = autocorrelation.size(0);
+    if (n < small || (!truncation.rank && truncation.epsilon >= 1)) return eigh(autocorrelation);
+    if (truncation.rank) return eigh_leading(autocorrelation, std::min(*truncation.rank, n), start);
+    // How many are needed only shows on the way.
+    std::int64_t count = start.defined() ? start.size(0) : first_count + truncation.oversample;
+    for (; 4 * count <= n; count *= 2) {
+        const Eigen spectrum = eigh_leading(autocorrelation, count, start);
+        const bool enough =
+            kept_share(spectrum, count - truncation.oversample, 2) >= truncation.epsilon;
+        if (enough && count > truncation.oversample) return spectrum;
+    }
+    return eigh(autocorrelation);
 }
 
 Projector make_projector(const Eigen& spectrum, Side side, const Truncation& truncation) {
-    const std::int64_t rank = truncated_rank(spectrum.values, truncation);
-    Projector projector{side, spectrum.vectors.rows(0, rank).clone(),
-                        kept_share(spectrum.values, rank, 2), kept_share(spectrum.values, rank, 1)};
+    const std::int64_t rank = truncated_rank(spectrum, truncation);
+    Projector projector{side, spectrum.vectors.rows(0, rank).clone(), kept_share(spectrum, rank, 2),
+                        kept_share(spectrum, rank, 1)};
     if (truncation.offset != Offset::none) {
         const double kept =
             truncation.offset == Offset::energy ? projector.energy : projector.signal;

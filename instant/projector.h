@@ -38,6 +38,16 @@ std::int64_t truncated_rank(const std::vector<double>& eigenvalues, const Trunca
 /// counting as 0; 1 if all are 0.
 double kept_share(const std::vector<double>& eigenvalues, std::int64_t rank, int exponent);
 
+// The same of a decomposition that may be partial: its sums stand for what it lacks.
+std::int64_t truncated_rank(const Eigen& spectrum, const Truncation& truncation);
+double kept_share(const Eigen& spectrum, std::int64_t rank, int exponent);
+
+/// As much of the spectrum of an autocorrelation (n, n) as the truncation needs. From n = 256 on,
+/// where a full decomposition costs more, only the leading pairs, by subspace iteration from
+/// `start` (m, n): the basis of the calibration before, or nothing.
+Eigen leading_spectrum(const Tensor& autocorrelation, const Truncation& truncation,
+                       const Tensor& start = {});
+
 /// The leading directions of an autocorrelation's spectrum, scaled by the offset.
 Projector make_projector(const Eigen& spectrum, Side side, const Truncation& truncation);
 

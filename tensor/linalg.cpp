@@ -1,37 +1,170 @@
 #include "tensor/linalg.h"
 
+#include <cblas.h>
 #include <lapacke.h>
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
+#include <utility>
 
 #include "tensor/blas.h"
 #include "tensor/meter.h"
+#include "tensor/random.h"
 
 namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace {
 
-Eigen eigh(const Tensor& symmetric) {
+using Doubles = std::vector<double>;
+
+constexpr std::int64_t extra_directions = 8;
+constexpr int most_passes = 12;
+constexpr double tolerance = 1e-5;
+constexpr double settled = 1e-8;
+
+void check(const Tensor& symmetric) {
     require(symmetric.ndim() == 2 && symmetric.size(0) == symmetric.size(1),
             "[eigh] expected a square matrix, got shape {}", to_string(symmetric.shape()));
     require(std::ranges::all_of(symmetric.values(), [](real v) { return std::isfinite(v); }),
             "[eigh] the matrix has entries that are not finite");
     blas();
-    const std::int64_t n = symmetric.size(0);
-    const auto size = static_cast<std::size_t>(n);
-    std::vector<double> a(symmetric.values().begin(), symmetric.values().end());
-    Eigen result{std::vector<double>(size), Tensor({n, n})};
-    if (n == 0) return result;
+}
+
+std::size_t length(std::int64_t n) { return static_cast<std::size_t>(n); }
+blasint narrow(std::int64_t n) { return static_cast<blasint>(n); }
+
+/// Eigenvalues of a symmetric n x n matrix, ascending; its rows become the eigenvectors.
+Doubles decompose(Doubles& a, std::int64_t n) {
+    Doubles values(length(n));
     // Column-major, so that the eigenvectors come out as consecutive runs: our rows.
     const lapack_int info =
-        LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'V', 'L', static_cast<lapack_int>(n), a.data(),
-                       static_cast<lapack_int>(n), result.values.data());
+        LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'V', 'L', narrow(n), a.data(), narrow(n), values.data());
     require(info == 0, "[eigh] LAPACK dsyevd did not converge (info {})", info);
     meter().add(14 * n * n * n / 3);
+    return values;
+}
 
+/// The rows of `a` (s, n) become orthonormal: V of a QR decomposition of aᵀ.
+void orthonormalise(Doubles& a, std::int64_t s, std::int64_t n) {
+    Doubles tau(length(s));
+    lapack_int info =
+        LAPACKE_dgeqrf(LAPACK_COL_MAJOR, narrow(n), narrow(s), a.data(), narrow(n), tau.data());
+    if (info == 0)
+        info = LAPACKE_dorgqr(LAPACK_COL_MAJOR, narrow(n), narrow(s), narrow(s), a.data(),
+                              narrow(n), tau.data());
+    require(info == 0, "[eigh] LAPACK's QR decomposition failed (info {})", info);
+}
+
+/// a (rows, inner) b, where b is (inner, columns), or (columns, inner) and transposed.
+Doubles product(const Doubles& a, const Doubles& b, std::int64_t rows, std::int64_t columns,
+                std::int64_t inner, CBLAS_TRANSPOSE op_b) {
+    Doubles c(length(rows * columns));
+    cblas_dgemm(CblasRowMajor, CblasNoTrans, op_b, narrow(rows), narrow(columns), narrow(inner), 1,
+                a.data(), narrow(inner), b.data(), narrow(op_b == CblasTrans ? inner : columns), 0,
+                c.data(), narrow(columns));
+    return c;
+}
+
+/// V of an iteration's beginning: `start`, and random directions up to s rows.
+Doubles first_directions(const Tensor& start, std::int64_t s, std::int64_t n) {
+    Doubles v(length(s * n));
+    Stream stream(0, "eigh_leading");
+    for (double& value : v) value = stream.normal();
+    if (start.defined()) {
+        require(start.ndim() == 2 && start.size(1) == n,
+                "[eigh] expected a start of shape (m, {}), got {}", n, to_string(start.shape()));
+        std::copy_n(start.data(), std::min(start.size(0), s) * n, v.begin());
+    }
+    return v;
+}
+
+/// ‖C V - V Λ‖² over the first `count` rows of v and of cv = C V.
+double outside(const Doubles& v, const Doubles& cv, const Doubles& values, std::int64_t count,
+               std::int64_t n) {
+    double total = 0;
+    for (std::int64_t i = 0; i < count; ++i)
+        for (std::int64_t j = 0; j < n; ++j) {
+            const double rest = cv[length(i * n + j)] - values[length(i)] * v[length(i * n + j)];
+            total += rest * rest;
+        }
+    return total;
+}
+
+void keep_leading(Eigen& eigen, std::int64_t count) {
+    if (count >= std::ssize(eigen.values)) return;
+    eigen.values.resize(length(count));
+    eigen.vectors = eigen.vectors.rows(0, count).clone();
+}
+
+}  // namespace
+
+Eigen eigh(const Tensor& symmetric) {
+    check(symmetric);
+    const std::int64_t n = symmetric.size(0);
+    Doubles a(symmetric.values().begin(), symmetric.values().end());
+    Eigen result{{}, Tensor({n, n})};
+    if (n == 0) return result;
+    result.values = decompose(a, n);
     std::ranges::reverse(result.values);
     for (std::int64_t i = 0; i < n; ++i)
         std::copy_n(a.begin() + (n - 1 - i) * n, n, result.vectors.data() + i * n);
+    for (const double value : result.values) {
+        result.sum += value;
+        result.sum_squares += value * value;
+    }
     return result;
+}
+
+Eigen eigh_leading(const Tensor& symmetric, std::int64_t count, const Tensor& start) {
+    check(symmetric);
+    require(count >= 1, "[eigh] expected a count of at least 1, got {}", count);
+    const std::int64_t n = symmetric.size(0);
+    const auto all = [&] {
+        Eigen result = eigh(symmetric);
+        keep_leading(result, count);
+        return result;
+    };
+    if (4 * count > n) return all();
+
+    const Doubles c(symmetric.values().begin(), symmetric.values().end());
+    const double squares = std::inner_product(c.begin(), c.end(), c.begin(), 0.0);
+    const std::int64_t s = count + extra_directions;
+    Doubles v = first_directions(start, s, n);
+    double held = 0, held_before = -1;  // Σ of the leading Ritz values
+    for (int pass = 0; pass < most_passes; ++pass) {
+        orthonormalise(v, s, n);
+        Doubles cv = product(v, c, s, n, n, CblasNoTrans);  // (C Vᵀ)ᵀ      (s,n)·(n,n)
+        Doubles t = product(v, cv, s, s, n, CblasTrans);    // Vᵀ C V       (s,n)·(n,s)
+        meter().add(2 * n * n * s + 10 * n * s * s);
+        Doubles values = decompose(t, s);
+        v = product(t, v, s, n, s, CblasNoTrans);  // Ritz vectors (s,s)·(s,n)
+        cv = product(t, cv, s, n, s, CblasNoTrans);
+        // Ascending; the leading ones are to come first.
+        std::ranges::reverse(values);
+        for (std::int64_t i = 0; i < s / 2; ++i) {
+            const auto swap_rows = [&](Doubles& m) {
+                std::swap_ranges(m.begin() + i * n, m.begin() + (i + 1) * n,
+                                 m.begin() + (s - 1 - i) * n);
+            };
+            swap_rows(v);
+            swap_rows(cv);
+        }
+        // A subspace that C maps into itself may still not be the leading one: the random
+        // directions beside it would then go on growing.
+        held_before =
+            std::exchange(held, std::accumulate(values.begin(), values.begin() + count, 0.0));
+        if (std::abs(held - held_before) <= settled * held &&
+            outside(v, cv, values, count, n) <= tolerance * tolerance * squares) {
+            Eigen result{{values.begin(), values.begin() + count}, Tensor({count, n})};
+            std::transform(v.begin(), v.begin() + count * n, result.vectors.data(),
+                           [](double value) { return static_cast<real>(value); });
+            for (std::int64_t i = 0; i < n; ++i) result.sum += c[length(i * n + i)];
+            result.sum_squares = squares;
+            return result;
+        }
+        v = std::move(cv);
+    }
+    return all();
 }
 
 }  // namespace slimgrad::inline SLIMGRAD_PRECISION

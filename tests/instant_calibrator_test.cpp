@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 
 #include "instant/cost_model.h"
@@ -77,6 +78,55 @@ TEST(Calibrator, SpansTheLeadingEigenvectorsOfTheAutocorrelation) {
     EXPECT_LT(distance(square(*rule_of(model.second).q()), best(gy)), 1e-3);
     const Tensor g_first = matmul(gy, model.second.weight().value);
     EXPECT_LT(distance(square(*rule_of(model.first).q()), best(g_first)), 1e-3);
+}
+
+// From n = 256 on only the leading pairs are computed. Rank, shares and subspace must be those of
+// the full decomposition, whether the iteration starts from nothing or from another basis.
+TEST(LeadingSpectrum, GivesTheProjectorOfTheFullDecomposition) {
+    constexpr std::int64_t n = 320;
+    Stream stream(7, "spectrum");
+    Tensor a = normal({n, n}, 0, 1, stream);
+    for (std::int64_t i = 0; i < n; ++i)
+        for (std::int64_t j = 0; j < n; ++j)
+            a.at({i, j}) *= static_cast<real>(std::pow(0.97, static_cast<double>(j)));
+    const Tensor c = matmul(a, a, Op::none, Op::transpose);
+    const Eigen full = eigh(c);
+    const Tensor start = full.vectors.rows(5, 20).clone();
+    for (const Truncation& truncation :
+         {Truncation{.epsilon = 0.9}, Truncation{.epsilon = 0.95, .oversample = 5},
+          Truncation{.rank = 16}, Truncation{.epsilon = 1}, Truncation{.rank = 200}})
+        for (const bool warm : {false, true}) {
+            const Eigen leading = leading_spectrum(c, truncation, warm ? start : Tensor());
+            const Projector found = make_projector(leading, Side::token, truncation);
+            const Projector expected = make_projector(full, Side::token, truncation);
+            ASSERT_EQ(found.rank(), expected.rank());
+            EXPECT_NEAR(found.energy, expected.energy, 1e-6);
+            EXPECT_NEAR(found.signal, expected.signal, 1e-6);
+            EXPECT_LT(distance(square(found), square(expected)), 2e-2);
+            EXPECT_NEAR(sum(matmul(found.basis, c) * found.basis),
+                        sum(matmul(expected.basis, c) * expected.basis), 1e-5 * full.sum);
+        }
+}
+
+// The autocorrelation is summed sample by sample in a fixed number of parts.
+TEST(Gram, SumsEverySampleWhateverTheirNumber) {
+    using Size = std::array<std::int64_t, 3>;
+    for (const auto& [batch, length, channels] :
+         {Size{1, 7, 33}, Size{3, 5, 2}, Size{19, 6, 4}, Size{8, 2, 1}}) {
+        Stream stream(3, "gram");
+        const Tensor x = normal({batch, length, channels}, 0, 1, stream);
+        Gram tokens(Side::token), columns(Side::channel);
+        meter().reset();
+        tokens.add(x);
+        EXPECT_EQ(meter().total(), batch * length * (length + 1) * channels);
+        tokens.add(x);
+        columns.add(x);
+        EXPECT_LT(distance(tokens.sum(), sum(matmul(x, x, Op::none, Op::transpose), 0) * 2), 1e-3);
+        EXPECT_LT(distance(columns.sum(), matmul_sum(x, x)), 1e-3);
+    }
+    Gram none(Side::token);
+    none.add(Tensor::zeros({0, 5, 3}));
+    EXPECT_TRUE(identical(none.sum(), Tensor::zeros({5, 5})));
 }
 
 TEST(Calibrator, TheSplitOfABatchDoesNotMatter) {
@@ -185,10 +235,15 @@ TEST(Calibrator, GramFlopsEqualTheClosedForm) {
         const std::int64_t nx = n(c.side_x, shape.in_channels),
                            ng = n(c.side_g, shape.out_channels);
         const std::int64_t executed_decomposition = 14 * nx * nx * nx / 3 + 14 * ng * ng * ng / 3;
+        // One triangle of each autocorrelation; the closed form of the paper has both.
+        const std::int64_t products_x = 8 * shape.tokens * shape.in_channels / nx;
+        const std::int64_t products_g = 8 * shape.tokens * shape.out_channels / ng;
+        EXPECT_EQ(cost.gram, 2 * nx * nx * products_x + 2 * ng * ng * products_g);
+        const std::int64_t executed_gram = nx * (nx + 1) * products_x + ng * (ng + 1) * products_g;
         const std::int64_t bias = 2 * 8 * shape.tokens * shape.out_channels;  // b and g_b
         const std::int64_t offsets = 2 * (nx + ng);                           // rows / √e
         EXPECT_EQ(meter().count(shape.name, "calibrate"),
-                  cost.passes + cost.gram + executed_decomposition + bias + offsets)
+                  cost.passes + executed_gram + executed_decomposition + bias + offsets)
             << shape.name;
     }
 }

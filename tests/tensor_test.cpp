@@ -174,6 +174,67 @@ TEST(Linalg, EighRebuildsTheMatrix) {
     EXPECT_THROW(eigh(a.reshape({4, 9})), Error);
 }
 
+/// A positive semi-definite matrix with the given eigenvalues.
+Tensor with_spectrum(const std::vector<double>& values) {
+    const auto n = static_cast<std::int64_t>(values.size());
+    Stream stream(6, "spectrum");
+    const Tensor a = normal({n, n}, 0, 1, stream);
+    const Tensor v = eigh(a + transpose(a, {1, 0})).vectors;
+    Tensor scaled = v.clone();
+    for (std::int64_t i = 0; i < n; ++i)
+        for (std::int64_t j = 0; j < n; ++j)
+            scaled.at({i, j}) *= static_cast<real>(values[static_cast<std::size_t>(i)]);
+    return matmul(v, scaled, Op::transpose, Op::none);
+}
+
+/// Σ u_i C u_iᵀ over the rows of u: what a subspace holds of C.
+double held(const Tensor& u, const Tensor& c) {
+    const Tensor held = matmul(u, c) * u;
+    return sum(held);
+}
+
+TEST(Linalg, LeadingPairsAreThoseOfTheFullDecomposition) {
+    std::vector<double> values;
+    for (int i = 0; i < 200; ++i) values.push_back(100 * std::pow(0.9, i));
+    const Tensor c = with_spectrum(values);
+    const Eigen full = eigh(c);
+    meter().reset();
+    const Eigen cold = eigh_leading(c, 12);
+    const std::int64_t cold_flops = meter().total();
+    ASSERT_EQ(cold.values.size(), 12u);
+    EXPECT_EQ(cold.vectors.shape(), (Shape{12, 200}));
+    const double precise = sizeof(real) == 8 ? 1e-8 : 1e-4;
+    for (std::size_t i = 0; i < 12; ++i)
+        EXPECT_NEAR(cold.values[i], full.values[i], 1e-6 * full.values[0]);
+    EXPECT_NEAR(held(cold.vectors, c), held(full.vectors.rows(0, 12), c), precise * full.sum);
+    EXPECT_NEAR(cold.sum, full.sum, 1e-5 * full.sum);
+    EXPECT_NEAR(cold.sum_squares, full.sum_squares, 1e-5 * full.sum_squares);
+
+    // A start near the answer, whatever its scale, takes fewer passes; the same call, the same
+    // bits.
+    meter().reset();
+    const Eigen warm = eigh_leading(c, 12, cold.vectors * real(3));
+    EXPECT_LT(meter().total(), cold_flops);
+    EXPECT_NEAR(held(warm.vectors, c), held(cold.vectors, c), precise * full.sum);
+    EXPECT_TRUE(identical(eigh_leading(c, 12).vectors, cold.vectors));
+}
+
+TEST(Linalg, WhatSubspaceIterationCannotSeparateIsDecomposedInFull) {
+    // Flat, without a gap anywhere; and a count beyond a quarter.
+    std::vector<double> flat;
+    for (int i = 0; i < 120; ++i) flat.push_back(1 + 0.001 * (120 - i));
+    const Tensor c = with_spectrum(flat);
+    const Eigen full = eigh(c);
+    for (const std::int64_t count : {std::int64_t{5}, std::int64_t{60}}) {
+        const Eigen leading = eigh_leading(c, count);
+        ASSERT_EQ(std::ssize(leading.values), count);
+        EXPECT_NEAR(held(leading.vectors, c), held(full.vectors.rows(0, count), c), 1e-4);
+    }
+    EXPECT_EQ(eigh_leading(Tensor::zeros({100, 100}), 3).values, std::vector<double>(3, 0.0));
+    EXPECT_THROW(eigh_leading(c, 0), Error);
+    EXPECT_THROW(eigh_leading(c, 5, Tensor({2, 7})), Error);
+}
+
 TEST(Meter, CountsUnderTheInnermostScopeUnlessPinned) {
     meter().reset();
     {

@@ -61,6 +61,22 @@ void gemm_uncounted(std::int64_t m, std::int64_t n, std::int64_t k, Matrix a, Ma
     multiply(m, n, k, a, b, c, stride_c, alpha, beta);
 }
 
+void syrk_uncounted(std::int64_t n, std::int64_t k, Matrix a, real* c, std::int64_t stride_c,
+                    real alpha, real beta) {
+    blas();
+    if (n == 0) return;
+    const auto i = [](std::int64_t length) { return static_cast<blasint>(length); };
+    // BLAS rejects the stride of an empty sum, as of a product.
+    const std::int64_t stride = std::max<std::int64_t>(a.stride, 1);
+#ifdef SLIMGRAD_DOUBLE
+    cblas_dsyrk
+#else
+    cblas_ssyrk
+#endif
+        (CblasRowMajor, CblasLower, a.op == Op::none ? CblasNoTrans : CblasTrans, i(n), i(k), alpha,
+         a.data, i(stride), beta, c, i(stride_c));
+}
+
 void gemm_batched(std::int64_t batch, std::int64_t m, std::int64_t n, std::int64_t k,
                   BatchedMatrix a, BatchedMatrix b, real* c, std::int64_t stride_c,
                   std::int64_t step_c, real alpha, real beta) {

@@ -27,6 +27,11 @@ void gemm(std::int64_t m, std::int64_t n, std::int64_t k, Matrix a, Matrix b, re
 void gemm_uncounted(std::int64_t m, std::int64_t n, std::int64_t k, Matrix a, Matrix b, real* c,
                     std::int64_t stride_c, real alpha = 1, real beta = 0);
 
+/// The lower triangle of C = alpha op(A) op(A)ᵀ + beta C, with op(A): (n, k); what stands above the
+/// diagonal is left alone. Not counted: n (n + 1) k FLOPs.
+void syrk_uncounted(std::int64_t n, std::int64_t k, Matrix a, real* c, std::int64_t stride_c,
+                    real alpha = 1, real beta = 0);
+
 /// `batch` independent products; the matrices of consecutive samples lie `step` elements apart (0:
 /// all samples share the matrix). Parallel over samples, each on one thread. Counts 2 m n k each.
 struct BatchedMatrix {
