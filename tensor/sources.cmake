@@ -1,5 +1,7 @@
 list(APPEND SLIMGRAD_SOURCES
      tensor/kernels/convolution.cpp
+     tensor/kernels/convolution_onednn.cpp
+     tensor/kernels/convolution_unfolded.cpp
      tensor/kernels/elementwise.cpp
      tensor/kernels/gemm.cpp
      tensor/kernels/im2col.cpp

@@ -5,10 +5,10 @@
 
 namespace slimgrad::inline SLIMGRAD_PRECISION {
 
-// The exact products of a convolution, one sample at a time: a sample is unfolded into a buffer
-// that stays in the cache, multiplied there and forgotten, so the unfolded batch never exists. They
-// are parallel over samples. x: (B, C, H, W), w: (Cy, C/groups, kh, kw), gy: (B, Cy, H', W'); each
-// product counts 2·B·L·(C/groups)·kh·kw·Cy FLOPs.
+// The exact products of a convolution, which never hold the unfolded batch: by oneDNN where the
+// build has it, else sample by sample (convolution_kernels.h has both). x: (B, C, H, W), w: (Cy,
+// C/groups, kh, kw), gy: (B, Cy, H', W'). Whoever computes it, each product counts what it is as a
+// product with the unfolded image, 2·B·L·(C/groups)·kh·kw·Cy FLOPs.
 
 /// y_b = W · unfold(x_b)
 Tensor conv_forward(const Tensor& x, const Tensor& w, const Window2d& window, std::int64_t groups);
