@@ -26,10 +26,10 @@ Eigen eigh(const Tensor& symmetric);
 /// with Rayleigh-Ritz projections, in double: a few products with `count` + 8 columns instead of
 /// the reduction of the whole matrix. It starts from the rows of `start` (m, n) if there are any,
 /// such as the eigenvectors of a matrix that this one has grown from, and random directions (a
-/// stream of fixed seed) beside them. It ends when the part of C V that lies outside V is below
-/// 1e-5 of ‖C‖ and the sum of the eigenvalues has settled to 1e-8, so that V holds all but some
-/// 1e-8 of what the best subspace of its size holds. A spectrum that keeps it from that within 12 passes, and a count above n / 4, are left to
-/// eigh. The sums are those of all eigenvalues, from the diagonal and the squares of C.
+/// stream of fixed seed) beside them. It ends when a pass adds less than 1e-7 to the sum of the
+/// eigenvalues: the best subspace of that size would hold hardly more. A spectrum too flat for
+/// that within 12 passes, and a count above n / 4, are left to eigh. The sums are those of all
+/// eigenvalues, from the diagonal and the squares of C.
 ///
 /// Counts, for s columns, 2 n² s for each product and 10 n s² + ⌊14 s³ / 3⌋ for each
 /// orthonormalisation, projection and rotation. Throws Error as eigh does.
