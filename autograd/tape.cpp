@@ -1,5 +1,6 @@
 #include "autograd/tape.h"
 
+#include "tensor/blas.h"
 #include "tensor/kernels/elementwise.h"
 #include "tensor/meter.h"
 
@@ -20,7 +21,7 @@ bool Var::requires_grad() const { return tape_ && tape().requires_grad_.at(id_);
 
 bool Var::is_parameter() const { return tape_ && tape().parameters_.at(id_) != nullptr; }
 
-Tape::Tape(TapeOptions options) : options_(std::move(options)) {}
+Tape::Tape(TapeOptions options) : options_(std::move(options)) { adopt_threads(); }
 
 Var Tape::make(Tensor value, bool requires_grad) {
     requires_grad_.push_back(requires_grad && options_.recording);

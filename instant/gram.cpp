@@ -29,7 +29,7 @@ void Gram::add(const Tensor& x) {
 // A fixed number of partial sums, each on one thread and added up in their order: the bits do not
 // depend on the number of threads.
 void Gram::add_samples(std::int64_t batch, std::int64_t channels, const real* x) {
-    const std::int64_t n = sum_.size(0), parts = std::min<std::int64_t>(batch, 8);
+    const std::int64_t n = sum_.size(0), parts = std::min<std::int64_t>(batch, 16);
     Tensor partial({parts, n, n});
 #pragma omp parallel for schedule(static)
     for (std::int64_t part = 0; part < parts; ++part) {

@@ -3,6 +3,7 @@
 #include <cblas.h>
 #include <omp.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <fstream>
 
@@ -65,14 +66,28 @@ const BlasInfo& blas() {
     return info;
 }
 
+namespace {
+std::atomic<int> chosen_threads = 0;  // 0: nobody has chosen, OpenMP's own default holds
+}
+
 void set_threads(int threads) {
     require(threads >= 1, "[threads] expected at least 1, got {}", threads);
     blas();
+    chosen_threads = threads;
     omp_set_num_threads(threads);
     openblas_set_num_threads(threads);
 }
 
-int threads() { return omp_get_max_threads(); }
+void adopt_threads() {
+    thread_local int adopted = 0;
+    const int chosen = chosen_threads;
+    if (chosen != adopted) omp_set_num_threads(adopted = chosen);
+}
+
+int threads() {
+    adopt_threads();
+    return omp_get_max_threads();
+}
 
 std::string cpu_name() {
     std::ifstream cpuinfo("/proc/cpuinfo");

@@ -19,8 +19,12 @@ struct BlasInfo {
 /// OPENBLAS_CORETYPE is respected.
 const BlasInfo& blas();
 
-/// Threads for the kernels from now on (OpenMP and BLAS). Throws Error unless `threads` >= 1.
+/// Threads for the kernels from now on (OpenMP and BLAS), whichever thread of the process calls
+/// them. Throws Error unless `threads` >= 1.
 void set_threads(int threads);
+/// Brings the choice of set_threads to the calling thread: OpenMP keeps one for each thread that a
+/// process makes by itself. Every tape does so; code without tapes need not unless it minds.
+void adopt_threads();
 int threads();
 
 /// The processor's name, as the system states it.
