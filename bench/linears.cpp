@@ -71,6 +71,8 @@ class Linears final : public Workload {
         return all;
     }
 
+    std::size_t sets() const override { return buffers_.size(); }
+
   private:
     Buffers make_buffers() const {
         Buffers b;

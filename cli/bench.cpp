@@ -1,9 +1,11 @@
 #include <fmt/format.h>
 
+#include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "bench/measure.h"
+#include "bench/worker.h"
 #include "cli/commands.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
@@ -143,6 +145,8 @@ Action add_bench(CLI::App& program) {
         "  slimgrad bench list",
         o->json);
     CLI::App* listing = command->add_subcommand("list", "the cases by name");
+    CLI::App* worker = command->add_subcommand(
+        "worker", "runs what JSON commands on standard input ask for (bench/worker.h)");
     command->add_option("cases", o->cases, "cases by name, or a group of them: linear, step, ...");
     command->add_option("--methods", o->methods, "with commas")->capture_default_str();
     command->add_option("--ranks", o->ranks, "of both slots, with commas")
@@ -163,7 +167,12 @@ Action add_bench(CLI::App& program) {
     command->add_flag("--layers", o->layers, "a table of the single layers as well");
     command->add_flag("--no-verify", o->no_verify, "do not compare with the dense formulas first");
     command->add_flag("--quiet", o->quiet, "no progress on standard error");
-    return [o, listing] { return listing->parsed() ? list(o->json) : run(*o); };
+    return [o, listing, worker] {
+        if (listing->parsed()) return list(o->json);
+        if (!worker->parsed()) return run(*o);
+        bench::serve(std::cin, std::cout);
+        return exit_done;
+    };
 }
 
 }  // namespace slimgrad::cli

@@ -1,0 +1,180 @@
+#!/usr/bin/env python3
+"""PyTorch's side of the comparison: the same cases, the same commands as `slimgrad bench worker`.
+
+    {"do": "prepare", "id": ID, "case": {...}, "method": M, "record": FILE, "optimizer": O, "layout": L}
+
+`case` is what slimgrad's worker answered, FILE what it recorded: inputs, weights, results, gradients and
+updated parameters. The same step is made here from the same values; if any result differs, the answer is
+an error and nothing is timed. Methods: vanilla, and instant by bench/rival_models.py's LowRankLinear.
+"""
+
+import argparse
+import json
+import sys
+import time
+
+import torch
+from safetensors.torch import load_file
+
+from rival_models import Blocks, ResNet20, compress, low_rank_backward
+
+TOLERANCE = 1e-3  # of the Euclidean length of each result
+
+
+class Difference(Exception):
+    pass
+
+
+def compare(name: str, got: torch.Tensor, expected: torch.Tensor, tolerance: float = TOLERANCE) -> None:
+    """Raises Difference unless |got - expected| <= tolerance |expected|."""
+    if got.shape != expected.shape:
+        raise Difference(f"'{name}' has the shape {tuple(got.shape)}, not {tuple(expected.shape)}")
+    error = torch.linalg.vector_norm((got - expected).double()).item()
+    scale = torch.linalg.vector_norm(expected.double()).item()
+    if not error <= tolerance * scale + 1e-12:
+        raise Difference(f"'{name}' differs by {error:.3g} of {scale:.3g}, more than {tolerance:g} of it")
+
+
+class Step:
+    """A training step: forward, backward, AdamW."""
+
+    def __init__(self, case: dict, command: dict, record: dict):
+        self.vision = case["kind"] == "resnet"
+        projectors = {name: t for name, t in record.items() if name[:2] in ("P.", "Q.")}
+        if command["method"] == "vanilla":
+            projectors = {}
+        elif self.vision:
+            raise ValueError("the operator under PyTorch is for linear layers; ResNet has vanilla only")
+        self.model = ResNet20() if self.vision else Blocks(case, projectors)
+        weights = {name[2:]: t for name, t in record.items() if name.startswith("w.")}
+        missing = self.model.load_state_dict(weights, strict=False)
+        wrong = missing.unexpected_keys + [k for k in missing.missing_keys
+                                           if not k.endswith(("running_mean", "running_var", "num_batches_tracked"))]
+        if wrong:
+            raise Difference(f"the models have different parameters: {wrong}")
+        self.x = record["in.x"].clone()
+        if command.get("layout") == "channels_last":
+            self.model = self.model.to(memory_format=torch.channels_last)
+            self.x = self.x.contiguous(memory_format=torch.channels_last)
+        self.labels = record["in.labels"].long() if self.vision else None
+        self.gy = None if self.vision else record["in.gy"].clone()
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-5, weight_decay=0.01,
+                                           fused=command.get("optimizer") == "adamw-fused")
+        self.verify(record)
+
+    def forward(self) -> torch.Tensor:
+        y = self.model(self.x)
+        return torch.nn.functional.cross_entropy(y, self.labels) if self.vision else y
+
+    def verify(self, record: dict) -> None:
+        y = self.forward()
+        compare("out.y", y.detach(), record["out.y"])
+        y.backward(self.gy)
+        movement = {}
+        for name, p in self.model.named_parameters():
+            compare("g." + name, p.grad, record["g." + name])
+            # From equal gradients: where one is near zero, rounding alone decides the sign of the update.
+            p.grad = torch.empty_like(p).copy_(record["g." + name])  # in the layout of p
+            movement[name] = record["new." + name] - record["w." + name]
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        for name, p in self.model.named_parameters():
+            compare("new." + name, p.detach() - record["w." + name], movement[name], 2e-2)
+
+    def run(self) -> dict:
+        start = time.perf_counter()
+        y = self.forward()
+        forward = time.perf_counter()
+        y.backward(self.gy)
+        backward = time.perf_counter()
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        end = time.perf_counter()
+        return {"forward": forward - start, "backward": backward - forward, "optimizer": end - backward}
+
+
+class Linears:
+    """The linear maps of transformer blocks, on enough copies of their values to be out of every cache."""
+
+    def __init__(self, case: dict, command: dict, record: dict):
+        self.low_rank = command["method"] != "vanilla"
+        one = {name: t for name, t in record.items() if name[:2] != "g."}
+        # Layers that share x share it here too.
+        self.layers, self.sets = case["layers"], []
+        for _ in range(case["sets"]):
+            self.sets.append({name: t.clone() for name, t in one.items()})
+        for values in self.sets:
+            for part in ("k", "v"):
+                if "in.x." + part in values:
+                    values["in.x." + part] = values["in.x.q"]
+        self.next = 0
+        values = self.sets[0]
+        self.run_on(values)
+        for layer in self.layers:
+            compare("g.x." + layer, values["gx." + layer], record["g.x." + layer])
+            compare("g.w." + layer, values["gw." + layer], record["g.w." + layer])
+
+    def run(self) -> dict:
+        self.next = (self.next + 1) % len(self.sets)
+        return self.run_on(self.sets[self.next])
+
+    def run_on(self, values: dict) -> dict:
+        kept, seconds = {}, {"compress": 0.0, "backward": 0.0}
+        for layer in self.layers:
+            start = time.perf_counter()
+            x = values["in.x." + layer]
+            kept[layer] = compress(values["P." + layer], x) if self.low_rank else x
+            seconds["compress." + layer] = time.perf_counter() - start
+            seconds["compress"] += seconds["compress." + layer]
+        for layer in reversed(self.layers):
+            gy, w = values["in.gy." + layer], values["w." + layer]
+            start = time.perf_counter()
+            if self.low_rank:
+                gx, gw = low_rank_backward(gy, w, kept[layer], values["P." + layer], values["Q." + layer])
+            else:
+                gx = gy @ w
+                gw = gy.flatten(0, 1).t() @ kept[layer].flatten(0, 1)
+            seconds["backward." + layer] = time.perf_counter() - start
+            seconds["backward"] += seconds["backward." + layer]
+            values["gx." + layer], values["gw." + layer] = gx, gw
+        return seconds
+
+
+def answer(command: dict, workloads: dict) -> dict:
+    what = command["do"]
+    if what == "hello":
+        return {"name": "torch", "version": torch.__version__}
+    if what == "threads":
+        torch.set_num_threads(command["threads"])
+        return {"threads": torch.get_num_threads()}
+    if what == "prepare":
+        make = Linears if command["case"]["kind"] == "linears" else Step
+        workloads[command["id"]] = make(command["case"], command, load_file(command["record"]))
+        return {}
+    if what == "run":
+        return {"seconds": workloads[command["id"]].run()}
+    if what == "drop":
+        del workloads[command["id"]]
+        return {}
+    raise ValueError(f"unknown command '{what}'; known: hello, prepare, threads, run, drop, quit")
+
+
+def main() -> None:
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+    torch.set_num_interop_threads(1)
+    workloads: dict = {}
+    for line in sys.stdin:
+        try:
+            command = json.loads(line)
+            if command["do"] == "quit":
+                return
+            result = answer(command, workloads)
+        except Difference as difference:
+            result = {"error": f"PyTorch and slimgrad differ: {difference}"}
+        except Exception as error:  # whatever it is, the driver must hear of it
+            result = {"error": f"{type(error).__name__}: {error}".splitlines()[0]}
+        print(json.dumps(result), flush=True)
+
+
+if __name__ == "__main__":
+    main()

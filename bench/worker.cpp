@@ -1,0 +1,146 @@
+#include "bench/worker.h"
+
+#include <fmt/ranges.h>
+
+#include <istream>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <ostream>
+
+#include "bench/measure.h"
+#include "bench/memory.h"
+#include "bench/workload.h"
+#include "tensor/blas.h"
+#include "tensor/error.h"
+
+namespace slimgrad::bench {
+namespace {
+
+using nlohmann::json;
+
+json describe(const Case& which, const Variant& variant) {
+    constexpr const char* kinds[] = {"linears", "blocks", "resnet", "calibration"};
+    const Size& s = which.size;
+    json layers = json::array();
+    if (which.kind == Kind::linears)
+        for (const LinearShape& layer : linear_shapes(which, variant.fused))
+            layers.push_back(layer.name);
+    return {{"name", which.name},
+            {"kind", kinds[static_cast<int>(which.kind)]},
+            {"batch", s.batch},
+            {"tokens", s.tokens},
+            {"width", s.width},
+            {"heads", s.heads},
+            {"blocks", s.blocks},
+            {"layers", layers},
+            {"flop_ratio", flop_ratio(which, variant)}};
+}
+
+class Worker {
+  public:
+    json answer(const json& command) {
+        require(command.is_object() && command.contains("do"),
+                "[worker] expected an object with \"do\", got {}", command.dump());
+        const std::string what = command.at("do");
+        if (what == "hello") return hello();
+        if (what == "prepare") return prepare(command);
+        if (what == "threads") {
+            set_threads(command.at("threads").get<int>());
+            return {{"threads", threads()}};
+        }
+        if (what == "run") return run(find(command)->second);
+        if (what == "memory") return memory(command);
+        if (what == "drop") {
+            workloads_.erase(find(command));
+            return json::object();
+        }
+        fail(
+            "[worker] unknown command '{}'; known: hello, prepare, threads, run, drop, "
+            "memory, quit",
+            what);
+    }
+
+  private:
+    using Workloads = std::map<std::string, std::unique_ptr<Workload>>;
+
+    static json hello() {
+        return {{"name", "slimgrad"},
+                {"version", SLIMGRAD_VERSION},
+                {"cpu", cpu_name()},
+                {"kernels", blas().kernels}};
+    }
+
+    /// The case and the variant that a command speaks of.
+    static std::pair<Case, Variant> subject(const json& command) {
+        const std::string name = command.at("case");
+        const std::vector<Case> found = find_cases(name);
+        require(found.front().name == name, "[worker] expected one case, got the group '{}'", name);
+        Case which = found.front();
+        which.size.batch = command.value("batch", which.size.batch);
+        Variant variant;
+        variant.method = command.value("method", variant.method);
+        variant.ranks.x = command.value("rank_x", variant.ranks.x);
+        variant.ranks.g = command.value("rank_g", variant.ranks.g);
+        variant.fused = command.value("fused", true);
+        variant.seed = command.value("seed", std::uint64_t{0});
+        return {which, variant};
+    }
+
+    static json memory(const json& command) {
+        const auto [which, variant] = subject(command);
+        return to_json(measure_memory(which, variant, command.value("steps", 3)));
+    }
+
+    json prepare(const json& command) {
+        const std::string id = command.at("id");
+        const auto [which, variant] = subject(command);
+        if (command.value("verify", false)) verify(which, variant);
+        auto workload = make_workload(which, variant);
+        if (command.contains("record"))
+            write_safetensors(command.at("record").get<std::string>(), workload->record());
+        json answer = {{"case", describe(which, variant)}};
+        answer["case"]["sets"] = workload->sets();
+        workloads_[id] = std::move(workload);
+        return answer;
+    }
+
+    static json run(const std::unique_ptr<Workload>& workload) {
+        json seconds = json::object();
+        for (const auto& [name, value] : workload->run()) seconds[name] = value;
+        return {{"seconds", seconds}};
+    }
+
+    Workloads::iterator find(const json& command) {
+        const std::string id = command.at("id");
+        const auto found = workloads_.find(id);
+        if (found == workloads_.end()) {
+            std::vector<std::string> known;
+            for (const auto& [name, workload] : workloads_) known.push_back(name);
+            fail("[worker] no workload '{}'; known: {}", id, fmt::join(known, ", "));
+        }
+        return found;
+    }
+
+    Workloads workloads_;
+};
+
+}  // namespace
+
+void serve(std::istream& in, std::ostream& out) {
+    Worker worker;
+    for (std::string line; std::getline(in, line);) {
+        json answer;
+        try {
+            const json command = json::parse(line);
+            if (command.is_object() && command.value("do", json()) == "quit") return;
+            answer = worker.answer(command);
+        } catch (const Error& error) {
+            answer = {{"error", error.what()}};
+        } catch (const json::exception& error) {
+            answer = {{"error", std::string("[worker] bad command: ") + error.what()}};
+        }
+        out << answer.dump() << std::endl;
+    }
+}
+
+}  // namespace slimgrad::bench
