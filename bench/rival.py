@@ -140,6 +140,33 @@ class Linears:
         return seconds
 
 
+def memory(command: dict) -> dict:
+    """Peak resident memory (VmHWM) of a few training steps beyond what the process held before."""
+
+    def status(key: str) -> int:
+        with open("/proc/self/status", encoding="ascii") as lines:
+            return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(key))
+
+    with open("/proc/self/clear_refs", "w", encoding="ascii") as refs:
+        refs.write("5")  # the high-water mark starts here
+    before, case = status("VmRSS:"), command["case"]
+    projectors = {}
+    for i in range(case["blocks"] if command["method"] == "instant" else 0):
+        for layer in ("attention.qkv", "attention.proj", "fc1", "fc2"):
+            for slot in "PQ":
+                rows = torch.linalg.qr(torch.randn(case["tokens"], command["rank"]))[0].t()
+                projectors[f"{slot}.{i}.{layer}"] = rows.contiguous()
+    model = Blocks(case, projectors)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True)
+    x = torch.randn(case["batch"], case["tokens"], case["width"])
+    gy = torch.randn_like(x)
+    for _ in range(command["steps"]):
+        model(x).backward(gy)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    return {"peak_rss": status("VmHWM:") - before}
+
+
 def answer(command: dict, workloads: dict) -> dict:
     what = command["do"]
     if what == "hello":
@@ -156,7 +183,9 @@ def answer(command: dict, workloads: dict) -> dict:
     if what == "drop":
         del workloads[command["id"]]
         return {}
-    raise ValueError(f"unknown command '{what}'; known: hello, prepare, threads, run, drop, quit")
+    if what == "memory":
+        return memory(command)
+    raise ValueError(f"unknown command '{what}'; known: hello, prepare, threads, run, drop, memory, quit")
 
 
 def main() -> None:

@@ -1,0 +1,280 @@
+#!/usr/bin/env python3
+"""slimgrad against itself and against PyTorch: every figure of docs/performance.md.
+
+    ./run bench                      everything (about an hour), tables on the screen and in docs/performance.md
+    ./run bench steps tab11          these parts alone
+    ./run bench --quick              small batches and few rounds: does it all work?
+    ./run bench --no-torch           slimgrad alone
+
+Parts: linears, steps, tab11, calibration, memory, coretype, kernels. Results are compared before anything is
+timed. Both sides run as processes that wait while the other works, and take turns repetition by repetition.
+What was measured stands in OUT/results.json after each contest: Ctrl-C loses at most one, and the same
+command goes on where it stopped (--fresh starts again).
+"""
+
+import argparse
+import json
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import contest
+import report
+from contest import Contestant, Sides
+
+ROOT = Path(__file__).resolve().parent.parent
+LINEARS = ["linear/bert-8x512x768", "linear/bert-32x128x768", "linear/vit-b32-64x50x768",
+           "linear/minilm-32x128x384", "linear/vit-cifar-128x64x192"]
+STEPS = ["step/bert-block-8x512x768", "step/bert-block-32x128x768", "step/minilm-32x128x384",
+         "step/vit-cifar-128x64x192", "step/resnet20-128"]
+METHODS = ["vanilla", "compress-x", "compress-gy", "instant"]
+RANKS = [8, 16, 32, 64]
+MEMORY = "step/minilm-32x128x384"
+CORETYPES = ["", "Haswell", "SkylakeX"]
+
+
+class Say:
+    """One line on standard error that moves on a terminal."""
+
+    def __init__(self, quiet: bool):
+        self.quiet, self.stopped, self.moving = quiet, False, sys.stderr.isatty()
+        self.last = ""
+
+    def __call__(self, text: str) -> None:
+        if self.quiet:
+            return
+        if self.moving:
+            print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+        elif text.split(":")[0] != self.last:  # once a contest
+            self.last = text.split(":")[0]
+            print(f"[bench] {self.last}", file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        if self.moving and not self.quiet:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+def ranks(r: int) -> dict:
+    return {"rank_x": r, "rank_g": r}
+
+
+def linears(torch: bool, quick: bool) -> list:
+    """Contestants for the linear maps of a block: Q, K and V as one product and as three."""
+    all_ = [Contestant("vanilla", "slimgrad", {"method": "vanilla"}),
+            Contestant("vanilla q,k,v", "slimgrad", {"method": "vanilla", "fused": False})]
+    for r in RANKS[:2] if quick else RANKS:
+        all_ += [Contestant(f"instant R{r}", "slimgrad", {"method": "instant", **ranks(r)}),
+                 Contestant(f"instant R{r} q,k,v", "slimgrad",
+                            {"method": "instant", "fused": False, **ranks(r)})]
+        if torch:
+            all_.append(Contestant(f"torch operator R{r}", "torch", {"method": "instant"}, "", f"instant R{r}"))
+    if torch:
+        all_.append(Contestant("torch vanilla", "torch", {"method": "vanilla"}, "", "vanilla"))
+    return all_
+
+
+def steps(case: str, torch: bool) -> list:
+    """Contestants for a training step. A ResNet in PyTorch runs in either memory layout."""
+    resnet = "resnet" in case
+    all_ = [Contestant(m, "slimgrad", {"method": m, **ranks(16)}) for m in METHODS]
+    if not torch:
+        return all_
+    for optimizer in ("adamw", "adamw-fused"):
+        for layout in ("default", "channels_last") if resnet else ("default",):
+            name = f"torch {optimizer}" + (" channels-last" if layout == "channels_last" else "")
+            all_.append(Contestant(name, "torch", {"method": "vanilla", "optimizer": optimizer,
+                                                   "layout": layout}, "", "vanilla"))
+    if not resnet:
+        all_.append(Contestant("torch operator", "torch",
+                               {"method": "instant", "optimizer": "adamw-fused"}, "", "instant"))
+    return all_
+
+
+def tab11(torch: bool) -> list:
+    """The ranks are those of the case."""
+    all_ = [Contestant(m, "slimgrad", {"method": m}) for m in ("vanilla", "instant")]
+    if torch:
+        fused = {"optimizer": "adamw-fused"}
+        all_ += [Contestant("torch adamw-fused", "torch", {"method": "vanilla", **fused}, "", "vanilla"),
+                 Contestant("torch operator", "torch", {"method": "instant", **fused}, "", "instant")]
+    return all_
+
+
+class Bench:
+    def __init__(self, options: argparse.Namespace):
+        self.options = options
+        self.say = Say(options.quiet)
+        self.sides = Sides(options.program, torch=options.torch, pin=options.pin)
+        self.file = options.out / "results.json"
+        settings = {"quick": options.quick, "rounds": options.rounds, "pin": options.pin}
+        self.results = {"settings": settings, "environment": {}, "contests": {}, "memory": {}}
+        if self.file.exists() and not options.fresh:
+            before = json.loads(self.file.read_text())
+            if before.get("settings") == settings:
+                self.results = before
+
+    def save(self) -> None:
+        options = self.options
+        options.out.mkdir(parents=True, exist_ok=True)
+        new = self.file.with_suffix(".new")
+        new.write_text(json.dumps(self.results, indent=1) + "\n")
+        new.replace(self.file)
+
+    def describe(self) -> None:
+        with self.sides.slimgrad(1) as worker:
+            hello = worker.ask(do="hello")
+        environment = {"cpu": hello["cpu"], "slimgrad": hello["version"], "kernels": hello["kernels"],
+                       "system": platform.platform(), "date": time.strftime("%Y-%m-%d")}
+        revision = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+        environment["revision"] = revision.stdout.strip()
+        if self.sides.torch:
+            with self.sides.rival(1) as worker:
+                environment["torch"] = worker.ask(do="hello")["version"]
+        self.results["environment"] = environment
+
+    def contest(self, case: str, threads: int, contestants: list, name: str = "", workers: dict = None) -> None:
+        """Runs a contest unless its result is there already."""
+        key = f"{name or case} @{threads}"
+        if key in self.results["contests"] or self.say.stopped:
+            return
+        started = {} if workers else {"slimgrad": self.sides.slimgrad(threads)}
+        if not workers and any(c.side == "torch" for c in contestants):
+            started["torch"] = self.sides.rival(threads)
+        workers = workers or started
+        for c in contestants:
+            if self.options.quick and "batch" not in c.options and c.side != "torch":
+                c.options["batch"] = 4
+        try:
+            for worker in workers.values():
+                worker.ask(do="threads", threads=threads)
+            outcome = contest.run(case, contestants, workers, self.options.rounds,
+                                  1 if self.options.quick else 2, self.say)
+        finally:
+            for worker in started.values():
+                worker.close()
+        for contestant, why in outcome.refused.items():
+            self.say.end()
+            print(f"[bench] {key}: {contestant} was not timed: {why}", file=sys.stderr)
+        if outcome.rounds >= min(3, self.options.rounds):
+            self.results["contests"][key] = outcome.document() | {"threads": threads}
+            self.save()
+
+    def memory(self) -> None:
+        """Each measurement has a process of its own."""
+        more = {"batch": 4} if self.options.quick else {}
+        for method in METHODS + (["torch vanilla", "torch instant"] if self.sides.torch else []):
+            if method in self.results["memory"] or self.say.stopped:
+                continue
+            self.say(f"memory: {method}")
+            rival = method.startswith("torch ")
+            with self.sides.rival(2) if rival else self.sides.slimgrad(2) as worker:
+                size = {"batch": more.get("batch", 32), "tokens": 128, "width": 384, "heads": 12, "blocks": 6}
+                what = {"case": size, "rank": 16} if rival else {"case": MEMORY, **ranks(16), **more}
+                self.results["memory"][method] = worker.ask(
+                    do="memory", method=method.removeprefix("torch "), steps=4, **what)
+            self.save()
+
+    def coretype(self, threads: int) -> None:
+        """The same program, its choice of kernels left alone and made by hand."""
+        for case, options in (("step/minilm-32x128x384", {"method": "vanilla"}),
+                              ("step/minilm-32x128x384", {"method": "instant"}),
+                              ("calibrate/bert-block-8x512x768", {"method": "instant"})):
+            name = f"coretype {options['method']} {case}"
+            if f"{name} @{threads}" in self.results["contests"]:
+                continue
+            workers = {kernels or "unset": self.sides.slimgrad(threads, kernels) for kernels in CORETYPES}
+            try:
+                self.contest(case, threads, [Contestant(kernels, kernels, {**options}) for kernels in workers],
+                             name, workers)
+            finally:
+                for worker in workers.values():
+                    worker.close()
+
+    def kernels(self) -> None:
+        program = self.options.program.parent / "bench" / "slimgrad_bench_kernels"
+        if not program.exists():
+            raise SystemExit(f"[bench] {program} is missing; ./run bench kernels builds it")
+        self.options.out.mkdir(parents=True, exist_ok=True)
+        least = ["--benchmark_min_time=0.02"] if self.options.quick else []
+        subprocess.run([program, f"--benchmark_out={self.options.out / 'kernels.json'}",
+                        "--benchmark_out_format=json", *least, *self.options.kernel_options],
+                       check=True, env=contest.environment(max(self.options.threads), self.options.pin))
+
+    def run(self, parts: list) -> None:
+        o, torch = self.options, self.sides.torch
+        try:
+            self.describe()
+            if "kernels" in parts:
+                self.kernels()
+            if "memory" in parts:
+                self.memory()
+            for threads in o.threads:
+                for part in parts:
+                    if part == "linears":
+                        for case in LINEARS[2:] if o.quick else LINEARS:
+                            self.contest(case, threads, linears(torch, o.quick))
+                    if part == "steps":
+                        for case in STEPS[2:] if o.quick else STEPS:
+                            self.contest(case, threads, steps(case, torch))
+                    if part == "tab11":
+                        for case in ("tab11/linears", "tab11/blocks"):
+                            self.contest(case, threads, tab11(torch))
+                    if part == "calibration":
+                        for case in STEPS[2:4] if o.quick else STEPS[:4]:
+                            self.contest(case.replace("step/", "calibrate/"), threads,
+                                         [Contestant("instant", "slimgrad", {"method": "instant", **ranks(16)})])
+                    if part == "coretype":
+                        self.coretype(threads)
+        except KeyboardInterrupt:
+            self.say.stopped = True
+        self.say.end()
+        self.save()
+
+
+PARTS = ["linears", "steps", "tab11", "calibration", "memory", "coretype", "kernels"]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], epilog="\n".join(__doc__.splitlines()[2:]),
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--quick", action="store_true", help="small batches and few rounds; no file of docs is touched")
+    parser.add_argument("--no-torch", dest="torch", action="store_false", help="slimgrad alone")
+    parser.add_argument("--no-pin", dest="pin", action="store_false", help="let the system move threads")
+    parser.add_argument("--fresh", action="store_true", help="forget what an earlier run has measured")
+    parser.add_argument("--rounds", type=int, help="repetitions of each contestant (default: 11; 3 with --quick)")
+    parser.add_argument("--threads", default="1,2", help="with commas (default: 1,2)")
+    parser.add_argument("--out", type=Path, help="where results.json goes (default: runs/bench, runs/bench-quick)")
+    parser.add_argument("--program", type=Path, default=ROOT / "build" / "slimgrad")
+    parser.add_argument("--docs", type=Path, default=ROOT / "docs" / "performance.md",
+                        help="the page whose marked tables are replaced")
+    parser.add_argument("--tables", action="store_true", help="measure nothing, print what has been measured")
+    parser.add_argument("--quiet", action="store_true")
+    options, rest = parser.parse_known_args()
+    unknown = [part for part in options.parts if part not in PARTS]
+    if unknown or any(not word.startswith("--benchmark_") for word in rest):
+        parser.error(f"unknown part {(unknown + rest)[0]!r}. Known: {', '.join(PARTS)}")
+    options.kernel_options = rest
+    options.threads = [int(n) for n in options.threads.split(",")]
+    options.rounds = options.rounds or (3 if options.quick else 11)
+    options.out = options.out or ROOT / "runs" / ("bench-quick" if options.quick else "bench")
+    bench = Bench(options)
+    if not options.tables:
+        try:
+            bench.run(options.parts or [part for part in PARTS if part != "kernels"])
+        except contest.WorkerError as error:
+            bench.say.end()
+            print(f"[bench] {error}", file=sys.stderr)
+            return 1
+    tables = report.tables(bench.results)
+    for title, table in tables.values():
+        print(f"{title}\n{report.text(table)}")
+    if not options.quick:
+        report.update(options.docs, tables)
+    return 130 if bench.say.stopped else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

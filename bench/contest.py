@@ -1,0 +1,163 @@
+"""Workers that run one repetition when asked, and contests between them: round by round one repetition of
+each contestant, so that whatever else the machine does falls on all alike."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+PAUSE = 0.02  # seconds: threads of the side that just ran fall asleep before the other is asked
+
+
+class WorkerError(Exception):
+    pass
+
+
+class Worker:
+    """A process that answers one line of JSON with another."""
+
+    def __init__(self, command: list, env: dict):
+        self.name = Path(command[-1]).name
+        self.process = subprocess.Popen([str(word) for word in command], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, text=True, env=env,
+                                        start_new_session=True)  # Ctrl-C is for the driver alone
+
+    def ask(self, **command) -> dict:
+        try:
+            self.process.stdin.write(json.dumps(command) + "\n")
+            self.process.stdin.flush()
+            line = self.process.stdout.readline()
+        except OSError as error:
+            raise WorkerError(f"{self.name} is gone: {error}") from error
+        if not line:
+            raise WorkerError(f"{self.name} ended with status {self.process.wait()}")
+        answer = json.loads(line)
+        if "error" in answer:
+            raise WorkerError(answer["error"])
+        return answer
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def environment(threads: int, pin: bool, coretype: str = "") -> dict:
+    """The surroundings of a worker: what a user set by hand for OpenBLAS or OpenMP does not count."""
+    env = {key: value for key, value in os.environ.items()
+           if not key.startswith(("OMP_", "GOMP_", "OPENBLAS_", "MKL_"))}
+    env["OMP_NUM_THREADS"] = str(threads)
+    if pin:
+        env["OMP_PROC_BIND"] = "true"
+    if coretype:
+        env["OPENBLAS_CORETYPE"] = coretype
+    return env
+
+
+@dataclass
+class Sides:
+    """How to start either side."""
+    program: Path
+    python: str = sys.executable
+    torch: bool = True
+    pin: bool = True
+
+    def slimgrad(self, threads: int, coretype: str = "") -> Worker:
+        return Worker([self.program, "bench", "worker"], environment(threads, self.pin, coretype))
+
+    def rival(self, threads: int) -> Worker:
+        return Worker([self.python, HERE / "rival.py"], environment(threads, self.pin))
+
+
+@dataclass
+class Contestant:
+    """One way to do a case. `side` is the worker; PyTorch's contestants are checked against the slimgrad
+    contestant `against` before they run."""
+    name: str
+    side: str
+    options: dict
+    case: str = ""
+    against: str = ""
+
+
+@dataclass
+class Outcome:
+    """Seconds of every repetition: contestant -> phase -> one figure a round."""
+    seconds: dict = field(default_factory=dict)
+    case: dict = field(default_factory=dict)
+    flop_ratio: dict = field(default_factory=dict)  # vanilla's FLOPs / contestant's, of linear backward
+    refused: dict = field(default_factory=dict)  # contestant -> why it was not timed
+    rounds: int = 0
+
+    def document(self) -> dict:
+        return {"case": self.case, "rounds": self.rounds, "flop_ratio": self.flop_ratio,
+                "refused": self.refused, "seconds": self.seconds}
+
+
+def prepare(case: str, contestants: list, workers: dict, outcome: Outcome) -> list:
+    """Makes every workload; returns the contestants that may run."""
+    ready, records, described = [], {}, {}
+    with tempfile.TemporaryDirectory(prefix="slimgrad-bench-") as folder:
+        for i, c in enumerate(contestants):
+            try:
+                if c.side != "torch":
+                    record = str(Path(folder) / f"{i}.safetensors")
+                    wanted = any(other.against == c.name for other in contestants)
+                    answer = workers[c.side].ask(do="prepare", id=c.name, case=c.case or case, verify=True,
+                                                 **({"record": record} if wanted else {}), **c.options)
+                    described[c.name], records[c.name] = answer["case"], record
+                    outcome.case = outcome.case or answer["case"]
+                    outcome.flop_ratio[c.name] = answer["case"]["flop_ratio"]
+                else:
+                    workers["torch"].ask(do="prepare", id=c.name, case=described[c.against],
+                                         record=records[c.against], **c.options)
+                ready.append(c)
+            except (WorkerError, KeyError) as error:
+                outcome.refused[c.name] = str(error)
+    return ready
+
+
+def run(case: str, contestants: list, workers: dict, rounds: int, warmup: int, say) -> Outcome:
+    """A contest. Ctrl-C ends it; the rounds that are complete stand, and `interrupted` is raised later by
+    whoever looks at say.stopped."""
+    outcome = Outcome()
+    say(f"{case}: verifying")
+    ready = prepare(case, contestants, workers, outcome)
+    kept = {c.name: [] for c in ready}
+    try:
+        for turn in range(-warmup, rounds):
+            say(f"{case}: " + (f"round {turn + 1} of {rounds}" if turn >= 0 else "warming up"))
+            one, side = {}, None
+            shift = turn % len(ready) if ready else 0
+            for c in ready[shift:] + ready[:shift]:  # nobody always follows the same one
+                if c.side != side:
+                    time.sleep(PAUSE)
+                    side = c.side
+                one[c.name] = workers[c.side].ask(do="run", id=c.name)["seconds"]
+            if turn >= 0:
+                for name, seconds in one.items():
+                    kept[name].append(seconds)
+                outcome.rounds += 1
+    except KeyboardInterrupt:
+        say.stopped = True
+    else:
+        for c in ready:
+            workers[c.side].ask(do="drop", id=c.name)
+    for name, repetitions in kept.items():
+        if outcome.rounds:
+            phases = sorted({phase for seconds in repetitions for phase in seconds})
+            outcome.seconds[name] = {phase: [round(s.get(phase, 0), 9) for s in repetitions[:outcome.rounds]]
+                                     for phase in phases}
+    return outcome
