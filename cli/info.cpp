@@ -5,6 +5,8 @@
 
 #include "cli/commands.h"
 #include "tensor/blas.h"
+#include "tensor/kernels/gemm.h"
+#include "tensor/kernels/skinny.h"
 
 namespace slimgrad::cli {
 namespace {
@@ -22,15 +24,17 @@ int info(bool json) {
                                       {"kernels_detected", blas_info.detected},
                                       {"kernels", blas_info.kernels},
                                       {"kernels_chosen_by", why},
+                                      {"products", gemm_library()},
+                                      {"skinny_products", skinny_target()},
                                       {"threads", threads()}};
         fmt::print("{}\n", document.dump(2));
         return exit_done;
     }
     fmt::print(
-        "slimgrad  {}\ncpu       {}\nblas      {}\nkernels   {} (chosen by {}; OpenBLAS detected "
-        "{})\nthreads   {}\n",
-        SLIMGRAD_VERSION, cpu_name(), blas_info.config, blas_info.kernels, why, blas_info.detected,
-        threads());
+        "slimgrad  {}\ncpu       {}\nproducts  {}; skinny ones by Highway, {}\nblas      {}\n"
+        "kernels   {} (chosen by {}; OpenBLAS detected {})\nthreads   {}\n",
+        SLIMGRAD_VERSION, cpu_name(), gemm_library(), skinny_target(), blas_info.config,
+        blas_info.kernels, why, blas_info.detected, threads());
     if (!blas_info.openmp)
         fmt::print(stderr,
                    "slimgrad: this OpenBLAS is not its OpenMP variant; expect slow products\n");

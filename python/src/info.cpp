@@ -3,6 +3,8 @@
 #include "executing.h"
 #include "precision.h"
 #include "tensor/blas.h"
+#include "tensor/kernels/gemm.h"
+#include "tensor/kernels/skinny.h"
 
 #include <nanobind/stl/string.h>
 
@@ -32,6 +34,8 @@ void bind_info(nb::module_& core) {
             dict["kernels_chosen_by"] = info.chosen_by_user             ? "OPENBLAS_CORETYPE"
                                         : info.kernels == info.detected ? "OpenBLAS"
                                                                         : "slimgrad";
+            dict["products"] = f32::gemm_library();
+            dict["skinny_products"] = f32::skinny_target();
             dict["threads"] = threads();
             return dict;
         },

@@ -61,6 +61,22 @@ void gemm_uncounted(std::int64_t m, std::int64_t n, std::int64_t k, Matrix a, Ma
     multiply(m, n, k, a, b, c, stride_c, alpha, beta);
 }
 
+std::string gemm_library() {
+#ifdef SLIMGRAD_ONEDNN
+    const dnnl_version_t& version = *dnnl_version();
+    const auto isa = static_cast<unsigned>(dnnl_get_effective_cpu_isa());
+    const auto includes = [isa](unsigned set) { return (isa & set) == set; };
+    const char* instructions = includes(dnnl_cpu_isa_avx512_core) ? "AVX-512"
+                               : includes(dnnl_cpu_isa_avx2)      ? "AVX2"
+                               : includes(dnnl_cpu_isa_avx)       ? "AVX"
+                                                                  : "plain";
+    return fmt::format("oneDNN {}.{}.{}, {}", version.major, version.minor, version.patch,
+                       instructions);
+#else
+    return "OpenBLAS, " + blas().kernels;
+#endif
+}
+
 void syrk_uncounted(std::int64_t n, std::int64_t k, Matrix a, real* c, std::int64_t stride_c,
                     real alpha, real beta) {
     blas();

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "tensor/config.h"
 
@@ -26,6 +27,10 @@ void gemm(std::int64_t m, std::int64_t n, std::int64_t k, Matrix a, Matrix b, re
 /// thread.
 void gemm_uncounted(std::int64_t m, std::int64_t n, std::int64_t k, Matrix a, Matrix b, real* c,
                     std::int64_t stride_c, real alpha = 1, real beta = 0);
+
+/// The library that computes these products and the instructions that it uses, for reports: "oneDNN
+/// 2.6.3, AVX-512" or "OpenBLAS, SkylakeX".
+std::string gemm_library();
 
 /// The lower triangle of C = alpha op(A) op(A)ᵀ + beta C, with op(A): (n, k); what stands above the
 /// diagonal is left alone. Not counted: n (n + 1) k FLOPs.
