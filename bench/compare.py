@@ -8,11 +8,12 @@
 
 Parts: linears, steps, tab11, calibration, memory, coretype, kernels. Results are compared before anything is
 timed. Both sides run as processes that wait while the other works, and take turns repetition by repetition.
-What was measured stands in OUT/results.json after each contest: Ctrl-C loses at most one, and the same
-command goes on where it stopped (--fresh starts again).
+What was measured stands in OUT/results.json after each contest. After Ctrl-C the same command goes on where it
+stopped; what another build of slimgrad has measured is measured again and left out of the tables.
 """
 
 import argparse
+import hashlib
 import json
 import platform
 import subprocess
@@ -109,11 +110,13 @@ class Bench:
         self.sides = Sides(options.program, torch=options.torch, pin=options.pin)
         self.file = options.out / "results.json"
         settings = {"quick": options.quick, "rounds": options.rounds, "pin": options.pin}
+        self.build = hashlib.sha256(options.program.read_bytes()).hexdigest()[:12]
         self.results = {"settings": settings, "environment": {}, "contests": {}, "memory": {}}
         if self.file.exists() and not options.fresh:
             before = json.loads(self.file.read_text())
             if before.get("settings") == settings:
                 self.results = before
+        self.results["build"] = self.build
 
     def save(self) -> None:
         options = self.options
@@ -121,6 +124,10 @@ class Bench:
         new = self.file.with_suffix(".new")
         new.write_text(json.dumps(self.results, indent=1) + "\n")
         new.replace(self.file)
+
+    def has(self, kind: str, key: str) -> bool:
+        """Whether this very program has been measured already."""
+        return self.results[kind].get(key, {}).get("build") == self.build
 
     def describe(self) -> None:
         with self.sides.slimgrad(1) as worker:
@@ -137,7 +144,7 @@ class Bench:
     def contest(self, case: str, threads: int, contestants: list, name: str = "", workers: dict = None) -> None:
         """Runs a contest unless its result is there already."""
         key = f"{name or case} @{threads}"
-        if key in self.results["contests"] or self.say.stopped:
+        if self.has("contests", key) or self.say.stopped:
             return
         started = {} if workers else {"slimgrad": self.sides.slimgrad(threads)}
         if not workers and any(c.side == "torch" for c in contestants):
@@ -157,23 +164,26 @@ class Bench:
         for contestant, why in outcome.refused.items():
             self.say.end()
             print(f"[bench] {key}: {contestant} was not timed: {why}", file=sys.stderr)
+        if outcome.others > 0.05:
+            self.say.end()
+            print(f"[bench] {key}: other programs used {100 * outcome.others:.0f} % of the processors", file=sys.stderr)
         if outcome.rounds >= min(3, self.options.rounds):
-            self.results["contests"][key] = outcome.document() | {"threads": threads}
+            self.results["contests"][key] = outcome.document() | {"threads": threads, "build": self.build}
             self.save()
 
     def memory(self) -> None:
         """Each measurement has a process of its own."""
         more = {"batch": 4} if self.options.quick else {}
         for method in METHODS + (["torch vanilla", "torch instant"] if self.sides.torch else []):
-            if method in self.results["memory"] or self.say.stopped:
+            if self.has("memory", method) or self.say.stopped:
                 continue
             self.say(f"memory: {method}")
             rival = method.startswith("torch ")
             with self.sides.rival(2) if rival else self.sides.slimgrad(2) as worker:
                 size = {"batch": more.get("batch", 32), "tokens": 128, "width": 384, "heads": 12, "blocks": 6}
                 what = {"case": size, "rank": 16} if rival else {"case": MEMORY, **ranks(16), **more}
-                self.results["memory"][method] = worker.ask(
-                    do="memory", method=method.removeprefix("torch "), steps=4, **what)
+                used = worker.ask(do="memory", method=method.removeprefix("torch "), steps=4, **what)
+            self.results["memory"][method] = used | {"build": self.build}
             self.save()
 
     def coretype(self, threads: int) -> None:
@@ -182,7 +192,7 @@ class Bench:
                               ("step/minilm-32x128x384", {"method": "instant"}),
                               ("calibrate/bert-block-8x512x768", {"method": "instant"})):
             name = f"coretype {options['method']} {case}"
-            if f"{name} @{threads}" in self.results["contests"]:
+            if self.has("contests", f"{name} @{threads}"):
                 continue
             workers = {kernels or "unset": self.sides.slimgrad(threads, kernels) for kernels in CORETYPES}
             try:

@@ -18,6 +18,25 @@ class WorkerError(Exception):
     pass
 
 
+class Load:
+    """What share of the processors programs other than ours use."""
+
+    def __init__(self, workers):
+        self.own = [Path(f"/proc/{pid}/stat") for pid in ("self", *(w.process.pid for w in workers))]
+        self.start = self.ticks()
+
+    def ticks(self) -> tuple:
+        user, nice, system, idle, wait, irq, softirq, steal = map(
+            int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9])
+        busy = user + nice + system + irq + softirq + steal
+        ours = sum(sum(map(int, stat.read_text().rsplit(")", 1)[1].split()[11:13])) for stat in self.own)
+        return busy - ours, busy + idle + wait
+
+    def share(self) -> float:
+        others, all_ = (now - then for now, then in zip(self.ticks(), self.start))
+        return max(0.0, others / all_) if all_ else 0.0
+
+
 class Worker:
     """A process that answers one line of JSON with another."""
 
@@ -100,10 +119,11 @@ class Outcome:
     flop_ratio: dict = field(default_factory=dict)  # vanilla's FLOPs / contestant's, of linear backward
     refused: dict = field(default_factory=dict)  # contestant -> why it was not timed
     rounds: int = 0
+    others: float = 0.0  # share of the processors that other programs used meanwhile
 
     def document(self) -> dict:
         return {"case": self.case, "rounds": self.rounds, "flop_ratio": self.flop_ratio,
-                "refused": self.refused, "seconds": self.seconds}
+                "others": round(self.others, 3), "refused": self.refused, "seconds": self.seconds}
 
 
 def prepare(case: str, contestants: list, workers: dict, outcome: Outcome) -> list:
@@ -136,6 +156,7 @@ def run(case: str, contestants: list, workers: dict, rounds: int, warmup: int, s
     say(f"{case}: verifying")
     ready = prepare(case, contestants, workers, outcome)
     kept = {c.name: [] for c in ready}
+    load = Load(workers.values())
     try:
         for turn in range(-warmup, rounds):
             say(f"{case}: " + (f"round {turn + 1} of {rounds}" if turn >= 0 else "warming up"))
@@ -153,6 +174,7 @@ def run(case: str, contestants: list, workers: dict, rounds: int, warmup: int, s
     except KeyboardInterrupt:
         say.stopped = True
     else:
+        outcome.others = load.share()
         for c in ready:
             workers[c.side].ask(do="drop", id=c.name)
     for name, repetitions in kept.items():

@@ -58,11 +58,10 @@ def ratios(slow: list, fast: list) -> list:
 def contests(results: dict, prefix: str) -> list:
     """(case, Contest) in the order of cases, then threads."""
     found = [(key.split(" @")[0], Contest(d)) for key, d in results["contests"].items() if key.startswith(prefix)]
-    order = {case: i for i, (case, _) in enumerate(found)}
     first = {}
     for case, _ in found:
         first.setdefault(case, len(first))
-    return sorted(found, key=lambda item: (first[item[0]], item[1].threads)) if order else []
+    return sorted(found, key=lambda item: (first[item[0]], item[1].threads))
 
 
 def linears(results: dict) -> list:
@@ -200,6 +199,8 @@ def coretype(results: dict) -> list:
 def tables(results: dict) -> dict:
     """Every table that has rows: name -> (title, rows with the heading first)."""
     rounds = results["settings"]["rounds"]
+    results = results | {kind: {key: d for key, d in results[kind].items() if d["build"] == results["build"]}
+                         for kind in ("contests", "memory")}
     all_ = {
         "linears": (f"Linear layers of a block: backward with compression, medians of {rounds} rounds (quartiles)", linears),
         "steps": ("Training steps against PyTorch", steps),
