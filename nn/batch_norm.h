@@ -12,7 +12,12 @@ namespace slimgrad::inline SLIMGRAD_PRECISION {
 class BatchNorm : public Module {
   public:
     /// Throws Error, in training, if there is only one value for each channel.
-    Var forward(const Var& x) override;
+    Var forward(const Var& x) override { return apply(x, nullptr, false); }
+    /// relu(forward(x) + residual), with or without a residual of the shape of x, in one pass over
+    /// memory: what goes on between the convolutions of a residual network. Keeps one bit an
+    /// element, filled up to whole bytes for each plane of x, beside what forward keeps.
+    Var forward_relu(const Var& x) { return apply(x, nullptr, true); }
+    Var forward_relu(const Var& x, const Var& residual) { return apply(x, &residual, true); }
     void visit(Visitor& visitor) override;
 
     Parameter& weight() { return weight_; }
@@ -28,6 +33,8 @@ class BatchNorm : public Module {
     std::int64_t channels() const { return weight_.value.numel(); }
 
   private:
+    Var apply(const Var& x, const Var* residual, bool relu);
+
     Parameter weight_, bias_;
     Tensor running_mean_, running_var_;
     double epsilon_, momentum_;

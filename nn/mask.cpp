@@ -1,13 +1,32 @@
 #include "nn/mask.h"
 
+#include <algorithm>
+
+#include "tensor/kernels/bits.h"
 #include "tensor/kernels/elementwise.h"
 
 namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace {
+
+constexpr std::int64_t block = 4096;  // elements, a whole number of bytes of a mask
+
+}  // namespace
+
+Tensor rectified(const Tensor& x, BitMask& positive) {
+    Tensor y(x.shape());
+    const std::int64_t n = x.numel();
+    real* out = y.data();
+#pragma omp parallel for schedule(static) if (n > parallel_threshold)
+    for (std::int64_t begin = 0; begin < n; begin += block)
+        rectify(std::min(block, n - begin), x.data() + begin, out + begin,
+                positive.bytes() + begin / 8);
+    meter().add(2 * n);
+    return y;
+}
 
 Tensor masked(const BitMask& mask, const Tensor& x, real scale) {
     Tensor y(x.shape());
     const std::int64_t n = x.numel();
-    constexpr std::int64_t block = 4096;
 #pragma omp parallel for schedule(static) if (n > parallel_threshold)
     for (std::int64_t begin = 0; begin < n; begin += block)
         apply_mask(mask, begin, std::min(block, n - begin), x.data() + begin, y.data() + begin,
@@ -20,13 +39,7 @@ void apply_mask(const BitMask& mask, std::int64_t first, std::int64_t n, const r
                 real scale) {
     std::int64_t i = 0;
     for (; i < n && (first + i) % 8 != 0; ++i) y[i] = mask[first + i] ? scale * x[i] : 0;
-    for (; i + 8 <= n; i += 8) {  // whole bytes
-        const unsigned byte = mask.bytes()[(first + i) / 8];
-#pragma omp simd
-        for (unsigned bit = 0; bit < 8; ++bit)
-            y[i + bit] = (byte >> bit) & 1 ? scale * x[i + bit] : 0;
-    }
-    for (; i < n; ++i) y[i] = mask[first + i] ? scale * x[i] : 0;
+    select_by_bits(n - i, mask.bytes() + (first + i) / 8, scale, x + i, y + i);
 }
 
 }  // namespace slimgrad::inline SLIMGRAD_PRECISION

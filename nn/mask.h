@@ -4,6 +4,10 @@
 
 namespace slimgrad::inline SLIMGRAD_PRECISION {
 
+/// max(x, 0) in one pass with its mask: bit i of `positive` tells whether x_i > 0. Counts two FLOPs
+/// an element.
+Tensor rectified(const Tensor& x, BitMask& positive);
+
 /// y_i = mask_i ? scale x_i : 0. Counts one FLOP an element.
 Tensor masked(const BitMask& mask, const Tensor& x, real scale = 1);
 

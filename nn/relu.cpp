@@ -14,8 +14,11 @@ class ReLUFunction final : public Function {
     std::string name() const override { return name_; }
 
     Tensor forward(std::span<const Tensor> in, Saved& saved) const override {
-        if (saved.needs(0)) saved.keep("positive", BitMask::positive(in[0]));
-        return map(in[0], 1, [](real x) { return x < 0 ? real(0) : x; });  // NaN passes through
+        if (!saved.needs(0))
+            return map(in[0], 1, [](real x) { return x < 0 ? real(0) : x; });  // NaN passes through
+        const auto positive = std::make_shared<BitMask>(in[0].numel());
+        saved.keep("positive", positive);
+        return rectified(in[0], *positive);
     }
 
     std::vector<Grad> backward(const Tensor& gy, const Saved& saved) const override {

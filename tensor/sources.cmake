@@ -1,4 +1,5 @@
 list(APPEND SLIMGRAD_SOURCES
+     tensor/kernels/bits.cpp
      tensor/kernels/convolution.cpp
      tensor/kernels/convolution_onednn.cpp
      tensor/kernels/convolution_unfolded.cpp

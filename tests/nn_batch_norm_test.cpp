@@ -4,6 +4,7 @@
 
 #include "autograd/ops.h"
 #include "nn/gradcheck.h"
+#include "nn/relu.h"
 #include "tensor/ops.h"
 #include "tensor/random.h"
 
@@ -109,6 +110,78 @@ TEST(BatchNorm, KeepsItsInputAndTwoNumbersAChannel) {
     Tape tape(evaluation);
     const Var y = layer.forward(tape.input(x));
     EXPECT_EQ(ledger()[Category::saved].live, channel);  // x plays no part in g_x
+}
+
+/// relu(norm(x) + s), in one piece or by three functions.
+struct Block {
+    bool fused, residual;
+    BatchNorm2d norm{3};
+    ReLU relu{};
+
+    Var operator()(const Var& x, const Var& s) {
+        if (fused) return residual ? norm.forward_relu(x, s) : norm.forward_relu(x);
+        const Var z = norm.forward(x);
+        return relu.forward(residual ? z + s : z);
+    }
+};
+
+TEST(BatchNorm, WithReLUAndResidualEqualsThreeFunctions) {
+    for (const Shape& shape : {Shape{2, 3, 8, 8}, {3, 3, 1, 7}, {1, 3, 5, 5}, {5, 3, 1, 1}})
+        for (const bool residual : {true, false})
+            for (const bool training : {true, false}) {
+                SCOPED_TRACE(to_string(shape));
+                TapeOptions options;
+                options.training = training;
+                std::vector<std::vector<Tensor>> results;
+                std::vector<std::int64_t> flops;
+                for (const bool fused : {true, false}) {
+                    Block block{fused, residual};
+                    stir(block.norm);
+                    meter().reset();
+                    Tape tape(options);
+                    const Var x = tape.input(random(shape)), s = tape.input(random(shape, 2));
+                    const Var y = block(x, s);
+                    tape.backward(y, random(shape, 3));
+                    results.push_back({y.value(), tape.gradient(x), tape.gradient(s),
+                                       block.norm.weight().grad.value,
+                                       block.norm.bias().grad.value});
+                    flops.push_back(meter().total());
+                }
+                EXPECT_EQ(flops[0], flops[1]);
+                for (std::size_t k = 0; k < results[0].size(); ++k)
+                    for (std::int64_t i = 0; i < results[0][k].numel(); ++i)
+                        ASSERT_NEAR(results[0][k].data()[i], results[1][k].data()[i], 1e-4) << k;
+            }
+}
+
+TEST(BatchNorm, WithReLUAgreesWithFiniteDifferencesAlsoPartlyFrozen) {
+    for (const bool training : {true, false})
+        for (const bool trained : {true, false}) {
+            BatchNorm2d layer(3);
+            stir(layer);
+            set_requires_grad(layer, trained);
+            GradcheckOptions options;
+            options.tape.training = training;
+            const TapeFunction both = [&](Tape& tape, const std::vector<Var>& v) {
+                // Once with a residual that needs a gradient, once with one that does not, once
+                // with an input that needs none.
+                const Var fixed = tape.constant(random({2, 3, 3, 3}, 4));
+                return layer.forward_relu(v[0], v[1]) + layer.forward_relu(v[0], fixed) +
+                       (trained ? layer.forward_relu(fixed) : fixed);
+            };
+            EXPECT_NO_THROW(
+                gradcheck(layer, both, {random({2, 3, 3, 3}), random({2, 3, 3, 3}, 2)}, options));
+        }
+}
+
+TEST(BatchNorm, WithReLUKeepsOneBitAnElementAndChecksItsResidual) {
+    BatchNorm2d layer(3);
+    const Tensor x = random({4, 3, 5, 5});
+    Tape tape;
+    const Var y = layer.forward_relu(tape.input(x));
+    const std::int64_t channel = 3 * sizeof(real), planes = 4 * 3;
+    EXPECT_EQ(ledger()[Category::saved].live, x.bytes() + 2 * channel + planes * 4);  // 25 bits
+    EXPECT_THROW(layer.forward_relu(y, tape.input(random({4, 3, 5, 4}))), Error);
 }
 
 TEST(BatchNorm, PresentsPyTorchsNames) {

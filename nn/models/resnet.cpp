@@ -82,17 +82,15 @@ Var BasicBlock::shortcut(const Var& x) const {
 }
 
 Var BasicBlock::forward(const Var& x) {
-    const Var inner = relu1_.forward(bn1_.forward(conv1_.forward(x)));
-    return relu2_.forward(bn2_.forward(conv2_.forward(inner)) + shortcut(x));
+    const Var inner = bn1_.forward_relu(conv1_.forward(x));
+    return bn2_.forward_relu(conv2_.forward(inner), shortcut(x));
 }
 
 void BasicBlock::visit(Visitor& visitor) {
     visitor.module("conv1", conv1_);
     visitor.module("bn1", bn1_);
-    visitor.module("relu1", relu1_);
     visitor.module("conv2", conv2_);
     visitor.module("bn2", bn2_);
-    visitor.module("relu2", relu2_);
 }
 
 ResNet::ResNet(std::int64_t depth, const ModelConfig& config)
@@ -119,7 +117,7 @@ Var ResNet::forward(const Var& x) {
     require(x.value().ndim() == 4 && x.size(1) == conv1_.weight().value.size(1),
             "[resnet] expected images (batch, {}, height, width), got {}",
             conv1_.weight().value.size(1), to_string(x.shape()));
-    const Var h = relu_.forward(bn1_.forward(conv1_.forward(x)));
+    const Var h = bn1_.forward_relu(conv1_.forward(x));
     return linear_.forward(pool_.forward(layer3_.forward(layer2_.forward(layer1_.forward(h)))));
 }
 
@@ -133,7 +131,6 @@ std::vector<Module*> ResNet::blocks() {
 void ResNet::visit(Visitor& visitor) {
     visitor.module("conv1", conv1_);
     visitor.module("bn1", bn1_);
-    visitor.module("relu", relu_);
     visitor.module("layer1", layer1_);
     visitor.module("layer2", layer2_);
     visitor.module("layer3", layer3_);

@@ -5,7 +5,6 @@
 #include "nn/linear.h"
 #include "nn/models/model.h"
 #include "nn/pooling.h"
-#include "nn/relu.h"
 #include "nn/sequential.h"
 
 namespace slimgrad::inline SLIMGRAD_PRECISION {
@@ -31,10 +30,8 @@ class BasicBlock final : public Module {
     std::int64_t out_channels_;
     Conv2d conv1_;
     BatchNorm2d bn1_;
-    ReLU relu1_;
     Conv2d conv2_;
     BatchNorm2d bn2_;
-    ReLU relu2_;
 };
 
 /// The residual network for small images of He et al., "Deep residual learning for image
@@ -55,7 +52,6 @@ class ResNet final : public BlockModel {
   private:
     Conv2d conv1_;
     BatchNorm2d bn1_;
-    ReLU relu_;
     Sequential layer1_, layer2_, layer3_;
     GlobalAvgPool2d pool_;
     Linear linear_;
