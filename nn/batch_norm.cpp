@@ -22,13 +22,12 @@ struct Planes {
     std::int64_t offset(std::int64_t b, std::int64_t c) const {
         return (b * channels + c) * pixels;
     }
-    /// Σ f(i) over the values of channel c: planes in `real`, their sums in double.
+    /// Σ f(i) over the values of channel c.
     template <class F>
     double sum(std::int64_t c, F f) const {
-        double total = 0;
-        for (std::int64_t b = 0; b < batch; ++b)
-            total += static_cast<double>(lane_sum(offset(b, c), offset(b, c) + pixels, f));
-        return total;
+        LaneSum sum;
+        each_plane(c, [&](std::int64_t begin) { sum.add(begin, begin + pixels, f); });
+        return sum.total();
     }
     /// Calls f(begin) for each plane of channel c, which holds the values [begin, begin + pixels).
     template <class F>
@@ -90,13 +89,16 @@ class BatchNormFunction final : public Function {
             scale[c] = static_cast<real>(1 / std::sqrt(var + static_cast<double>(epsilon_)));
             const real a = weight[c] * scale[c], shift = bias[c], m = mu[c];
             planes.each_plane(c, [&](std::int64_t begin) {
-                const real* from = x.data() + begin;
+                const real *from = x.data() + begin, *s = residual ? residual + begin : nullptr;
                 real* to = y.data() + begin;
+                if (s)
 #pragma omp simd
-                for (std::int64_t i = 0; i < planes.pixels; ++i) to[i] = (from[i] - m) * a + shift;
-                if (residual)
+                    for (std::int64_t i = 0; i < planes.pixels; ++i)
+                        to[i] = (from[i] - m) * a + shift + s[i];
+                else
 #pragma omp simd
-                    for (std::int64_t i = 0; i < planes.pixels; ++i) to[i] += residual[begin + i];
+                    for (std::int64_t i = 0; i < planes.pixels; ++i)
+                        to[i] = (from[i] - m) * a + shift;
                 if (relu_)
                     rectify(planes.pixels, to, to, positive->bytes() + planes.first_byte(begin));
             });
@@ -129,22 +131,22 @@ class BatchNormFunction final : public Function {
         const bool sums = batch_statistics_ || saved.needs(1) || saved.needs(2);
 #pragma omp parallel for schedule(static) if (gy.numel() > parallel_threshold)
         for (std::int64_t c = 0; c < planes.channels; ++c) {
-            if (relu_)
-                planes.each_plane(c, [&](std::int64_t begin) {
-                    select_by_bits(planes.pixels, bits + planes.first_byte(begin), 1,
-                                   gy.data() + begin, g.data() + begin);
-                });
             const real scale = r.data()[c], a = w.data()[c] * scale;
             const real m = needs_x ? mean.data()[c] : 0;
             const real *upstream = g.data(), *from = needs_x ? x.data() : nullptr;
-            real sum_g = 0, sum_gx = 0;  // Σ g and Σ g x̂
-            if (sums)
-                sum_g =
-                    static_cast<real>(planes.sum(c, [&](std::int64_t i) { return upstream[i]; }));
-            if (sums && needs_x)
-                sum_gx = scale * static_cast<real>(planes.sum(c, [&](std::int64_t i) {
-                             return upstream[i] * (from[i] - m);
-                         }));
+            LaneSum sum_of_g, sum_of_gx;  // Σ g and Σ g (x − μ)
+            planes.each_plane(c, [&](std::int64_t begin) {
+                const std::int64_t end = begin + planes.pixels;
+                if (relu_)
+                    select_by_bits(planes.pixels, bits + planes.first_byte(begin), 1,
+                                   gy.data() + begin, g.data() + begin);
+                if (sums) sum_of_g.add(begin, end, [&](std::int64_t i) { return upstream[i]; });
+                if (sums && needs_x)
+                    sum_of_gx.add(begin, end,
+                                  [&](std::int64_t i) { return upstream[i] * (from[i] - m); });
+            });
+            const real sum_g = static_cast<real>(sum_of_g.total()),
+                       sum_gx = scale * static_cast<real>(sum_of_gx.total());
             gb.data()[c] = sum_g;
             gw.data()[c] = sum_gx;
             if (!gx.defined()) continue;

@@ -174,8 +174,9 @@ class GlobalAvgPool2dFunction final : public Function {
         const std::int64_t pixels = shape_[2] * shape_[3];
         for_each_plane(x, [&](std::int64_t plane) {
             const real* from = x.data() + plane * pixels;
-            const real total = lane_sum(0, pixels, [from](std::int64_t i) { return from[i]; });
-            out[plane] = total / static_cast<real>(pixels);
+            LaneSum sum;
+            sum.add(0, pixels, [from](std::int64_t i) { return from[i]; });
+            out[plane] = static_cast<real>(sum.total()) / static_cast<real>(pixels);
         });
         meter().add(x.numel() + y.numel());
         return y;

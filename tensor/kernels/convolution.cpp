@@ -70,13 +70,12 @@ Tensor sum_channels(const Tensor& x) {
     real* out = y.data();
 #pragma omp parallel for schedule(static) if (x.numel() > parallel_threshold)
     for (std::int64_t c = 0; c < channels; ++c) {
-        double total = 0;
+        LaneSum sum;
         for (std::int64_t b = 0; b < batch; ++b) {
             const real* plane = x.data() + (b * channels + c) * pixels;
-            total += static_cast<double>(
-                lane_sum(0, pixels, [plane](std::int64_t i) { return plane[i]; }));
+            sum.add(0, pixels, [plane](std::int64_t i) { return plane[i]; });
         }
-        out[c] = static_cast<real>(total);
+        out[c] = static_cast<real>(sum.total());
     }
     meter().add(x.numel());
     return y;

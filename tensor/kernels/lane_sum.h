@@ -6,20 +6,34 @@
 
 namespace slimgrad::inline SLIMGRAD_PRECISION {
 
-/// Σ f(i) for begin <= i < end. Added up in one chain, each addition would wait for the one before;
-/// 32 chains side by side keep vector units busy, and the order of additions still depends on
-/// nothing but the length.
-template <class F>
-real lane_sum(std::int64_t begin, std::int64_t end, F f) {
-    constexpr std::int64_t lanes = 32;
-    const std::int64_t whole = end - (end - begin) % lanes;
-    real part[lanes] = {};
-    for (std::int64_t i = begin; i < whole; i += lanes)
-        for (std::int64_t lane = 0; lane < lanes; ++lane) part[lane] += f(i + lane);
-    real total = 0;
-    for (const real value : part) total += value;
-    for (std::int64_t i = whole; i < end; ++i) total += f(i);
-    return total;
-}
+/// A sum over one or several runs, for example the planes of a channel. Added up in one chain, each
+/// addition would wait for the one before; 32 chains side by side keep vector units busy, and the
+/// order of additions still depends on nothing but the lengths. Within a run the chains are added
+/// in `real`, from run to run in double.
+class LaneSum {
+  public:
+    /// Adds f(i) for begin <= i < end.
+    template <class F>
+    void add(std::int64_t begin, std::int64_t end, F f) {
+        const std::int64_t whole = end - (end - begin) % lanes;
+        real part[lanes] = {};
+        for (std::int64_t i = begin; i < whole; i += lanes)
+            for (std::int64_t lane = 0; lane < lanes; ++lane) part[lane] += f(i + lane);
+        for (std::int64_t i = whole; i < end; ++i) part[i - whole] += f(i);
+        for (std::int64_t lane = 0; lane < lanes; ++lane)
+            totals_[lane] += static_cast<double>(part[lane]);
+    }
+    double total() const {
+        double sum[lanes];
+        for (std::int64_t lane = 0; lane < lanes; ++lane) sum[lane] = totals_[lane];
+        for (std::int64_t half = lanes / 2; half > 0; half /= 2)
+            for (std::int64_t lane = 0; lane < half; ++lane) sum[lane] += sum[lane + half];
+        return sum[0];
+    }
+
+  private:
+    static constexpr std::int64_t lanes = 32;
+    double totals_[lanes] = {};
+};
 
 }  // namespace slimgrad::inline SLIMGRAD_PRECISION
