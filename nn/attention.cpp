@@ -2,6 +2,8 @@
 
 #include <omp.h>
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 
@@ -45,8 +47,11 @@ struct ProbabilityDropout {
 //   g_S = P ∘ (g_P - Σ_row g_P ∘ P)
 //   g_Q = g_S K / √d          (L,L)·(L,d)
 //   g_K = g_Sᵀ Q / √d         (L,L)·(L,d)
-// Kept: Q, K, V and P, and the mask of dropout. Heads are columns of one row-major matrix, so
-// nothing is transposed. Parallel over samples and heads.
+// Kept: Q, K and V, and the mask of dropout. P, which grows with L², is never whole in memory: it
+// is made for a few rows at a time, which stay in the cache, and backward makes it again (Dao et
+// al. 2022 call it recomputation; here whole rows fit, so their softmax needs no running sums).
+// Heads are columns of one row-major matrix, so nothing is transposed. Parallel over samples and
+// heads.
 class AttentionFunction final : public Function {
   public:
     AttentionFunction(std::string name, std::int64_t heads, AttentionMask mask,
@@ -60,109 +65,99 @@ class AttentionFunction final : public Function {
     // inputs: qkv (B, L, 3 E), or q, k and v (B, L, E)
     Tensor forward(std::span<const Tensor> in, Saved& saved) const override {
         blas();
-        const bool fused = in.size() == 1;
-        const Sizes s = sizes(in[0], fused);
-        const Tensor& last = in.back();
-        const Source q{in[0].data(), in[0].size(-1)};
-        const Source k =
-            fused ? Source{q.data + s.embed, q.stride} : Source{in[1].data(), in[1].size(-1)};
-        const Source v = {last.data() + (fused ? 2 * s.embed : 0), last.size(-1)};
-
+        const Sizes s = sizes(in[0], in.size() == 1);
+        const auto [q, k, v] = thirds<Source>(in, s.embed);
         Tensor y({s.batch, s.tokens, s.embed});
-        Tensor p({s.batch, heads_, s.tokens, s.tokens});
         const std::shared_ptr<const BitMask> kept = draw(s);
-        Tensor dropped = scratch(kept ? s.tokens * s.tokens : 0);
+        Tensor buffers = scratch(s, 1);
 #pragma omp parallel for schedule(static) if (s.products(1) > parallel_threshold)
         for (std::int64_t i = 0; i < s.batch * heads_; ++i) {
-            const std::int64_t sample = i / heads_, token = sample * s.tokens;
-            const std::int64_t column = i % heads_ * s.width;
-            real* scores = p.data() + i * s.tokens * s.tokens;
-            gemm_uncounted(s.tokens, s.tokens, s.width, {q.at(token, column), q.stride},
-                           {k.at(token, column), k.stride, Op::transpose}, scores, s.tokens,
-                           s.scale);
-            for (std::int64_t row = 0; row < s.tokens; ++row) {
-                real* values = scores + row * s.tokens;
-                add_mask(values, sample, row, s.tokens);
-                softmax_row(s.tokens, values, values);
-            }
-            const real* probabilities = scores;
-            if (kept) probabilities = drop(*kept, i, s, scores, own(dropped, s));
-            gemm_uncounted(s.tokens, s.width, s.tokens, {probabilities, s.tokens},
-                           {v.at(token, column), v.stride}, y.data() + token * s.embed + column,
-                           s.embed);
+            real* const p = own(buffers);
+            for_each_block(i, s, [&](const Rows& rows) {
+                probabilities(rows, s, q, k, p);
+                if (kept) drop(*kept, rows, s, p, p);
+                gemm_uncounted(rows.count, s.width, s.tokens, {p, s.tokens},
+                               {v.at(rows.token, rows.column), v.stride},
+                               y.data() + (rows.token + rows.first) * s.embed + rows.column,
+                               s.embed);
+            });
         }
-        meter().add(s.products(2) + (5 + masks()) * p.numel() + (kept ? p.numel() : 0));
+        meter().add(s.products(2) + probability_flops(s) + (kept ? s.pairs() : 0));
 
         for (std::size_t i = 0; i < in.size(); ++i) saved.keep(Keep::activation, slot(i), in[i]);
-        saved.keep(Keep::activation, "p", p);
         if (kept) saved.keep("dropout", kept);
         return y;
     }
 
     std::vector<Grad> backward(const Tensor& gy, const Saved& saved) const override {
-        const bool fused = saved.inputs() == 1;
         std::vector<Tensor> in, grads;
         for (std::size_t i = 0; i < saved.inputs(); ++i) {
             in.push_back(saved.tensor(slot(i)));
             grads.emplace_back(in.back().shape());
         }
-        const Sizes s = sizes(in[0], fused);
-        const auto offset = [&](std::int64_t which) { return fused ? which * s.embed : 0; };
-        const auto index = [&](std::int64_t which) {
-            return fused ? 0u : static_cast<std::size_t>(which);
-        };
-        const auto source = [&](std::int64_t which) {
-            const Tensor& t = in[index(which)];
-            return Source{t.data() + offset(which), t.size(-1)};
-        };
-        const auto target = [&](std::int64_t which) {
-            Tensor& t = grads[index(which)];
-            return Target{t.data() + offset(which), t.size(-1)};
-        };
-        const Source q = source(0), k = source(1), v = source(2);
-        const Target gq = target(0), gk = target(1), gv = target(2);
-        const Tensor p = saved.tensor("p");
+        const Sizes s = sizes(in[0], in.size() == 1);
+        const auto [q, k, v] = thirds<Source>(std::span<const Tensor>(in), s.embed);
+        const auto [gq, gk, gv] = thirds<Target>(std::span<Tensor>(grads), s.embed);
         const BitMask* kept = saved.has("dropout") ? &saved.as<BitMask>("dropout") : nullptr;
-
-        const std::int64_t square = s.tokens * s.tokens;
-        Tensor score_gradients = scratch(square), dropped = scratch(kept ? square : 0);
+        Tensor buffers = scratch(s, 2);
 #pragma omp parallel for schedule(static) if (s.products(1) > parallel_threshold)
         for (std::int64_t i = 0; i < s.batch * heads_; ++i) {
-            const std::int64_t token = i / heads_ * s.tokens, column = i % heads_ * s.width;
-            const Matrix g{gy.data() + token * s.embed + column, s.embed};
-            const real* probabilities = p.data() + i * square;
-            const real* used = probabilities;
-            if (kept) used = drop(*kept, i, s, probabilities, own(dropped, s));
-            gemm_uncounted(s.tokens, s.width, s.tokens, {used, s.tokens, Op::transpose}, g,
-                           gv.at(token, column), gv.stride);
-            real* gs = own(score_gradients, s);
-            gemm_uncounted(s.tokens, s.tokens, s.width, g,
-                           {v.at(token, column), v.stride, Op::transpose}, gs, s.tokens);
-            if (kept) drop(*kept, i, s, gs, gs);
-            for (std::int64_t row = 0; row < s.tokens; ++row)
-                softmax_gradient(s.tokens, probabilities + row * s.tokens, gs + row * s.tokens);
-            gemm_uncounted(s.tokens, s.width, s.tokens, {gs, s.tokens},
-                           {k.at(token, column), k.stride}, gq.at(token, column), gq.stride,
-                           s.scale);
-            gemm_uncounted(s.tokens, s.width, s.tokens, {gs, s.tokens, Op::transpose},
-                           {q.at(token, column), q.stride}, gk.at(token, column), gk.stride,
-                           s.scale);
+            real* const p = own(buffers);
+            real* const gs = p + buffers.size(-1);  // g_P̃, then g_P, then g_S
+            for_each_block(i, s, [&](const Rows& rows) {
+                const std::int64_t n = rows.count, token = rows.token, column = rows.column;
+                const real sum = rows.first > 0;  // blocks add to g_V and g_K
+                const Matrix g{gy.data() + (token + rows.first) * s.embed + column, s.embed};
+                probabilities(rows, s, q, k, p);
+                const real* used = kept ? drop(*kept, rows, s, p, gs) : p;
+                gemm_uncounted(s.tokens, s.width, n, {used, s.tokens, Op::transpose}, g,
+                               gv.at(token, column), gv.stride, 1, sum);
+                gemm_uncounted(n, s.tokens, s.width, g,
+                               {v.at(token, column), v.stride, Op::transpose}, gs, s.tokens);
+                if (kept) drop(*kept, rows, s, gs, gs);
+                for (std::int64_t row = 0; row < n; ++row)
+                    softmax_gradient(s.tokens, p + row * s.tokens, gs + row * s.tokens);
+                gemm_uncounted(n, s.width, s.tokens, {gs, s.tokens},
+                               {k.at(token, column), k.stride}, gq.at(token + rows.first, column),
+                               gq.stride, s.scale);
+                gemm_uncounted(s.tokens, s.width, n, {gs, s.tokens, Op::transpose},
+                               {q.at(token + rows.first, column), q.stride}, gk.at(token, column),
+                               gk.stride, s.scale, sum);
+            });
         }
-        meter().add(s.products(4) + (kept ? 6 : 4) * p.numel());
+        meter().add(s.products(5) + probability_flops(s) + (kept ? 6 : 4) * s.pairs());
         return {grads.begin(), grads.end()};
     }
 
   private:
     struct Sizes {
-        std::int64_t batch, tokens, embed, width;
+        std::int64_t batch, heads, tokens, embed, width;
         real scale;  // 1 / √d, applied inside the products
-        std::int64_t products(std::int64_t count) const {
-            return count * 2 * batch * tokens * tokens * embed;
+        /// The elements of P, and the FLOPs of `count` products of that size and inner size d.
+        std::int64_t pairs() const { return batch * heads * tokens * tokens; }
+        std::int64_t products(std::int64_t count) const { return count * 2 * pairs() * width; }
+        /// Rows of P that one thread makes at a time: 256 KB in single precision.
+        std::int64_t block() const {
+            constexpr std::int64_t elements = 1 << 16, least = 32;
+            return std::min(tokens, std::max(least, elements / std::max<std::int64_t>(1, tokens)));
         }
     };
     Sizes sizes(const Tensor& x, bool fused) const {
         const std::int64_t embed = x.size(-1) / (fused ? 3 : 1), width = embed / heads_;
-        return {x.size(0), x.size(1), embed, width, 1 / std::sqrt(static_cast<real>(width))};
+        return {x.size(0), heads_, x.size(1),
+                embed,     width,  1 / std::sqrt(static_cast<real>(width))};
+    }
+
+    /// Rows `first` … `first + count - 1` of P for the index-th pair of sample and head, whose part
+    /// of Q, K and V begins at row `token` and `column`.
+    struct Rows {
+        std::int64_t index, first, count, token, column;
+    };
+    template <class F>
+    static void for_each_block(std::int64_t index, const Sizes& s, F f) {
+        for (std::int64_t first = 0; first < s.tokens; first += s.block())
+            f(Rows{index, first, std::min(s.block(), s.tokens - first), index / s.heads * s.tokens,
+                   index % s.heads * s.width});
     }
 
     static const char* slot(std::size_t input) {
@@ -170,14 +165,38 @@ class AttentionFunction final : public Function {
         return names[input];
     }
 
-    /// One buffer for each thread; own() gives that of the calling thread.
-    static Tensor scratch(std::int64_t size) { return Tensor({omp_get_max_threads(), size}); }
-    static real* own(Tensor& buffers, const Sizes& s) {
-        return buffers.data() + omp_get_thread_num() * s.tokens * s.tokens;
+    /// Q, K and V of all samples: three tensors, or the thirds of one.
+    template <class C, class T>
+    static std::array<C, 3> thirds(std::span<T> x, std::int64_t embed) {
+        if (x.size() == 3)
+            return {C{x[0].data(), embed}, C{x[1].data(), embed}, C{x[2].data(), embed}};
+        auto* const data = x[0].data();
+        return {C{data, 3 * embed}, C{data + embed, 3 * embed}, C{data + 2 * embed, 3 * embed}};
     }
 
-    std::int64_t masks() const {
-        return int{mask_.additive.defined()} + int{mask_.key_padding.defined()};
+    /// `count` blocks of rows for each thread; own() gives the first of the calling thread.
+    static Tensor scratch(const Sizes& s, std::int64_t count) {
+        return Tensor({omp_get_max_threads(), count, s.block() * s.tokens});
+    }
+    static real* own(Tensor& buffers) {
+        return buffers.data() + omp_get_thread_num() * buffers.size(1) * buffers.size(2);
+    }
+
+    /// P = softmax(Q Kᵀ / √d + mask)
+    void probabilities(const Rows& rows, const Sizes& s, const Source& q, const Source& k,
+                       real* p) const {
+        gemm_uncounted(
+            rows.count, s.tokens, s.width, {q.at(rows.token + rows.first, rows.column), q.stride},
+            {k.at(rows.token, rows.column), k.stride, Op::transpose}, p, s.tokens, s.scale);
+        for (std::int64_t row = 0; row < rows.count; ++row) {
+            real* const scores = p + row * s.tokens;
+            add_mask(scores, rows.index / heads_, rows.first + row, s.tokens);
+            softmax_row(s.tokens, scores, scores);
+        }
+    }
+    /// Beside its product: maximum, shift, exp, sum, scale, and the masks.
+    std::int64_t probability_flops(const Sizes& s) const {
+        return (5 + int{mask_.additive.defined()} + int{mask_.key_padding.defined()}) * s.pairs();
     }
 
     void add_mask(real* scores, std::int64_t sample, std::int64_t row, std::int64_t tokens) const {
@@ -199,11 +218,11 @@ class AttentionFunction final : public Function {
                             heads_ * s.tokens * s.tokens);
     }
 
-    /// to = m ∘ from / (1 - p) for the i-th pair of sample and head.
-    const real* drop(const BitMask& kept, std::int64_t i, const Sizes& s, const real* from,
+    /// to = m ∘ from / (1 - p) for some rows.
+    const real* drop(const BitMask& kept, const Rows& rows, const Sizes& s, const real* from,
                      real* to) const {
-        const std::int64_t square = s.tokens * s.tokens;
-        apply_mask(kept, i * square, square, from, to, dropout_.factor());
+        apply_mask(kept, (rows.index * s.tokens + rows.first) * s.tokens, rows.count * s.tokens,
+                   from, to, dropout_.factor());
         return to;
     }
 
