@@ -1,8 +1,6 @@
 #include "nn/layer_norm.h"
 
-#include <algorithm>
-#include <cmath>
-
+#include "tensor/kernels/layer_norm.h"
 #include "tensor/ops.h"
 
 namespace slimgrad::inline SLIMGRAD_PRECISION {
@@ -28,23 +26,8 @@ class LayerNormFunction final : public Function {
                 n, to_string(x.shape()));
         const std::int64_t rows = x.numel() / n;
         Tensor y(x.shape()), stats({rows, 2});
-        const real *gamma = in[1].data(), *beta = in[2].data();
-#pragma omp parallel for schedule(static) if (x.numel() > parallel_threshold)
-        for (std::int64_t r = 0; r < rows; ++r) {
-            const real* from = x.data() + r * n;
-            real* to = y.data() + r * n;
-            real total = 0, squares = 0;
-#pragma omp simd reduction(+ : total)
-            for (std::int64_t i = 0; i < n; ++i) total += from[i];
-            const real mean = total / static_cast<real>(n);
-#pragma omp simd reduction(+ : squares)
-            for (std::int64_t i = 0; i < n; ++i) squares += (from[i] - mean) * (from[i] - mean);
-            const real rstd = 1 / std::sqrt(squares / static_cast<real>(n) + eps_);
-            for (std::int64_t i = 0; i < n; ++i)
-                to[i] = (from[i] - mean) * rstd * gamma[i] + beta[i];
-            stats.data()[2 * r] = mean;
-            stats.data()[2 * r + 1] = rstd;
-        }
+        layer_norm_forward(rows, n, x.data(), in[1].data(), in[2].data(), eps_, y.data(),
+                           stats.data());
         meter().add(8 * x.numel() + 5 * rows);
         if (saved.needs(0) || saved.needs(1)) {
             saved.keep(Keep::activation, "x", x);
@@ -55,62 +38,26 @@ class LayerNormFunction final : public Function {
     }
 
     std::vector<Grad> backward(const Tensor& gy, const Saved& saved) const override {
-        std::vector<Grad> grads(3);
-        if (saved.needs(0) || saved.needs(1)) {
-            const Tensor x = saved.tensor("x"), stats = saved.tensor("stats");
-            if (saved.needs(0)) grads[0] = input_gradient(gy, x, stats, saved.tensor("gamma"));
-            if (saved.needs(1)) grads[1] = weight_gradient(gy, x, stats);
+        const bool for_x = saved.needs(0), for_weights = saved.needs(1) || saved.needs(2);
+        if (!saved.has("x")) return {Grad(), Grad(), Grad(sum_rows(gy))};  // only β is trained
+
+        const Tensor x = saved.tensor("x"), stats = saved.tensor("stats");
+        const std::int64_t n = gy.size(-1), rows = gy.numel() / n;
+        const Tensor gamma = for_x ? saved.tensor("gamma") : Tensor();
+        Tensor gx = for_x ? Tensor(gy.shape()) : Tensor();
+        if (!for_weights) {
+            layer_norm_gx(rows, n, gy.data(), x.data(), gamma.data(), stats.data(), gx.data());
+            meter().add(13 * gy.numel() + 2 * rows);
+            return {gx, Grad(), Grad()};
         }
-        if (saved.needs(2)) grads[2] = sum_rows(gy);
-        return grads;
+        Tensor g_gamma({n}), g_beta({n});
+        layer_norm_backward(rows, n, gy.data(), x.data(), gamma.data(), stats.data(), gx.data(),
+                            g_gamma.data(), g_beta.data());
+        meter().add((for_x ? 18 : 5) * gy.numel() + (for_x ? 2 * rows : 0));
+        return {gx, g_gamma, g_beta};
     }
 
   private:
-    static Tensor input_gradient(const Tensor& gy, const Tensor& x, const Tensor& stats,
-                                 const Tensor& weight) {
-        Tensor gx(gy.shape());
-        const std::int64_t n = gy.size(-1), rows = gy.numel() / n;
-        const real* gamma = weight.data();
-#pragma omp parallel for schedule(static) if (gy.numel() > parallel_threshold)
-        for (std::int64_t r = 0; r < rows; ++r) {
-            const real *v = x.data() + r * n, *g = gy.data() + r * n;
-            real* to = gx.data() + r * n;
-            const real mean = stats.data()[2 * r], rstd = stats.data()[2 * r + 1];
-            real sum_h = 0, sum_hx = 0;
-#pragma omp simd reduction(+ : sum_h, sum_hx)
-            for (std::int64_t i = 0; i < n; ++i) {
-                const real h = g[i] * gamma[i];
-                sum_h += h;
-                sum_hx += h * (v[i] - mean) * rstd;
-            }
-            const real mean_h = sum_h / static_cast<real>(n);
-            const real mean_hx = sum_hx / static_cast<real>(n);
-            for (std::int64_t i = 0; i < n; ++i)
-                to[i] = rstd * (g[i] * gamma[i] - mean_h - (v[i] - mean) * rstd * mean_hx);
-        }
-        meter().add(13 * gy.numel() + 2 * rows);
-        return gx;
-    }
-
-    // Σ over rows in blocks of a fixed size: the result does not depend on the number of threads.
-    static Tensor weight_gradient(const Tensor& gy, const Tensor& x, const Tensor& stats) {
-        const std::int64_t n = gy.size(-1), rows = gy.numel() / n;
-        constexpr std::int64_t block = 128;
-        const std::int64_t blocks = (rows + block - 1) / block;
-        Tensor partial = Tensor::zeros({blocks, n});
-#pragma omp parallel for schedule(static) if (gy.numel() > parallel_threshold)
-        for (std::int64_t b = 0; b < blocks; ++b) {
-            real* to = partial.data() + b * n;
-            for (std::int64_t r = b * block; r < std::min((b + 1) * block, rows); ++r) {
-                const real *v = x.data() + r * n, *g = gy.data() + r * n;
-                const real mean = stats.data()[2 * r], rstd = stats.data()[2 * r + 1];
-                for (std::int64_t i = 0; i < n; ++i) to[i] += g[i] * (v[i] - mean) * rstd;
-            }
-        }
-        meter().add(4 * gy.numel());
-        return sum_rows(partial);
-    }
-
     std::string name_;
     real eps_;
 };

@@ -13,6 +13,7 @@
 #include "nn/sequential.h"
 #include "nn/silu.h"
 #include "nn/softmax.h"
+#include "tensor/kernels/transcendental.h"
 #include "tensor/ops.h"
 
 namespace slimgrad {
@@ -50,6 +51,34 @@ TEST(Activations, KnownValues) {
     EXPECT_NEAR(at(GELU(GELU::Form::tanh).forward(x), 2), 1.954597694087775, 1e-6);
     EXPECT_NEAR(at(SiLU().forward(x), 2), 1.7615941559557649, 1e-6);
     EXPECT_NEAR(at(Softmax().forward(x), 1), 0.11419519938459449, 1e-6);
+}
+
+// The polynomials of single precision against erf itself, in all lengths of a vector's tail.
+TEST(Activations, FastGELUIsThePlainOne) {
+    std::vector<real> values = {0, 5.75, -5.75, 20, -20, 1e30, -1e30};
+    for (double x = -7; x < 7; x += 1e-3) values.push_back(static_cast<real>(x));
+    for (const std::size_t n : {values.size(), std::size_t{1}, std::size_t{7}, std::size_t{33}}) {
+        std::vector<real> y(n), plain(n), gx(n), plain_gx(n);
+        const std::vector<real> ones(n, 1);
+        const auto size = static_cast<std::int64_t>(n);
+        gelu_erf(size, values.data(), y.data());
+        gelu_erf_plain(size, values.data(), plain.data());
+        gelu_erf_backward(size, values.data(), ones.data(), gx.data());
+        gelu_erf_backward_plain(size, values.data(), ones.data(), plain_gx.data());
+        for (std::size_t i = 0; i < n; ++i) {
+            EXPECT_NEAR(y[i], plain[i], 5e-7 * std::max(real(1), std::abs(plain[i]))) << values[i];
+            EXPECT_NEAR(gx[i], plain_gx[i], 5e-7) << values[i];
+        }
+    }
+    const real infinite = std::numeric_limits<real>::infinity();
+    const std::vector<real> special = {std::numeric_limits<real>::quiet_NaN(), infinite},
+                            ones(2, 1);
+    std::vector<real> y(2), gx(2);
+    gelu_erf(2, special.data(), y.data());
+    gelu_erf_backward(2, special.data(), ones.data(), gx.data());
+    EXPECT_TRUE(std::isnan(y[0]));
+    EXPECT_TRUE(std::isnan(gx[0]));
+    EXPECT_EQ(y[1], infinite);
 }
 
 TEST(Activations, ReLUKeepsOneBitAnElementAndLetsNaNThrough) {

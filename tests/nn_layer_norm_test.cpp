@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 
 #include "nn/gradcheck.h"
@@ -67,6 +68,38 @@ TEST(LayerNorm, KeepsItsInputAndTwoNumbersARow) {
     Tape tape;
     const Var y = norm.forward(tape.constant(x));
     EXPECT_EQ(saved(), 0);
+}
+
+TEST(LayerNorm, FrozenPartsChangeNeitherTheOtherGradientsNorTheCount) {
+    for (const std::int64_t n : {1, 7, 33, 100}) {
+        LayerNorm norm(n);
+        randomise(norm);
+        const Tensor x = random({300, n}), g = random({300, n}, 2);
+        const auto p = parameters(norm);
+        const auto run = [&](bool input, bool gamma, bool beta) {
+            zero_grad(norm);
+            p[0]->requires_grad = gamma;
+            p[1]->requires_grad = beta;
+            meter().reset();
+            Tape tape;
+            const Var v = input ? tape.input(x) : tape.constant(x);
+            tape.backward(norm.forward(v), g);
+            const std::int64_t weights = input ? 18 : gamma ? 5 : 1, rows = input ? 600 : 0;
+            EXPECT_EQ(meter().count("layer_norm", "backward"),
+                      (input && !gamma && !beta ? 13 : weights) * x.numel() + rows);
+            return std::array{input ? tape.gradient(v) : Tensor(), p[0]->grad.value,
+                              p[1]->grad.value};
+        };
+        const auto whole = run(true, true, true);
+        for (const int which : {1, 2, 3, 4, 5, 6}) {
+            const auto some = run(which & 1, which & 2, which & 4);
+            for (std::size_t i = 0; i < 3; ++i) {
+                ASSERT_EQ(some[i].defined(), (which >> i & 1) != 0);
+                if (!some[i].defined()) continue;
+                EXPECT_LT(sum_squares(some[i] - whole[i]), 1e-9 * (1 + sum_squares(whole[i])));
+            }
+        }
+    }
 }
 
 TEST(LayerNorm, WrongShapesAreErrors) {

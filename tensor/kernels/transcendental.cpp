@@ -17,13 +17,13 @@ constexpr real cubic = static_cast<real>(0.044715);
 
 }  // namespace
 
-void gelu_erf(std::int64_t n, const real* x, real* y) {
+void gelu_erf_plain(std::int64_t n, const real* x, real* y) {
 #pragma omp parallel for simd schedule(static) if (n > parallel_threshold)
     for (std::int64_t i = 0; i < n; ++i) y[i] = x[i] * real(0.5) * (1 + std::erf(x[i] * sqrt1_2));
     meter().add(5 * n);
 }
 
-void gelu_erf_backward(std::int64_t n, const real* x, const real* gy, real* gx) {
+void gelu_erf_backward_plain(std::int64_t n, const real* x, const real* gy, real* gx) {
 #pragma omp parallel for simd schedule(static) if (n > parallel_threshold)
     for (std::int64_t i = 0; i < n; ++i) {
         const real cdf = real(0.5) * (1 + std::erf(x[i] * sqrt1_2));
