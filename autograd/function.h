@@ -29,8 +29,9 @@ struct Grad {
 
     bool defined() const { return value.defined(); }
     Tensor dense() const { return basis ? basis->expand(value) : value; }
-    /// Adds another gradient; the sum stays compressed if both have one basis.
-    void add(const Grad& other);
+    /// Adds another gradient, in place where nobody else sees the values; the sum stays compressed if
+    /// both have one basis.
+    void add(Grad other);
 };
 
 /// A step of a computation that knows its own derivative. An object describes what is computed,

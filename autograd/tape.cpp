@@ -6,13 +6,32 @@
 
 namespace slimgrad::inline SLIMGRAD_PRECISION {
 
-void Grad::add(const Grad& other) {
+namespace {
+
+/// Nobody else can see the values of x: they may be overwritten.
+bool is_sole_owner(const Tensor& x) {
+    return x.storage().use_count() == 1 && !x.storage()->borrowed();
+}
+
+/// a + b, in the buffer of one of them if nobody else sees it.
+Tensor sum(Tensor a, Tensor b) {
+    require(a.shape() == b.shape(), "[tape] gradients of shapes {} and {} do not add up",
+            to_string(a.shape()), to_string(b.shape()));
+    if (!is_sole_owner(a)) std::swap(a, b);
+    if (!is_sole_owner(a)) return map(a, b, 1, [](real x, real y) { return x + y; });
+    add_in_place(a, b);
+    return a;
+}
+
+}  // namespace
+
+void Grad::add(Grad other) {
     if (!defined()) {
-        *this = other;
+        *this = std::move(other);
     } else if (basis == other.basis) {
-        value = map(value, other.value, 1, [](real a, real b) { return a + b; });
+        value = sum(std::move(value), std::move(other.value));
     } else {
-        value = map(dense(), other.dense(), 1, [](real a, real b) { return a + b; });
+        value = sum(dense(), other.dense());
         basis = nullptr;
     }
 }
@@ -91,10 +110,10 @@ void Tape::backward(const Var& y, Tensor gy) {
         if (Parameter* parameter = parameters_[id]) {
             // A parameter owns its gradient: two inputs of one sum would otherwise share theirs.
             if (grad.value.storage().use_count() > 1) grad.value = grad.value.clone();
-            parameter->grad.add(grad);
+            parameter->grad.add(std::move(grad));
             parameter->grad.value.mark(Category::gradients);
         } else {
-            pending[id].add(grad);
+            pending[id].add(std::move(grad));
         }
     };
     deposit(y.id_, std::move(gy));

@@ -81,6 +81,12 @@ Tensor binary(const Tensor& a, const Tensor& b, F f) {
     return map(broadcast_to(a, shape), broadcast_to(b, shape), 1, f);
 }
 
+/// to += from
+void accumulate(std::int64_t n, const real* from, real* to) {
+#pragma omp simd
+    for (std::int64_t j = 0; j < n; ++j) to[j] += from[j];
+}
+
 }  // namespace
 
 Shape broadcast_shape(const Shape& a, const Shape& b) {
@@ -223,19 +229,18 @@ Tensor transpose(const Tensor& x, const std::vector<std::int64_t>& order) {
 Tensor sum_rows(const Tensor& x) {
     require(x.ndim() > 0, "[sum_rows] expected at least one axis, got a scalar");
     const std::int64_t n = x.size(-1), rows = n > 0 ? x.numel() / n : 0;
-    Tensor y = Tensor::zeros({n});
-    const real* in = x.data();
-    real* out = y.data();
-    // Each thread sums its own columns, so the order of additions does not depend on the threads.
-    constexpr std::int64_t width = 64;
+    // Rows are read in the order in which they lie in memory, in blocks of a fixed size: the order
+    // of additions does not depend on the threads.
+    constexpr std::int64_t block = 128;
+    const std::int64_t blocks = std::max<std::int64_t>(1, (rows + block - 1) / block);
+    Tensor sums = Tensor::zeros({blocks, n});
 #pragma omp parallel for schedule(static) if (x.numel() > parallel_threshold)
-    for (std::int64_t begin = 0; begin < n; begin += width) {
-        const std::int64_t end = std::min(begin + width, n);
-        for (std::int64_t r = 0; r < rows; ++r)
-            for (std::int64_t j = begin; j < end; ++j) out[j] += in[r * n + j];
-    }
+    for (std::int64_t b = 0; b < blocks; ++b)
+        for (std::int64_t r = b * block; r < std::min((b + 1) * block, rows); ++r)
+            accumulate(n, x.data() + r * n, sums.data() + b * n);
+    for (std::int64_t b = 1; b < blocks; ++b) accumulate(n, sums.data() + b * n, sums.data());
     meter().add(x.numel());
-    return y;
+    return blocks == 1 ? sums.reshape({n}) : sums.rows(0, 1).clone().reshape({n});
 }
 
 Tensor sum(const Tensor& x, std::int64_t axis) {

@@ -23,6 +23,8 @@ class Storage {
     void* data() { return data_; }
     const void* data() const { return data_; }
     std::size_t bytes() const { return bytes_; }
+    /// Whether the buffer belongs to someone else.
+    bool borrowed() const { return owner_ != nullptr; }
 
     /// What the buffer is for from now on; the ledger moves its bytes.
     void set_category(Category category);

@@ -181,6 +181,55 @@ class Silent final : public Function {
     bool count_forward_;
 };
 
+/// y = x, whose gradient lies in memory that belongs to someone else.
+class Lent final : public Function {
+  public:
+    explicit Lent(std::shared_ptr<std::vector<real>> values) : values_(std::move(values)) {}
+    std::string name() const override { return "lent"; }
+    Tensor forward(std::span<const Tensor> in, Saved&) const override {
+        meter().add(0);
+        return in[0].clone();
+    }
+    std::vector<Grad> backward(const Tensor& gy, const Saved&) const override {
+        meter().add(0);
+        const std::size_t bytes = values_->size() * sizeof(real);
+        return {Tensor::view(gy.shape(), std::make_shared<Storage>(values_->data(), bytes, values_),
+                             values_->data())};
+    }
+
+  private:
+    std::shared_ptr<std::vector<real>> values_;
+};
+
+TEST(Tape, GradientsAddUpInPlaceOnlyWhereNobodyElseSeesThem) {
+    Parameter p(Tensor::full({3}, 2));
+    const Tensor gy = Tensor::full({3}, 1);
+    const auto run = [&] {
+        Tape tape;
+        const Var x = tape.parameter(p);
+        tape.backward((x + x) + (x + scale(x, 3)), gy);
+    };
+    run();
+    const real* const buffer = p.grad.value.data();
+    EXPECT_EQ(p.grad.value.at({0}), 6);
+    run();
+    EXPECT_EQ(p.grad.value.at({0}), 12);
+    EXPECT_EQ(p.grad.value.data(), buffer);
+    const Tensor seen = p.grad.value;
+    run();
+    EXPECT_EQ(p.grad.value.at({0}), 18);
+    EXPECT_EQ(seen.at({0}), 12);
+    EXPECT_EQ(gy.at({0}), 1);
+
+    const auto values = std::make_shared<std::vector<real>>(3, real(5));
+    const auto lent = std::make_shared<Lent>(values);
+    Tape tape;
+    const Var x = tape.input(Tensor::full({3}, 2));
+    tape.backward(tape.apply(lent, {x}) + tape.apply(lent, {x}), gy);
+    EXPECT_EQ(tape.gradient(x).at({0}), 10);
+    EXPECT_EQ(*values, std::vector<real>(3, 5));
+}
+
 TEST(Tape, AnOperationThatForgetsToCountIsAnError) {
     Tape tape;
     const Var x = tape.input(random({}));

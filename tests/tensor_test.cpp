@@ -279,6 +279,17 @@ TEST(Ledger, EqualsTheAllocatorAndCountsSharedStorageOnce) {
     EXPECT_EQ(allocator::live_bytes(), allocated);
 }
 
+TEST(Ops, SumsOfManyRows) {
+    for (const std::int64_t rows : {0, 1, 127, 128, 129, 1000})
+        for (const std::int64_t n : {1, 7, 33}) {
+            meter().reset();
+            const Tensor y = sum_rows(Tensor::full({rows, n}, 2));
+            EXPECT_EQ(y.shape(), (Shape{n}));
+            for (const real value : y.values()) EXPECT_EQ(value, static_cast<real>(2 * rows));
+            EXPECT_EQ(meter().total(), rows * n);
+        }
+}
+
 TEST(Allocator, ReusesMemoryFromManyThreads) {
     {  // more, of either size, than the threads will hold at once
         const Tensor large({1 << 20});
