@@ -279,6 +279,8 @@ def main() -> int:
             print(f"[bench] {error}", file=sys.stderr)
             return 1
     tables = report.tables(bench.results)
+    if not tables:
+        print("[bench] this build has measured nothing yet that makes a table", file=sys.stderr)
     for title, table in tables.values():
         print(f"{title}\n{report.text(table)}")
     if not options.quick:

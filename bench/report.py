@@ -199,7 +199,7 @@ def coretype(results: dict) -> list:
 def tables(results: dict) -> dict:
     """Every table that has rows: name -> (title, rows with the heading first)."""
     rounds = results["settings"]["rounds"]
-    results = results | {kind: {key: d for key, d in results[kind].items() if d["build"] == results["build"]}
+    results = results | {kind: {key: d for key, d in results[kind].items() if d.get("build") == results.get("build")}
                          for kind in ("contests", "memory")}
     all_ = {
         "linears": (f"Linear layers of a block: backward with compression, medians of {rounds} rounds (quartiles)", linears),

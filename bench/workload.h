@@ -29,7 +29,7 @@ class Workload {
     /// updated parameters "new.". Call it before run(), which moves the parameters.
     virtual std::vector<NamedTensor> record() = 0;
     /// How many sets of values repetitions take in turn, so that none is in a cache.
-    virtual std::size_t sets() const { return 1; }
+    virtual std::int64_t sets() const { return 1; }
 };
 
 /// Throws Error for an unknown method, or sizes that are not positive.

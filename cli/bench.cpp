@@ -9,6 +9,7 @@
 #include "cli/commands.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
+#include "cli/subprocess.h"
 #include "cli/table.h"
 #include "tensor/blas.h"
 #include "tensor/error.h"
@@ -115,6 +116,36 @@ int run(Options& o) {
     return interrupted() ? exit_interrupted : exit_done;
 }
 
+/// One process for each method, since a peak is that of a process; this one asks itself.
+int memory(const Options& o, const std::string& name) {
+    const auto methods = split_list("--methods", o.methods);
+    Table table{{{"peak of a step, MiB", "process (VmHWM)", "ledger", "of it saved"}}};
+    json document = json::array();
+    for (const std::string& method : methods) {
+        method_slots(method);
+        json command = {{"do", "memory"},
+                        {"case", name},
+                        {"method", method},
+                        {"steps", 4},
+                        {"rank_x", o.rank_x.value_or(o.ranks.front())},
+                        {"rank_g", o.rank_g.value_or(o.ranks.front())}};
+        if (o.batch) command["batch"] = *o.batch;
+        json answer = json::parse(ask_self({"bench", "worker"}, command.dump() + "\n"));
+        require(!answer.contains("error"), "{}", answer.value("error", ""));
+        const auto mib = [&](const char* key) {
+            return fmt::format("{:.1f}", answer.at(key).get<double>() / (1 << 20));
+        };
+        table.rows.push_back({method, mib("peak_rss"), mib("ledger_peak"), mib("saved_peak")});
+        answer["method"] = method;
+        document.push_back(answer);
+    }
+    if (o.json)
+        fmt::print("{}\n", json{{"case", name}, {"rows", document}}.dump(2));
+    else
+        fmt::print("{}\n{}", name, table.text());
+    return exit_done;
+}
+
 int list(bool as_json) {
     Table table{{{"case", "what", "batch", "tokens", "width", "blocks"}}};
     json document = json::array();
@@ -142,6 +173,7 @@ Action add_bench(CLI::App& program) {
         "slimgrad bench linear/bert-32x128x768 --methods vanilla,instant --ranks 8,16 --threads "
         "1,2\n"
         "  slimgrad bench step --methods vanilla,instant\n"
+        "  slimgrad bench memory --methods vanilla,instant\n"
         "  slimgrad bench list",
         o->json);
     CLI::App* listing = command->add_subcommand("list", "the cases by name");
@@ -167,7 +199,14 @@ Action add_bench(CLI::App& program) {
     command->add_flag("--layers", o->layers, "a table of the single layers as well");
     command->add_flag("--no-verify", o->no_verify, "do not compare with the dense formulas first");
     command->add_flag("--quiet", o->quiet, "no progress on standard error");
-    return [o, listing, worker] {
+    CLI::App* memory_of = command->add_subcommand(
+        "memory", "peak memory of a training step in every method, a process each");
+    auto step = std::make_shared<std::string>("step/minilm-32x128x384");
+    memory_of->add_option("case", *step, "a step by name")->capture_default_str();
+    // Options of the command hold for what stands under it too.
+    for (CLI::App* under : {listing, worker, memory_of}) under->fallthrough();
+    return [o, listing, worker, memory_of, step] {
+        if (memory_of->parsed()) return memory(*o, *step);
         if (listing->parsed()) return list(o->json);
         if (!worker->parsed()) return run(*o);
         bench::serve(std::cin, std::cout);

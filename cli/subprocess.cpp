@@ -9,6 +9,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstring>
+#include <iterator>
 #include <thread>
 #include <utility>
 
@@ -44,6 +45,42 @@ int run_self(const std::vector<std::string>& arguments) {
         if (interrupted() && !std::exchange(passed_on, true)) kill(child, SIGTERM);
     }
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+std::string ask_self(const std::vector<std::string>& arguments, const std::string& input) {
+    std::vector<std::string> words = {"slimgrad"};
+    words.insert(words.end(), arguments.begin(), arguments.end());
+    std::vector<char*> argv;
+    for (std::string& word : words) argv.push_back(word.data());
+    argv.push_back(nullptr);
+
+    int in[2], out[2];
+    require(pipe2(in, O_CLOEXEC) == 0 && pipe2(out, O_CLOEXEC) == 0,
+            "[process] cannot make a pipe: {}", std::strerror(errno));
+    // The input is short enough for the pipe to hold it.
+    const bool written = write(in[1], input.data(), input.size()) == std::ssize(input);
+    const pid_t child = fork();
+    if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGTERM);
+        dup2(in[0], STDIN_FILENO);
+        dup2(out[1], STDOUT_FILENO);
+        execv("/proc/self/exe", argv.data());
+        _exit(127);
+    }
+    for (const int end : {in[0], in[1], out[1]}) close(end);
+    std::string answer;
+    char buffer[4096];
+    for (ssize_t n = 0; child > 0 && (n = read(out[0], buffer, sizeof buffer)) != 0;)
+        if (n > 0)
+            answer.append(buffer, static_cast<std::size_t>(n));
+        else if (errno != EINTR)
+            break;
+    close(out[0]);
+    int status = -1;
+    while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    }
+    require(written && child > 0 && status == 0, "[process] a process of its own failed");
+    return answer;
 }
 
 }  // namespace slimgrad::cli

@@ -10,4 +10,8 @@ namespace slimgrad::cli {
 /// signal n ended it. Throws Error if it cannot be started.
 int run_self(const std::vector<std::string>& arguments);
 
+/// Runs this program again with `input` as its standard input; returns its standard output. Throws
+/// Error if it cannot be started or does not end with status 0.
+std::string ask_self(const std::vector<std::string>& arguments, const std::string& input);
+
 }  // namespace slimgrad::cli

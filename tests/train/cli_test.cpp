@@ -313,8 +313,41 @@ TEST_F(Cli, SnrRefusesWhatWillNotDo) {
     expect_refused({"snr", "--source", "g.npy", "--weight", "g.npy"}, "not an array of NumPy");
 }
 
+TEST_F(Cli, BenchTimesWhatItsNamesSay) {
+    const json document =
+        run_json({"bench", "step/tiny", "--methods", "vanilla,instant", "--ranks", "3", "--rounds",
+                  "2", "--warmup", "0", "--threads", "1", "--quiet", "--json"});
+    ASSERT_EQ(document.at("rows").size(), 2u);
+    EXPECT_EQ(document["rows"][1]["label"], "instant R3");
+    EXPECT_EQ(document["rows"][1]["rounds"], 2);
+    const Result table = run({"bench", "linear/tiny", "--rounds", "1", "--layers", "--quiet"});
+    EXPECT_EQ(table.status, 0) << table.err;
+    EXPECT_EQ(table.err, "");
+    EXPECT_NE(table.out.find("compress-gy R16 q,k,v"), std::string::npos) << table.out;
+    EXPECT_NE(table.out.find("vanilla qkv fc1"), std::string::npos) << table.out;
+    EXPECT_GT(run_json({"bench", "list", "--json"}).size(), 10u);
+}
+
+TEST_F(Cli, BenchMemoryHasAProcessForEachMethod) {
+    const json document =
+        run_json({"bench", "memory", "step/tiny", "--methods", "vanilla,instant", "--json"});
+    EXPECT_EQ(document.at("case"), "step/tiny");
+    ASSERT_EQ(document.at("rows").size(), 2u);
+    EXPECT_GT(document["rows"][0]["ledger_peak"], 0);
+    expect_refused({"bench", "memory", "step/huge"}, "step/tiny");
+}
+
+TEST_F(Cli, BenchRefusesWhatWillNotDo) {
+    expect_refused({"bench", "step/huge"}, "step/bert-block-8x512x768");
+    expect_refused({"bench", "step/tiny", "--methods", "magic"}, "compress-gy");
+    expect_refused({"bench", "step/tiny", "--rounds", "0"}, "--rounds");
+    expect_refused({"bench", "step/tiny", "--ranks", "0", "--quiet"}, "at least 1");
+    expect_refused({"bench", "step/tiny", "--threads", "0", "--quiet"}, "threads");
+}
+
 TEST_F(Cli, HelpHasAnExample) {
-    for (const char* command : {"train", "eval", "compare", "cost", "snr", "report", "info"}) {
+    for (const char* command :
+         {"train", "eval", "compare", "cost", "snr", "report", "info", "bench"}) {
         const Result result = run({command, "--help"});
         EXPECT_EQ(result.status, 0);
         EXPECT_NE(result.out.find(std::string("Example:\n  slimgrad ") + command),
