@@ -9,6 +9,7 @@ list(APPEND SLIMGRAD_SOURCES
      tensor/kernels/im2col.cpp
      tensor/kernels/layer_norm.cpp
      tensor/kernels/skinny.cpp
+     tensor/kernels/softmax.cpp
      tensor/kernels/transcendental.cpp
      tensor/ledger.cpp
      tensor/linalg.cpp

@@ -81,6 +81,35 @@ TEST(Activations, FastGELUIsThePlainOne) {
     EXPECT_EQ(y[1], infinite);
 }
 
+TEST(Activations, FastSoftmaxIsThePlainOne) {
+    const real infinite = std::numeric_limits<real>::infinity();
+    for (const std::int64_t n : {1, 7, 16, 33, 128, 1000})
+        for (const real spread : {real(1), real(30), real(1000)}) {
+            Tensor x = random({n}, static_cast<std::uint64_t>(n)) * spread;
+            if (n > 7) x.at({3}) = -infinite;
+            Tensor y({n}), plain({n});
+            softmax_row(n, x.data(), y.data());
+            softmax_row_plain(n, x.data(), plain.data());
+            double total = 0;
+            for (std::int64_t i = 0; i < n; ++i) {
+                EXPECT_NEAR(y.at({i}), plain.at({i}), 1e-6 * plain.at({i}) + 1e-30);
+                total += y.at({i});
+            }
+            EXPECT_NEAR(total, 1, 1e-5);
+            if (n > 7) {
+                EXPECT_EQ(y.at({3}), 0);
+            }
+        }
+    const real nan = std::numeric_limits<real>::quiet_NaN();
+    const std::vector<std::vector<real>> rows = {
+        {1, nan, 2}, {-infinite, -infinite}, {infinite, 0}};
+    for (const std::vector<real>& row : rows) {
+        std::vector<real> y(row.size());
+        softmax_row(static_cast<std::int64_t>(row.size()), row.data(), y.data());
+        EXPECT_TRUE(std::isnan(y[0]));
+    }
+}
+
 TEST(Activations, ReLUKeepsOneBitAnElementAndLetsNaNThrough) {
     {
         Tape tape;

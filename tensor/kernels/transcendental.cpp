@@ -67,7 +67,7 @@ void silu_backward(std::int64_t n, const real* x, const real* gy, real* gx) {
     meter().add(8 * n);
 }
 
-void softmax_row(std::int64_t n, const real* x, real* y) {
+void softmax_row_plain(std::int64_t n, const real* x, real* y) {
     real peak = std::numeric_limits<real>::lowest();
     for (std::int64_t i = 0; i < n; ++i) peak = std::max(peak, x[i]);
     real total = 0;
