@@ -43,6 +43,7 @@
 #include "nn/models/vit.h"
 #include "nn/module.h"
 #include "nn/pooling.h"
+#include "nn/projected_conv2d.h"
 #include "nn/relu.h"
 #include "nn/sequential.h"
 #include "nn/silu.h"

@@ -45,6 +45,13 @@ LinearGrads LowRankRule::backward(const Tensor& gy, const Tensor& w, const Saved
     return grads;
 }
 
+std::optional<Subspaces> LowRankRule::subspaces() const {
+    Subspaces s;
+    if (p_) s.p = p_->basis, s.p_on_tokens = p_->side == Side::token;
+    if (q_) s.q = q_->basis, s.q_on_tokens = q_->side == Side::token;
+    return s;
+}
+
 Tensor LowRankRule::gw(const Tensor& gy, const Tensor& p_g, const ProjectedInput& kept) const {
     const PhaseScope phase("g_w");
     if (kept.p().side == Side::token) return matmul_sum(p_g, kept.x_hat());  // (Cy,B·R)·(B·R,Cx)

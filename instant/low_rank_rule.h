@@ -23,6 +23,7 @@ class LowRankRule final : public BackwardRule {
     void save(const LinearInput& x, Saved& saved, Needs needs) const override;
     LinearGrads backward(const Tensor& gy, const Tensor& w, const Saved& saved,
                          Needs needs) const override;
+    std::optional<Subspaces> subspaces() const override;
 
     const std::shared_ptr<const Projector>& p() const { return p_; }
     const std::shared_ptr<const Projector>& q() const { return q_; }

@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "autograd/function.h"
@@ -41,6 +42,14 @@ struct LinearGrads {
     Grad gw;
 };
 
+/// The subspaces of a rule that projects x onto P and g_y onto Q and does nothing else. P and Q are
+/// (R, L) on the token side and (R, channels) on the channel side; an undefined one leaves its slot
+/// exact.
+struct Subspaces {
+    Tensor p, q;
+    bool p_on_tokens = true, q_on_tokens = true;
+};
+
 /// How a linear map y = x Wᵀ, x: (B, L, Cx), W: (Cy, Cx), is differentiated. A rule owns both what
 /// is kept of x in forward (the x slot) and how g_w and g_x are made from it (the g slot); the
 /// layer knows nothing else of it. Rules hold no state of an execution and may be shared by layers.
@@ -60,6 +69,9 @@ class BackwardRule {
     /// gy: (B, L, Cy).
     virtual LinearGrads backward(const Tensor& gy, const Tensor& w, const Saved& saved,
                                  Needs needs) const = 0;
+    /// Set for a rule that is nothing but its subspaces. A layer that can reach the same products
+    /// at less cost, as a convolution can, may then do so instead of calling forward and backward.
+    virtual std::optional<Subspaces> subspaces() const { return std::nullopt; }
 };
 
 /// Vanilla: keeps x itself; g_w = Σ_b g_bᵀ x_b and g_x = g W.

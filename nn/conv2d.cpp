@@ -1,6 +1,7 @@
 #include "nn/conv2d.h"
 
 #include "nn/init.h"
+#include "nn/projected_conv2d.h"
 #include "tensor/kernels/convolution.h"
 #include "tensor/ops.h"
 
@@ -9,9 +10,10 @@ namespace {
 
 // y = unfold(x) Wᵀ + b, with L = H'·W' tokens of Cx = C·kh·kw channels
 //   g_w = Σ_b g_bᵀ unfold(x_b)      g_x = fold(g W)      g_b = Σ g over samples and positions
-// Two functions compute it, and what both keep is the raw x. UnfoldedConv2d hands the unfolded
-// matrix to a rule: every method works there. ExactConv2d is what the exact rule would do, without
-// ever holding the unfolded batch; it also knows groups.
+// Three functions compute it. UnfoldedConv2d hands the unfolded matrix to a rule: every method
+// works there. The other two do what common rules would do, without ever holding the unfolded
+// batch: ExactConv2d the exact rule, also for groups, and projected_conv2d.h those that project. An
+// exact slot keeps the raw x in all three.
 
 class Conv2dFunction : public Function {
   public:
@@ -49,7 +51,8 @@ class UnfoldedConv2d final : public Conv2dFunction {
 
     std::vector<Grad> backward(const Tensor& gy, const Saved& saved) const override {
         const Tensor w = saved.tensor("w");
-        const Tensor g = transpose(gy.reshape({gy.size(0), gy.size(1), -1}), {0, 2, 1});
+        const Tensor g =
+            transpose(gy.reshape({gy.size(0), gy.size(1), window_.positions()}), {0, 2, 1});
         auto [gx, gw] = rule_->backward(g, matrix(w), saved, needs(saved));
         if (gx.defined()) {
             const PhaseScope phase("fold");
@@ -161,6 +164,8 @@ Var Conv2d::forward(const Var& x) {
     const std::shared_ptr<const BackwardRule>& rule = rule_on(tape);
     if (options_.groups > 1 || std::dynamic_pointer_cast<const ExactRule>(rule))
         return tape.apply(std::make_shared<ExactConv2d>(path(), window, options_.groups), inputs);
+    if (auto subspaces = rule->subspaces())
+        return tape.apply(projected_conv2d(path(), window, std::move(*subspaces)), inputs);
     return tape.apply(std::make_shared<UnfoldedConv2d>(path(), window, rule), inputs);
 }
 

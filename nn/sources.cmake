@@ -19,6 +19,7 @@ list(APPEND SLIMGRAD_SOURCES
      nn/models/vit.cpp
      nn/module.cpp
      nn/pooling.cpp
+     nn/projected_conv2d.cpp
      nn/relu.cpp
      nn/sequential.cpp
      nn/silu.cpp

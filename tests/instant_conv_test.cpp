@@ -24,6 +24,13 @@ void expect_close(const Tensor& a, const Tensor& b, const std::string& what) {
     EXPECT_LT(std::sqrt(sum_squares(a - b)), tolerance * std::sqrt(sum_squares(b))) << what;
 }
 
+/// Also for empty tensors, where a relative error has no meaning.
+void expect_near(const Tensor& a, const Tensor& b) {
+    ASSERT_EQ(a.shape(), b.shape());
+    const double tolerance = sizeof(real) == 8 ? 1e-11 : 1e-3;
+    for (std::int64_t i = 0; i < a.numel(); ++i) ASSERT_NEAR(a.data()[i], b.data()[i], tolerance);
+}
+
 std::shared_ptr<const Projector> projector(Side side, std::int64_t dim, std::int64_t rank) {
     const Tensor a = random({dim, dim}, static_cast<std::uint64_t>(dim));
     return std::make_shared<Projector>(
@@ -97,6 +104,114 @@ TEST_P(CompressedConv2d, EqualsItsDenseMeaningAndTheClosedFormsInEveryModeAndSid
                               window.pointwise() ? 0 : batch * 6 * window.inside())
                         << what;
                 }
+}
+
+/// A rule that does not tell its subspaces: a convolution then hands it the unfolded matrix.
+class Reticent final : public BackwardRule {
+  public:
+    explicit Reticent(std::shared_ptr<const BackwardRule> rule) : rule_(std::move(rule)) {}
+    std::string name() const override { return rule_->name(); }
+    void save(const LinearInput& x, Saved& saved, Needs needs) const override {
+        rule_->save(x, saved, needs);
+    }
+    LinearGrads backward(const Tensor& gy, const Tensor& w, const Saved& saved,
+                         Needs needs) const override {
+        return rule_->backward(gy, w, saved, needs);
+    }
+
+  private:
+    std::shared_ptr<const BackwardRule> rule_;
+};
+
+struct ConvStep {
+    Tensor y, gx, gw, gb;
+    std::int64_t saved;
+    std::map<Meter::Key, std::int64_t> counts;
+};
+
+ConvStep step(Conv2d& conv, std::shared_ptr<const BackwardRule> rule, const Tensor& x) {
+    conv.set_rule(std::move(rule));
+    zero_grad(conv);
+    meter().reset();
+    Tape tape;
+    const Var in = tape.input(x), y = conv.forward(in);
+    ConvStep result{y.value(), {}, {}, {}, ledger()[Category::saved].live, {}};
+    tape.backward(y, random(y.shape(), 5));
+    result.gx = tape.gradient(in);
+    result.gw = conv.weight().grad.dense();
+    result.gb = conv.bias()->grad.value;
+    result.counts = meter().counts();
+    return result;
+}
+
+TEST(ProjectedConv2d, EqualsTheUnfoldedWayInValuesFlopsAndBytes) {
+    struct Case {
+        Shape x;
+        std::int64_t out;
+        Conv2dOptions options;
+        std::int64_t rank;
+    };
+    const std::vector<Case> cases{{{1, 1, 5, 7}, 1, {.padding = 1}, 1},
+                                  {{0, 3, 6, 6}, 4, {.padding = 1}, 2},
+                                  {{3, 3, 9, 8}, 33, {.kernel = 5, .stride = 3, .padding = 2}, 3},
+                                  {{2, 33, 7, 5}, 5, {.padding = {1, 0}}, 4},
+                                  {{5, 4, 8, 9}, 6, {.kernel = {2, 3}, .dilation = {2, 1}}, 6},
+                                  {{4, 6, 4, 4}, 8, {.kernel = 1, .stride = 2}, 3}};
+    for (const Case& c : cases)
+        for (const Side side_x : {Side::token, Side::channel})
+            for (const Side side_g : {Side::token, Side::channel})
+                for (const int slots : {0, 1, 2, 3}) {
+                    SCOPED_TRACE(fmt::format("{} {} {} slots {}", to_string(c.x), to_string(side_x),
+                                             to_string(side_g), slots));
+                    Stream stream(3, "test");
+                    Conv2d conv(c.x[1], c.out, c.options, stream);
+                    const Window2d window =
+                        make_window("test", c.x[2], c.x[3], c.options.kernel, c.options.stride,
+                                    c.options.padding, c.options.dilation);
+                    const auto subspace = [&](Side side, std::int64_t channels) {
+                        const std::int64_t n = side == Side::token ? window.positions() : channels;
+                        return projector(side, n, std::min(n, c.rank));
+                    };
+                    const auto p = slots & 1 ? subspace(side_x, c.x[1] * window.taps()) : nullptr;
+                    const auto q = slots & 2 ? subspace(side_g, c.out) : nullptr;
+                    const auto rule = std::make_shared<LowRankRule>(p, q);
+                    const Tensor x = random(c.x, 1);
+                    const ConvStep direct = step(conv, rule, x);
+                    const ConvStep unfolded = step(conv, std::make_shared<Reticent>(rule), x);
+                    expect_near(direct.y, unfolded.y);
+                    expect_near(direct.gx, unfolded.gx);
+                    expect_near(direct.gw, unfolded.gw);
+                    expect_near(direct.gb, unfolded.gb);
+                    EXPECT_EQ(direct.saved, unfolded.saved);
+                    for (const char* phase :
+                         {"forward", "bias", "compress", "g_w", "g_x", "g_b", "fold"}) {
+                        const Meter::Key key{"conv2d", phase};
+                        const auto flops = [&](const ConvStep& s) {
+                            return s.counts.contains(key) ? s.counts.at(key) : 0;
+                        };
+                        EXPECT_EQ(flops(direct), flops(unfolded)) << phase;
+                    }
+                }
+}
+
+TEST(ProjectedConv2d, ImagesOfAnotherSizeThanCalibratedGiveOneClearLine) {
+    Stream stream(3, "test");
+    Conv2d conv(2, 3, {.padding = 1}, stream);
+    for (const bool x_slot : {true, false}) {
+        const auto basis = projector(Side::token, 16, 2);
+        conv.set_rule(
+            std::make_shared<LowRankRule>(x_slot ? basis : nullptr, x_slot ? nullptr : basis));
+        try {
+            Tape tape;
+            const Var y = conv.forward(tape.input(random({2, 2, 4, 5}, 1)));
+            tape.backward(y, random(y.shape(), 2));
+            FAIL();
+        } catch (const Error& error) {
+            EXPECT_STREQ(error.what(),
+                         "[conv2d] calibrated for 16 tokens, got 20. Hint: give it images of one "
+                         "size, or use the channel side");
+        }
+    }
 }
 
 INSTANTIATE_TEST_SUITE_P(Kernels, CompressedConv2d,

@@ -35,7 +35,7 @@ Tensor conv_gw(const Tensor& gy, const Tensor& x, const Shape& w_shape, const Wi
                std::int64_t groups) {
     const ConvolutionSizes sizes = sizes_of(x.size(0), w_shape, window, groups);
     meter().add(flops(sizes));
-    if (gy.numel() == 0) return Tensor::zeros(w_shape);
+    if (gy.numel() == 0 || x.numel() == 0) return Tensor::zeros(w_shape);
     Tensor gw(w_shape);
     kernels().gw(sizes, gy.data(), x.data(), gw.data());
     return gw;
@@ -44,7 +44,7 @@ Tensor conv_gw(const Tensor& gy, const Tensor& x, const Shape& w_shape, const Wi
 Tensor conv_gx(const Tensor& gy, const Tensor& w, const Window2d& window, std::int64_t groups) {
     const ConvolutionSizes sizes = sizes_of(gy.size(0), w.shape(), window, groups);
     Tensor gx({gy.size(0), sizes.channels_in, window.rows.length, window.columns.length});
-    if (gy.numel() > 0) kernels().gx(sizes, gy.data(), w.data(), gx.data());
+    if (gy.numel() > 0 && gx.numel() > 0) kernels().gx(sizes, gy.data(), w.data(), gx.data());
     meter().add(flops(sizes));
     const PhaseScope phase("fold");
     meter().add(window.pointwise() ? 0 : sizes.batch * sizes.channels_in * window.inside());
