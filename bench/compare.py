@@ -137,8 +137,9 @@ class Bench:
         revision = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
         environment["revision"] = revision.stdout.strip()
         if self.sides.torch:
-            with self.sides.rival(1) as worker:
-                environment["torch"] = worker.ask(do="hello")["version"]
+            with self.sides.rival(1) as rival, self.sides.slimgrad(1) as own:
+                environment["torch"] = rival.ask(do="hello")["version"]
+                contest.check_the_check({"slimgrad": own, "torch": rival})
         self.results["environment"] = environment
 
     def contest(self, case: str, threads: int, contestants: list, name: str = "", workers: dict = None) -> None:

@@ -3,6 +3,7 @@ each contestant, so that whatever else the machine does falls on all alike."""
 
 import json
 import os
+import struct
 import subprocess
 import sys
 import tempfile
@@ -124,6 +125,36 @@ class Outcome:
     def document(self) -> dict:
         return {"case": self.case, "rounds": self.rounds, "flop_ratio": self.flop_ratio,
                 "others": round(self.others, 3), "refused": self.refused, "seconds": self.seconds}
+
+
+def spoil(file: Path, tensor: str) -> None:
+    """Makes the first value of a tensor in a safetensors file wrong by 1."""
+    data = bytearray(file.read_bytes())
+    length = struct.unpack_from("<Q", data)[0]
+    begin = 8 + length + json.loads(data[8:8 + length])[tensor]["data_offsets"][0]
+    struct.pack_into("<f", data, begin, struct.unpack_from("<f", data, begin)[0] + 1)
+    file.write_bytes(data)
+
+
+def check_the_check(workers: dict, case: str = "step/tiny") -> None:
+    """Raises WorkerError unless PyTorch's side agrees with slimgrad's and notices each result that is wrong."""
+    with tempfile.TemporaryDirectory(prefix="slimgrad-bench-") as folder:
+        file = Path(folder) / "step.safetensors"
+        for wrong in ("", "out.y", "g.0.fc1.weight", "new.1.norm1.bias"):
+            described = workers["slimgrad"].ask(do="prepare", id="check", case=case, record=str(file))["case"]
+            if wrong:
+                spoil(file, wrong)
+            try:
+                workers["torch"].ask(do="prepare", id="check", case=described, method="vanilla", record=str(file))
+                noticed = False
+            except WorkerError as error:
+                if f"'{wrong}' differs" not in str(error):
+                    raise
+                noticed = True
+            if noticed != bool(wrong):
+                raise WorkerError(f"verification did not notice that '{wrong}' was wrong")
+    for worker in workers.values():
+        worker.ask(do="drop", id="check")
 
 
 def prepare(case: str, contestants: list, workers: dict, outcome: Outcome) -> list:

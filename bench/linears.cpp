@@ -1,6 +1,8 @@
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <map>
 
 #include "bench/projectors.h"
 #include "bench/workload.h"
@@ -14,8 +16,8 @@ namespace {
 constexpr Needs both{true, true};
 constexpr std::int64_t most_sets = 32;  // tiny layers would need thousands to be out of the cache
 
-/// What one execution of the layers touches: values of its own, so that several of these, used in
-/// turn, are never in a cache. Results stay until their set is used again, as gradients do.
+/// What one execution of the layers touches. Several of these, used in turn, are never in a cache.
+/// Results stay until their set is used again, as gradients do.
 struct Buffers {
     std::vector<Tensor> x, gy, w;  // by layer; layers of one input group share x
     std::vector<LinearGrads> grads;
@@ -44,29 +46,68 @@ std::int64_t last_level_cache() {
     return size > 0 ? size : 32 << 20;
 }
 
+/// The sets that all variants of a case use in turn.
+struct Sets {
+    std::vector<Buffers> buffers;  // one until the first repetition
+    std::int64_t count = 2;
+    std::size_t next = 0;
+
+    Buffers& turn() {
+        while (std::ssize(buffers) < count) buffers.push_back(buffers.front().clone());
+        next = (next + 1) % buffers.size();
+        return buffers[next];
+    }
+};
+
+Buffers draw(const std::vector<LinearShape>& shapes, std::int64_t batch, std::uint64_t seed) {
+    Buffers b;
+    for (std::size_t i = 0; i < shapes.size(); ++i) {
+        const LinearShape& s = shapes[i];
+        const auto draw = [&](const char* what, Shape shape, real scale) {
+            Stream stream(seed, what, i);
+            return uniform(std::move(shape), -scale, scale, stream);
+        };
+        const bool shared = i > 0 && shapes[i - 1].input_group == s.input_group;
+        b.x.push_back(shared ? b.x.back() : draw("x", {batch, s.tokens, s.in_channels}, 1));
+        b.gy.push_back(draw("gy", {batch, s.tokens, s.out_channels}, 1));
+        b.w.push_back(draw("w", {s.out_channels, s.in_channels}, real(0.1)));
+    }
+    b.grads.resize(shapes.size());
+    return b;
+}
+
+/// Made once for all that ask while one of them lives: variants differ in their rules alone.
+std::shared_ptr<Sets> sets_of(const std::vector<LinearShape>& shapes, std::int64_t batch,
+                              std::uint64_t seed) {
+    static std::map<std::string, std::weak_ptr<Sets>> made;
+    std::string key = fmt::format("{} {}", batch, seed);
+    for (const LinearShape& s : shapes)
+        key += fmt::format(" {} {} {} {}", s.name, s.tokens, s.in_channels, s.out_channels);
+    std::shared_ptr<Sets> sets = made[key].lock();
+    if (sets) return sets;
+    made[key] = sets = std::make_shared<Sets>();
+    sets->buffers.push_back(draw(shapes, batch, seed));
+    const std::int64_t bytes = sets->buffers.front().bytes();
+    sets->count =
+        std::clamp((2 * last_level_cache() + bytes - 1) / bytes, std::int64_t{2}, most_sets);
+    return sets;
+}
+
 /// The linear maps of transformer blocks, from the last to the first as backward meets them.
 /// "compress" is what saving x costs, "backward" makes g_w and g_x.
 class Linears final : public Workload {
   public:
     Linears(const Case& which, const Variant& variant)
-        : batch_(which.size.batch),
-          seed_(variant.seed),
-          shapes_(linear_shapes(which, variant.fused)),
-          projectors_(random_projectors(shapes_, variant, batch_)) {
+        : shapes_(linear_shapes(which, variant.fused)),
+          projectors_(random_projectors(shapes_, variant, which.size.batch)),
+          sets_(sets_of(shapes_, which.size.batch, variant.seed)) {
         for (const Projectors& p : projectors_) rules_.push_back(make_rule(p, variant.plain));
-        buffers_.push_back(make_buffers());
-        const std::int64_t bytes = buffers_.front().bytes();
-        sets_ = std::min(most_sets, (2 * last_level_cache() + bytes - 1) / bytes);
     }
 
-    Seconds run() override {
-        while (std::ssize(buffers_) < sets_) buffers_.push_back(buffers_.front().clone());
-        next_ = (next_ + 1) % buffers_.size();
-        return run_on(buffers_[next_]);
-    }
+    Seconds run() override { return run_on(sets_->turn()); }
 
     std::vector<NamedTensor> record() override {
-        Buffers& b = buffers_.front();
+        Buffers& b = sets_->buffers.front();
         run_on(b);
         std::vector<NamedTensor> all;
         const auto add = [&](const std::string& name, const Tensor& value) {
@@ -85,26 +126,9 @@ class Linears final : public Workload {
         return all;
     }
 
-    std::int64_t sets() const override { return sets_; }
+    std::int64_t sets() const override { return sets_->count; }
 
   private:
-    Buffers make_buffers() const {
-        Buffers b;
-        for (std::size_t i = 0; i < shapes_.size(); ++i) {
-            const LinearShape& s = shapes_[i];
-            const auto draw = [&](const char* what, Shape shape, real scale) {
-                Stream stream(seed_, what, i);
-                return uniform(std::move(shape), -scale, scale, stream);
-            };
-            const bool shared = i > 0 && shapes_[i - 1].input_group == s.input_group;
-            b.x.push_back(shared ? b.x.back() : draw("x", {batch_, s.tokens, s.in_channels}, 1));
-            b.gy.push_back(draw("gy", {batch_, s.tokens, s.out_channels}, 1));
-            b.w.push_back(draw("w", {s.out_channels, s.in_channels}, real(0.1)));
-        }
-        b.grads.resize(shapes_.size());
-        return b;
-    }
-
     Seconds run_on(Buffers& b) const {
         double compress = 0, backward = 0;
         Seconds parts;
@@ -129,14 +153,10 @@ class Linears final : public Workload {
         return parts;
     }
 
-    std::int64_t batch_;
-    std::uint64_t seed_;
     std::vector<LinearShape> shapes_;
     std::vector<Projectors> projectors_;
     std::vector<std::shared_ptr<const BackwardRule>> rules_;
-    std::vector<Buffers> buffers_;
-    std::int64_t sets_ = 1;
-    std::size_t next_ = 0;
+    std::shared_ptr<Sets> sets_;
 };
 
 }  // namespace
