@@ -219,16 +219,17 @@ void run(const Plan& plan, const Workspace& space, real* x, memory w, real* y) {
 
 // For forward and g_x every chunk writes samples of its own.
 void over_samples(Product product, const ConvolutionSizes& s, real* x, const real* w, real* y) {
-    for (const auto& [plan, first, chunks] : split(product, s)) {
-        const Tensor packed = plan->w.make_buffer();
-        const memory inside_w = plan->w.enter(w, packed);
-#pragma omp parallel if (chunks > 1)
+    for (const Part& part : split(product, s)) {
+        const Plan& plan = *part.plan;
+        const Tensor packed = plan.w.make_buffer();
+        const memory inside_w = plan.w.enter(w, packed);
+#pragma omp parallel if (part.chunks > 1)
         {
-            const Workspace space(*plan);
+            const Workspace space(plan);
 #pragma omp for schedule(static)
-            for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
-                const std::int64_t b = first + chunk * plan->samples;
-                run(*plan, space, x + b * s.x_sample(), inside_w, y + b * s.y_sample());
+            for (std::int64_t chunk = 0; chunk < part.chunks; ++chunk) {
+                const std::int64_t b = part.first + chunk * plan.samples;
+                run(plan, space, x + b * s.x_sample(), inside_w, y + b * s.y_sample());
             }
         }
     }
@@ -254,28 +255,29 @@ void accumulate(Tensor& sum, Tensor& g) {
 // For g_w each thread sums over its own chunks; the sums are added in the order of threads.
 void gw(const ConvolutionSizes& s, const real* gy, const real* x, real* gw) {
     std::fill_n(gw, s.weights(), real(0));
-    for (const auto& [plan, first, chunks] : split(Product::gw, s)) {
+    for (const Part& part : split(Product::gw, s)) {
+        const Plan& plan = *part.plan;
         std::vector<Tensor> partial(static_cast<std::size_t>(omp_get_max_threads()));
-#pragma omp parallel if (chunks > 1)
+#pragma omp parallel if (part.chunks > 1)
         {
-            const Workspace space(*plan);
+            const Workspace space(plan);
             Tensor& sum = partial[static_cast<std::size_t>(omp_get_thread_num())];
             Tensor g;
 #pragma omp for schedule(static)
-            for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
-                const std::int64_t b = first + chunk * plan->samples;
-                if (!g.defined()) g = buffer(plan->w.packed);
-                run(*plan, space, const_cast<real*>(x) + b * s.x_sample(),
-                    memory_at(plan->w.packed, g.data()), const_cast<real*>(gy) + b * s.y_sample());
+            for (std::int64_t chunk = 0; chunk < part.chunks; ++chunk) {
+                const std::int64_t b = part.first + chunk * plan.samples;
+                if (!g.defined()) g = buffer(plan.w.packed);
+                run(plan, space, const_cast<real*>(x) + b * s.x_sample(),
+                    memory_at(plan.w.packed, g.data()), const_cast<real*>(gy) + b * s.y_sample());
                 accumulate(sum, g);
             }
         }
         for (std::size_t thread = 1; thread < partial.size(); ++thread)
             if (partial[thread].defined()) accumulate(partial.front(), partial[thread]);
         Tensor total = partial.front();
-        memory inside = memory_at(plan->w.packed, total.data());
-        if (plan->w.reorder) total = Tensor({s.weights()});
-        plan->w.leave(inside, total.data());
+        memory inside = memory_at(plan.w.packed, total.data());
+        if (plan.w.reorder) total = Tensor({s.weights()});
+        plan.w.leave(inside, total.data());
         for (std::int64_t i = 0; i < s.weights(); ++i) gw[i] += total.data()[i];
     }
 }
