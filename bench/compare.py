@@ -126,8 +126,9 @@ class Bench:
         new.replace(self.file)
 
     def has(self, kind: str, key: str) -> bool:
-        """Whether this very program has been measured already."""
-        return self.results[kind].get(key, {}).get("build") == self.build
+        """Whether this very program has been measured already, in all rounds."""
+        found = self.results[kind].get(key, {})
+        return found.get("build") == self.build and found.get("rounds", self.options.rounds) >= self.options.rounds
 
     def describe(self) -> None:
         with self.sides.slimgrad(1) as worker:
@@ -232,7 +233,7 @@ class Bench:
                     if part == "tab11":
                         for case in ("tab11/linears", "tab11/blocks"):
                             self.contest(case, threads, tab11(torch))
-                    if part == "calibration":
+                    if part in ("steps", "calibration"):  # a step of INSTANT has its share of a calibration
                         for case in STEPS[2:4] if o.quick else STEPS[:4]:
                             self.contest(case.replace("step/", "calibrate/"), threads,
                                          [Contestant("instant", "slimgrad", {"method": "instant", **ranks(16)})])

@@ -87,19 +87,19 @@ def linears(results: dict) -> list:
 
 
 def calibration_seconds(results: dict, case: str, threads: int) -> tuple:
-    """Median seconds of one calibration: passes, and autocorrelations with decompositions."""
-    key = f"{case.replace('step/', 'calibrate/')} @{threads}"
+    """Median seconds of one calibration: passes, and autocorrelations with decompositions. None if they were not
+    measured."""
     step = results["contests"].get(f"{case} @{threads}")
-    if not step:
-        return 0, 0
-    passes = BATCHES * median(Contest(step).of("vanilla", "forward", "backward"))
-    extra = results["contests"].get(key)
-    return passes, median(Contest(extra).of("instant")) if extra else 0
+    extra = results["contests"].get(f"{case.replace('step/', 'calibrate/')} @{threads}")
+    if not step or not extra:
+        return None
+    return BATCHES * median(Contest(step).of("vanilla", "forward", "backward")), median(Contest(extra).of("instant"))
 
 
 def amortised(results: dict, case: str, c: Contest, every: int) -> list:
-    """Seconds of an INSTANT step with its share of a calibration every so many steps."""
-    return [s + sum(calibration_seconds(results, case, c.threads)) / every for s in c.of("instant")]
+    """Seconds of an INSTANT step with its share of a calibration every so many steps; nothing if there is none."""
+    calibration = calibration_seconds(results, case, c.threads)
+    return [s + sum(calibration) / every for s in c.of("instant")] if calibration else []
 
 
 def steps(results: dict) -> list:
@@ -113,11 +113,11 @@ def steps(results: dict) -> list:
         torch = c.best(plain, fused)
         own = amortised(results, case, c, 200)
         label = lambda name: ms(c.of(name)) + (" channels-last" if "channels" in name else "") if name else "-"
-        against = lambda values: times(ratios(c.of(torch), values)) if torch else "-"
+        against = lambda values: times(ratios(c.of(torch), values)) if torch and values else "-"
         operator = times(ratios(c.of("torch operator", "backward"), c.of("instant", "backward"))) \
             if c.has("torch operator") else "-"
         rows.append([case.removeprefix("step/"), str(c.threads), ms(c.of("vanilla")), label(plain), label(fused),
-                     against(c.of("vanilla")), ms(own), against(own), against(amortised(results, case, c, 50)), operator])
+                     against(c.of("vanilla")), ms(own) if own else "-", against(own), against(amortised(results, case, c, 50)), operator])
     return rows
 
 
