@@ -66,7 +66,8 @@ class AttentionFunction final : public Function {
     Tensor forward(std::span<const Tensor> in, Saved& saved) const override {
         blas();
         const Sizes s = sizes(in[0], in.size() == 1);
-        const auto [q, k, v] = thirds<Source>(in, s.embed);
+        const auto x = thirds<Source>(in, s.embed);
+        const Source q = x[0], k = x[1], v = x[2];
         Tensor y({s.batch, s.tokens, s.embed});
         const std::shared_ptr<const BitMask> kept = draw(s);
         Tensor buffers = scratch(s, 1);
@@ -96,8 +97,10 @@ class AttentionFunction final : public Function {
             grads.emplace_back(in.back().shape());
         }
         const Sizes s = sizes(in[0], in.size() == 1);
-        const auto [q, k, v] = thirds<Source>(std::span<const Tensor>(in), s.embed);
-        const auto [gq, gk, gv] = thirds<Target>(std::span<Tensor>(grads), s.embed);
+        const auto x = thirds<Source>(std::span<const Tensor>(in), s.embed);
+        const auto gx = thirds<Target>(std::span<Tensor>(grads), s.embed);
+        const Source q = x[0], k = x[1], v = x[2];
+        const Target gq = gx[0], gk = gx[1], gv = gx[2];
         const BitMask* kept = saved.has("dropout") ? &saved.as<BitMask>("dropout") : nullptr;
         Tensor buffers = scratch(s, 2);
 #pragma omp parallel for schedule(static) if (s.products(1) > parallel_threshold)
