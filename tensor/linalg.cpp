@@ -2,6 +2,7 @@
 
 #include <cblas.h>
 #include <lapacke.h>
+#include <omp.h>
 
 #include <algorithm>
 #include <cmath>
@@ -28,6 +29,22 @@ void check(const Tensor& symmetric) {
             "[eigh] the matrix has entries that are not finite");
     blas();
 }
+
+/// BLAS and LAPACK on the calling thread alone while it lives: in matrices of a few hundred rows
+/// their many small steps spend more time on waking other threads than those save.
+class OneThread {
+  public:
+    explicit OneThread(std::int64_t n) : before_(omp_get_max_threads()) {
+        constexpr std::int64_t large = 1024;
+        if (n < large) omp_set_num_threads(1);
+    }
+    ~OneThread() { omp_set_num_threads(before_); }
+    OneThread(const OneThread&) = delete;
+    OneThread& operator=(const OneThread&) = delete;
+
+  private:
+    int before_;
+};
 
 std::size_t length(std::int64_t n) { return static_cast<std::size_t>(n); }
 blasint narrow(std::int64_t n) { return static_cast<blasint>(n); }
@@ -88,6 +105,7 @@ void keep_leading(Eigen& eigen, std::int64_t count) {
 Eigen eigh(const Tensor& symmetric) {
     check(symmetric);
     const std::int64_t n = symmetric.size(0);
+    const OneThread alone(n);
     Doubles a(symmetric.values().begin(), symmetric.values().end());
     Eigen result{{}, Tensor({n, n})};
     if (n == 0) return result;
@@ -113,6 +131,7 @@ Eigen eigh_leading(const Tensor& symmetric, std::int64_t count, const Tensor& st
     };
     if (4 * count > n) return all();
 
+    const OneThread alone(n);
     const Doubles c(symmetric.values().begin(), symmetric.values().end());
     const std::int64_t s = count + extra_directions;
     Doubles v = first_directions(start, s, n);
