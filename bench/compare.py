@@ -286,7 +286,7 @@ def main() -> int:
     for title, table in tables.values():
         print(f"{title}\n{report.text(table)}")
     if not options.quick:
-        report.update(options.docs, tables)
+        report.update(options.docs, tables, bench.results)
     return 130 if bench.say.stopped else 0
 
 

@@ -101,6 +101,33 @@ BENCHMARK(project_both_by_gemm)->Apply(token_shapes)->UseRealTime();
 BENCHMARK(expand)->Apply(token_shapes)->UseRealTime();
 BENCHMARK(expand_by_gemm)->Apply(token_shapes)->UseRealTime();
 
+/// x̂ = P x and y = x Wᵀ, W: (C, C). The whole of x̂ first, or sample by sample, while x_b is in the
+/// cache.
+void project_then_multiply(State& state) {
+    const Tokens t(state);
+    const std::int64_t c = t.channels, step = t.length * c;
+    const bool by_sample = state.range(4);
+    const Tensor w = random({c, c});
+    Tensor x_hat({t.batch, t.rank, c}), y(t.x.shape());
+    const auto samples = [&](std::int64_t begin, std::int64_t count) {
+        const Projection p[] = {{t.basis.data(), t.rank, x_hat.data() + begin * t.rank * c}};
+        project_tokens(count, t.length, c, t.x.data() + begin * step, p);
+        gemm(count * t.length, c, c, {t.x.data() + begin * step, c}, {w.data(), c, Op::transpose},
+             y.data() + begin * step, c);
+    };
+    for (auto _ : state) {
+        if (!by_sample) samples(0, t.batch);
+        for (std::int64_t b = 0; by_sample && b < t.batch; ++b) samples(b, 1);
+    }
+    rates(state, 0, static_cast<double>(t.x.bytes()));
+}
+BENCHMARK(project_then_multiply)
+    ->ArgNames({"B", "L", "C", "R", "by_sample"})
+    ->ArgsProduct({{8}, {512}, {768}, {16}, {0, 1}})
+    ->ArgsProduct({{32}, {128}, {384, 768}, {16}, {0, 1}})
+    ->ArgsProduct({{128}, {64}, {192}, {16}, {0, 1}})
+    ->UseRealTime();
+
 // --- products of a linear layer: y = x Wᵀ, g_x = g W, g_w = gᵀ x
 // ----------------------------------
 
