@@ -3,6 +3,7 @@ each contestant, so that whatever else the machine does falls on all alike."""
 
 import json
 import os
+import random
 import struct
 import subprocess
 import sys
@@ -192,11 +193,14 @@ def run(case: str, contestants: list, workers: dict, rounds: int, warmup: int, s
         for turn in range(-warmup, rounds):
             say(f"{case}: " + (f"round {turn + 1} of {rounds}" if turn >= 0 else "warming up"))
             one, side = {}, None
-            shift = turn % len(ready) if ready else 0
-            for c in ready[shift:] + ready[:shift]:  # nobody always follows the same one
-                if c.side != side:
+            order = list(ready)
+            random.Random(f"{case} {turn}").shuffle(order)  # nobody always follows the same one
+            for c in order:
+                if c.side != side and len(workers) > 1:
+                    # The other side has filled the caches and the translation buffers: not timed.
                     time.sleep(PAUSE)
-                    side = c.side
+                    workers[c.side].ask(do="run", id=c.name)
+                side = c.side
                 one[c.name] = workers[c.side].ask(do="run", id=c.name)["seconds"]
             if turn >= 0:
                 for name, seconds in one.items():

@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <omp.h>
 
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -26,15 +27,16 @@ int info(bool json) {
                                       {"kernels_chosen_by", why},
                                       {"products", gemm_library()},
                                       {"skinny_products", skinny_target()},
-                                      {"threads", threads()}};
+                                      {"threads", threads()},
+                                      {"processors", omp_get_num_procs()}};
         fmt::print("{}\n", document.dump(2));
         return exit_done;
     }
     fmt::print(
         "slimgrad  {}\ncpu       {}\nproducts  {}; skinny ones by Highway, {}\nblas      {}\n"
-        "kernels   {} (chosen by {}; OpenBLAS detected {})\nthreads   {}\n",
+        "kernels   {} (chosen by {}; OpenBLAS detected {})\nthreads   {} on {} processors\n",
         SLIMGRAD_VERSION, cpu_name(), gemm_library(), skinny_target(), blas_info.config,
-        blas_info.kernels, why, blas_info.detected, threads());
+        blas_info.kernels, why, blas_info.detected, threads(), omp_get_num_procs());
     if (!blas_info.openmp)
         fmt::print(stderr,
                    "slimgrad: this OpenBLAS is not its OpenMP variant; expect slow products\n");

@@ -1,4 +1,6 @@
 #include <fmt/format.h>
+#include <omp.h>
+#include <sched.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -8,6 +10,7 @@
 #include <filesystem>
 #include <map>
 #include <system_error>
+#include <vector>
 
 #include "cli/commands.h"
 #include "tensor/error.h"
@@ -39,8 +42,7 @@ int run(int argc, char** argv) {
         {"train", add_train(program)},     {"eval", add_eval(program)},
         {"compare", add_compare(program)}, {"cost", add_cost(program)},
         {"snr", add_snr(program)},         {"report", add_report(program)},
-        {"info", add_info(program)},
-        {"bench", add_bench(program)}};
+        {"info", add_info(program)},       {"bench", add_bench(program)}};
 
     if (argc < 2 || (argv[1][0] != '-' && !actions.contains(argv[1]))) {
         std::vector<std::string> known;
@@ -64,6 +66,19 @@ int run(int argc, char** argv) {
     return actions.at(program.get_subcommands().front()->get_name())();
 }
 
+/// With OMP_PROC_BIND set, libgomp has bound this thread to one processor when it was loaded. What
+/// comes next must see all of them again.
+void unbind() {
+    cpu_set_t all;
+    CPU_ZERO(&all);
+    for (int place = 0; place < omp_get_num_places(); ++place) {
+        std::vector<int> processors(static_cast<std::size_t>(omp_get_place_num_procs(place)));
+        omp_get_place_proc_ids(place, processors.data());
+        for (const int processor : processors) CPU_SET(static_cast<std::size_t>(processor), &all);
+    }
+    if (CPU_COUNT(&all) > 0) sched_setaffinity(0, sizeof all, &all);
+}
+
 /// Threads of OpenMP that wait should soon fall asleep: where other programs run too, spinning ones
 /// keep the processor from the very threads they wait for. libgomp reads this once, when it is
 /// loaded, so the program starts itself again, unless the user has chosen.
@@ -72,7 +87,9 @@ void restart_with_short_waits(char** argv) {
     setenv("GOMP_SPINCOUNT", "10000", 0);
     std::error_code error;
     const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", error);
-    if (!error) execv(program.c_str(), argv);  // returns only if it fails; then go on as we are
+    if (error) return;
+    unbind();
+    execv(program.c_str(), argv);  // returns only if it fails; then go on as we are
 }
 
 }  // namespace

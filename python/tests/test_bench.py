@@ -121,6 +121,9 @@ def test_tables_hold_the_ratios():
     share = dict(zip(*made["calibration"][1]))
     assert share["both, of training: N_t = 200"] == f"{100 * 2 / (200 * 4 + 42):.2f} %"
     assert report.tables(results(build="older")) == {}, "another build's figures are no table"
+    refused = results()
+    refused["contests"]["step/resnet20-128 @2"] = {"threads": 2, "build": "x", "flop_ratio": {}, "seconds": {}}
+    assert report.tables(refused)["steps"] == made["steps"], "what was refused has no figures"
 
 
 def test_a_page_is_changed_between_its_marks_only(tmp_path):
