@@ -29,8 +29,8 @@ struct Grad {
 
     bool defined() const { return value.defined(); }
     Tensor dense() const { return basis ? basis->expand(value) : value; }
-    /// Adds another gradient, in place where nobody else sees the values; the sum stays compressed if
-    /// both have one basis.
+    /// Adds another gradient, in place where nobody else sees the values; the sum stays compressed
+    /// if both have one basis.
     void add(Grad other);
 };
 
