@@ -82,3 +82,7 @@
 #include "data/prefetcher.h"
 #include "data/safetensors.h"
 #include "data/safetensors_header.h"
+#include "data/tokenizer.h"
+#include "data/unicode.h"
+#include "data/vocabulary.h"
+#include "data/wordpiece.h"

@@ -1,7 +1,12 @@
 list(APPEND SLIMGRAD_BASE_SOURCES
      data/file.cpp
      data/image_file.cpp
-     data/safetensors_header.cpp)
+     data/safetensors_header.cpp
+     data/tokenizer.cpp
+     data/tokenizer_json.cpp
+     data/unicode.cpp
+     data/vocabulary.cpp
+     data/wordpiece.cpp)
 list(APPEND SLIMGRAD_SOURCES
      data/cifar.cpp
      data/embedded_images.cpp
