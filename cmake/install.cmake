@@ -10,9 +10,9 @@ install(EXPORT slimgradTargets NAMESPACE slimgrad:: DESTINATION ${SLIMGRAD_CMAKE
 install(FILES slimgrad.h LICENSE DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/slimgrad)
 foreach(room ${SLIMGRAD_ROOMS})
   install(DIRECTORY ${room} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/slimgrad
-          FILES_MATCHING PATTERN "*.h" PATTERN embedded-images EXCLUDE)
+          FILES_MATCHING PATTERN "*.h" PATTERN "embedded-*" EXCLUDE)
 endforeach()
-install(DIRECTORY data/embedded-images DESTINATION ${CMAKE_INSTALL_DATADIR}/slimgrad)
+install(DIRECTORY data/embedded-images data/embedded-text DESTINATION ${CMAKE_INSTALL_DATADIR}/slimgrad)
 
 configure_package_config_file(cmake/slimgradConfig.cmake.in slimgradConfig.cmake
                               INSTALL_DESTINATION ${SLIMGRAD_CMAKE_DIR})

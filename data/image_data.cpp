@@ -6,6 +6,7 @@
 #include "data/cifar.h"
 #include "data/embedded_images.h"
 #include "data/idx.h"
+#include "data/shipped.h"
 
 namespace slimgrad::inline SLIMGRAD_PRECISION {
 namespace {
@@ -20,6 +21,7 @@ struct Known {
 };
 
 std::filesystem::path nowhere() { return {}; }
+std::filesystem::path shipped_images() { return find_shipped("embedded-images"); }
 std::filesystem::path debian_fashion_mnist() { return "/usr/share/datasets/fashion-mnist"; }
 
 const std::vector<Known>& known() {
@@ -30,7 +32,7 @@ const std::vector<Known>& known() {
         {"cifar10", read_cifar10, nowhere, {0.485, 0.456, 0.406}, {0.229, 0.224, 0.225}},
         {"cifar100", read_cifar100, nowhere, {0.5071, 0.4865, 0.4409}, {0.2673, 0.2564, 0.2762}},
         {"fashion-mnist", read_fashion_mnist, debian_fashion_mnist, {0.2860}, {0.3530}},
-        {"embedded-images", read_embedded_images, find_embedded_images, {0.2860}, {0.3530}},
+        {"embedded-images", read_embedded_images, shipped_images, {0.2860}, {0.3530}},
     };
     return table;
 }

@@ -1,9 +1,14 @@
 list(APPEND SLIMGRAD_BASE_SOURCES
      data/file.cpp
+     data/glue.cpp
      data/image_file.cpp
+     data/metrics.cpp
      data/safetensors_header.cpp
+     data/shipped.cpp
+     data/text_data.cpp
      data/tokenizer.cpp
      data/tokenizer_json.cpp
+     data/tsv.cpp
      data/unicode.cpp
      data/vocabulary.cpp
      data/wordpiece.cpp)
@@ -17,5 +22,5 @@ list(APPEND SLIMGRAD_SOURCES
      data/prefetcher.cpp
      data/safetensors.cpp)
 include(GNUInstallDirs)
-set_source_files_properties(data/embedded_images.cpp PROPERTIES COMPILE_DEFINITIONS
+set_source_files_properties(data/shipped.cpp PROPERTIES COMPILE_DEFINITIONS
   "SLIMGRAD_SOURCE_DATA_DIR=\"${CMAKE_CURRENT_SOURCE_DIR}/data\";SLIMGRAD_INSTALL_DATA_DIR=\"${CMAKE_INSTALL_FULL_DATADIR}/slimgrad\"")

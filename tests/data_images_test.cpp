@@ -10,6 +10,7 @@
 #include "data/embedded_images.h"
 #include "data/idx.h"
 #include "data/image_data.h"
+#include "data/shipped.h"
 #include "tests/temporary.h"
 
 namespace slimgrad {
@@ -246,9 +247,9 @@ TEST(EmbeddedImages, AreFoundThroughTheEnvironment) {
     expect_error([] { load_images("embedded-images", ""); },
                  {(directory / "embedded-images").string(), "SLIMGRAD_DATA_DIR"});
     fs::create_directories(directory / "embedded-images");
-    EXPECT_EQ(find_embedded_images(), directory / "embedded-images");
+    EXPECT_EQ(find_shipped("embedded-images"), directory / "embedded-images");
     ::unsetenv("SLIMGRAD_DATA_DIR");
-    EXPECT_TRUE(fs::exists(find_embedded_images() / "LICENSE"));
+    EXPECT_TRUE(fs::exists(find_shipped("embedded-images") / "LICENSE"));
 }
 
 /// A PNG of zeros; stb_image does not look at the checksums of its chunks.
@@ -276,7 +277,7 @@ std::string black_png(unsigned width, unsigned height, unsigned channels) {
 
 TEST(EmbeddedImages, BadSheetsAreNamed) {
     const TemporaryDirectory directory;
-    fs::copy(find_embedded_images(), directory / "images");
+    fs::copy(find_shipped("embedded-images"), directory / "images");
     const fs::path sheet = directory / "images/train-3.png";
     const auto load = [&] { load_images("embedded-images", (directory / "images").string()); };
     load();
