@@ -71,6 +71,7 @@
 #include "instant/snr_source.h"
 #include "instant/trace.h"
 
+#include "data/batch.h"
 #include "data/cifar.h"
 #include "data/embedded_images.h"
 #include "data/file.h"
@@ -84,8 +85,10 @@
 #include "data/prefetcher.h"
 #include "data/safetensors.h"
 #include "data/safetensors_header.h"
+#include "data/sample_order.h"
 #include "data/shipped.h"
 #include "data/text_data.h"
+#include "data/text_loader.h"
 #include "data/tokenizer.h"
 #include "data/tsv.h"
 #include "data/unicode.h"

@@ -1,84 +1,30 @@
 #include "data/loader.h"
 
 #include <algorithm>
-#include <array>
-#include <cstring>
-#include <limits>
-#include <mutex>
-#include <numeric>
 #include <utility>
 
 #include "tensor/random.h"
 
 namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace {
 
-/// Two epochs, since reading ahead at the end of one goes on in the next.
-struct Loader::Cache {
-    std::mutex mutex;
-    std::array<std::pair<std::int64_t, std::shared_ptr<const Order>>, 2> epochs{};
-    std::size_t oldest = 0;
-};
-
-Batch Batch::part(std::int64_t begin, std::int64_t count) const {
-    require(begin >= 0 && count >= 0 && begin <= size() && count <= size() - begin,
-            "[data] a batch of {} samples has no part of {} from {}", size(), count, begin);
-    return {x.rows(begin, count),
-            {labels.begin() + begin, labels.begin() + begin + count},
-            {indices.begin() + begin, indices.begin() + begin + count},
-            step};
+const ImageData& checked(const ImageData* data) {
+    require(data != nullptr, "[loader] expected a data set, got none");
+    data->check();
+    return *data;
 }
 
-std::uint64_t digest(const Batch& batch) {
-    // FNV-1a (Fowler, Noll and Vo) on words of 32 bits: each step is a bijection of the state.
-    std::uint64_t state = 0xcbf29ce484222325;
-    const auto add = [&state](const void* data, std::size_t bytes) {
-        for (std::size_t at = 0; at < bytes; at += sizeof(std::uint32_t)) {
-            std::uint32_t word = 0;
-            std::memcpy(&word, static_cast<const char*>(data) + at, sizeof word);
-            state = (state ^ word) * 0x100000001b3;
-        }
-    };
-    add(batch.x.data(), batch.x.values().size_bytes());
-    add(batch.labels.data(), batch.labels.size() * sizeof batch.labels.front());
-    return state;
-}
+}  // namespace
 
 Loader::Loader(std::shared_ptr<const ImageData> data, LoaderOptions options)
-    : data_(std::move(data)), options_(options), cache_(std::make_shared<Cache>()) {
-    require(data_ != nullptr, "[loader] expected a data set, got none");
-    data_->check();
-    require(options_.batch_size > 0, "[loader] expected a batch size of at least 1, got {}",
-            options_.batch_size);
-    require(steps_per_epoch() > 0,
-            "[loader] expected at least one batch of {} images, got {} images in {}. Hint: a "
-            "smaller batch, or drop_last = false",
-            options_.batch_size, data_->size(), data_->name);
-    require(data_->size() <= std::numeric_limits<std::uint32_t>::max(),
-            "[loader] expected fewer than 2^32 images, got {}", data_->size());
+    : data_(std::move(data)),
+      options_(options),
+      order_(checked(data_.get()).size(),
+             {options.batch_size, options.shuffle, options.drop_last, options.seed}, data_->name) {
     for (std::size_t c = 0; c < data_->mean.size(); ++c)
         for (int byte = 0; byte < 256; ++byte)
             normalised_.push_back(
                 static_cast<real>((byte / 255.0 - data_->mean[c]) / data_->std[c]));
-}
-
-std::int64_t Loader::steps_per_epoch() const {
-    const std::int64_t rounding = options_.drop_last ? 0 : options_.batch_size - 1;
-    return (data_->size() + rounding) / options_.batch_size;
-}
-
-std::shared_ptr<const Loader::Order> Loader::order(std::int64_t epoch) const {
-    const std::lock_guard lock(cache_->mutex);
-    for (const auto& [known, order] : cache_->epochs)
-        if (order && (known == epoch || !options_.shuffle)) return order;
-    Order order(static_cast<std::size_t>(data_->size()));
-    if (options_.shuffle)
-        order = Stream(options_.seed, "shuffle", static_cast<std::uint64_t>(epoch))
-                    .permutation(data_->size());
-    else
-        std::iota(order.begin(), order.end(), 0);
-    auto& slot = cache_->epochs[std::exchange(cache_->oldest, 1 - cache_->oldest)];
-    slot = {epoch, std::make_shared<const Order>(std::move(order))};
-    return slot.second;
 }
 
 void Loader::write_image(std::int64_t epoch, std::int64_t sample, real* x) const {
@@ -116,19 +62,14 @@ void Loader::write_image(std::int64_t epoch, std::int64_t sample, real* x) const
 }
 
 Batch Loader::batch(std::int64_t step) const {
-    require(step >= 0, "[loader] expected a step of at least 0, got {}", step);
-    const std::int64_t epoch = step / steps_per_epoch();
-    const std::int64_t begin = step % steps_per_epoch() * options_.batch_size;
-    const std::int64_t count = std::min(options_.batch_size, data_->size() - begin);
-    const auto samples = order(epoch);
-    Batch batch{Tensor({count, data_->channels, data_->height, data_->width}),
-                {},
-                {samples->begin() + begin, samples->begin() + begin + count},
-                step};
+    Batch batch;
+    batch.indices = order_.samples(step);
+    batch.step = step;
+    batch.x = Tensor({std::ssize(batch.indices), data_->channels, data_->height, data_->width});
     real* x = batch.x.data();
     for (const std::int64_t sample : batch.indices) {
         batch.labels.push_back(data_->labels[static_cast<std::size_t>(sample)]);
-        write_image(epoch, sample, x);
+        write_image(order_.epoch(step), sample, x);
         x += data_->image_bytes();
     }
     return batch;

@@ -12,11 +12,6 @@ Prefetcher::Prefetcher(Source source, std::int64_t first, std::int64_t end, std:
     thread_ = std::thread([this, first] { run(first); });
 }
 
-Prefetcher::Prefetcher(Loader loader, std::int64_t first, std::int64_t end, std::size_t depth)
-    : Prefetcher(
-          Source([loader = std::move(loader)](std::int64_t step) { return loader.batch(step); }),
-          first, end, depth) {}
-
 Prefetcher::~Prefetcher() {
     {
         const std::lock_guard lock(mutex_);

@@ -8,8 +8,9 @@
 #include <functional>
 #include <mutex>
 #include <thread>
+#include <utility>
 
-#include "data/loader.h"
+#include "data/batch.h"
 
 namespace slimgrad::inline SLIMGRAD_PRECISION {
 
@@ -21,7 +22,14 @@ class Prefetcher {
 
     /// The source must be safe to call from another thread, as Loader::batch is.
     Prefetcher(Source source, std::int64_t first, std::int64_t end, std::size_t depth = 2);
-    Prefetcher(Loader loader, std::int64_t first, std::int64_t end, std::size_t depth = 2);
+    /// From a copy of a Loader or TextLoader.
+    template <class L>
+    requires requires(const L& loader) { loader.batch(0); }
+    Prefetcher(L loader, std::int64_t first, std::int64_t end, std::size_t depth = 2)
+        : Prefetcher(Source([loader = std::move(loader)](std::int64_t step) {
+                         return loader.batch(step);
+                     }),
+                     first, end, depth) {}
     /// Stops the thread; batches that nobody took are dropped.
     ~Prefetcher();
     Prefetcher(const Prefetcher&) = delete;

@@ -13,6 +13,7 @@ list(APPEND SLIMGRAD_BASE_SOURCES
      data/vocabulary.cpp
      data/wordpiece.cpp)
 list(APPEND SLIMGRAD_SOURCES
+     data/batch.cpp
      data/cifar.cpp
      data/embedded_images.cpp
      data/idx.cpp
@@ -20,7 +21,9 @@ list(APPEND SLIMGRAD_SOURCES
      data/loader.cpp
      data/npy.cpp
      data/prefetcher.cpp
-     data/safetensors.cpp)
+     data/safetensors.cpp
+     data/sample_order.cpp
+     data/text_loader.cpp)
 include(GNUInstallDirs)
 set_source_files_properties(data/shipped.cpp PROPERTIES COMPILE_DEFINITIONS
   "SLIMGRAD_SOURCE_DATA_DIR=\"${CMAKE_CURRENT_SOURCE_DIR}/data\";SLIMGRAD_INSTALL_DATA_DIR=\"${CMAKE_INSTALL_FULL_DATADIR}/slimgrad\"")

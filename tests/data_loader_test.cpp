@@ -221,7 +221,7 @@ TEST(Loader, PartsSplitABatch) {
 TEST(Loader, BadInput) {
     expect_error([] { Loader(nullptr, options(1)); }, {"got none"});
     expect_error([] { Loader(images(5), options(0)); }, {"at least 1, got 0"});
-    expect_error([] { Loader(images(5), options(6)); }, {"batch of 6", "5 images", "Hint"});
+    expect_error([] { Loader(images(5), options(6)); }, {"batch of 6", "5 samples", "Hint"});
     expect_error([] { Loader(images(5), options(5)).batch(-1); }, {"got -1"});
     auto data = images(5);
     data->labels[3] = 2;
