@@ -17,6 +17,7 @@ Action add_snr(CLI::App& program);
 Action add_report(CLI::App& program);
 Action add_info(CLI::App& program);
 Action add_bench(CLI::App& program);
+Action add_data(CLI::App& program);
 
 /// A command with --json and an example at the end of its help.
 CLI::App* add_command(CLI::App& program, const std::string& name, const std::string& what,

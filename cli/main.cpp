@@ -42,7 +42,8 @@ int run(int argc, char** argv) {
         {"train", add_train(program)},     {"eval", add_eval(program)},
         {"compare", add_compare(program)}, {"cost", add_cost(program)},
         {"snr", add_snr(program)},         {"report", add_report(program)},
-        {"info", add_info(program)},       {"bench", add_bench(program)}};
+        {"info", add_info(program)},       {"data", add_data(program)},
+        {"bench", add_bench(program)}};
 
     if (argc < 2 || (argv[1][0] != '-' && !actions.contains(argv[1]))) {
         std::vector<std::string> known;

@@ -9,3 +9,7 @@ if(SLIMGRAD_SANITIZE)
                          -fno-omit-frame-pointer -fno-sanitize-recover=all)
   target_link_options(slimgrad_options INTERFACE -fsanitize=${SLIMGRAD_SANITIZE})
 endif()
+if(SLIMGRAD_FUZZ)
+  # Coverage that libFuzzer is led by.
+  target_compile_options(slimgrad_options INTERFACE -fsanitize=fuzzer-no-link)
+endif()

@@ -78,8 +78,10 @@ std::int32_t majority_class(Labels labels) {
     require(!labels.empty(), "[metrics] expected at least one label, got none");
     std::map<std::int32_t, std::int64_t> counts;
     for (const std::int32_t label : labels) ++counts[label];
-    return std::ranges::max_element(counts, {}, [](const auto& entry) { return entry.second; })
-        ->first;
+    std::int32_t best = counts.begin()->first;
+    for (const auto& [label, count] : counts)
+        if (count >= counts[best]) best = label;
+    return best;
 }
 
 double baseline(std::string_view name, std::int32_t guess, Labels labels) {

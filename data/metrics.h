@@ -25,7 +25,8 @@ std::vector<std::string> metric_names();
 double metric(std::string_view name, std::span<const std::int32_t> predicted,
               std::span<const std::int32_t> labels);
 
-/// The most frequent label; of equally frequent ones the smallest. Throws Error if there is none.
+/// The most frequent label; of equally frequent ones the largest, so that among two classes the
+/// baseline of F1 is the harder one. Throws Error if there is none.
 std::int32_t majority_class(std::span<const std::int32_t> labels);
 /// What a metric says of the constant prediction `guess`: what any model has to beat.
 double baseline(std::string_view metric, std::int32_t guess, std::span<const std::int32_t> labels);

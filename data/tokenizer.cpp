@@ -30,8 +30,7 @@ Tokenizer::Tokenizer(Vocabulary vocabulary, const NormalizerOptions& normalizer,
     std::ranges::sort(whole_, [](const std::string& a, const std::string& b) {
         return a.size() != b.size() ? a.size() > b.size() : a < b;
     });
-    const auto repeated = std::ranges::unique(whole_);
-    whole_.erase(repeated.begin(), repeated.end());
+    whole_.erase(std::unique(whole_.begin(), whole_.end()), whole_.end());
     for (const std::string& token : whole_) need(token, where);
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "data/loader.h"
 #include "data/prefetcher.h"
 #include "nn/losses.h"
 #include "tensor/meter.h"
