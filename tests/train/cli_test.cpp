@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <thread>
 
 namespace {
@@ -87,7 +88,7 @@ class Cli : public ::testing::Test {
 };
 
 TEST_F(Cli, WrongUsageIsOneLineAndStatus2) {
-    expect_refused({}, "Known: bench, compare, cost, eval, info, report, snr, train");
+    expect_refused({}, "Known: bench, compare, cost, data, eval, info, report, snr, train");
     expect_refused({"trian"}, "unknown command 'trian'");
     expect_refused({"train", "--epoch", "2"}, "--epoch");
     expect_refused({"train", "--lr", "fast"}, "--lr");
@@ -355,9 +356,46 @@ TEST_F(Cli, BenchRefusesWhatWillNotDo) {
     expect_refused({"bench", "step/tiny", "--threads", "0", "--quiet"}, "threads");
 }
 
+TEST_F(Cli, DataSetsAreListedAndVerified) {
+    std::set<std::string> names;
+    for (const json& entry : run_json({"data", "list", "--json"})) names.insert(entry["name"]);
+    for (const char* const name : {"cifar10", "embedded-images", "mrpc", "cola", "embedded-text"})
+        EXPECT_TRUE(names.contains(name)) << name;
+    const json text = run_json({"data", "verify", "embedded-text", "--json"});
+    EXPECT_EQ(text["train"]["samples"], 1500);
+    EXPECT_EQ(text["test"]["majority_baseline"]["accuracy"], 0.5);
+    EXPECT_NEAR(text["test"]["majority_baseline"]["f1"], 2.0 / 3, 1e-12);
+    EXPECT_EQ(run_json({"data", "verify", "embedded-images", "--json"})["test"]["samples"], 1500);
+
+    expect_refused({"data"}, "slimgrad data --help");
+    expect_refused({"data", "verify", "wnli"}, "unknown data set 'wnli'. Known: cifar10");
+    expect_refused({"data", "verify", "mrpc", "--data-dir", "nowhere"}, "data get mrpc");
+    std::ofstream(root_ / "train.tsv") << "index\tsentence1\tlabel\n";
+    std::ofstream(root_ / "dev.tsv") << "index\tsentence1\tlabel\n";
+    expect_refused({"data", "verify", "rte", "--data-dir", "."},
+                   "train.tsv': expected a column \"sentence2\"");
+}
+
+TEST_F(Cli, DataThatCannotBeFetched) {
+    expect_refused({"data", "get", "cifar10"}, "https://www.cs.toronto.edu/~kriz/cifar.html");
+    expect_refused({"data", "get", "moon"}, "unknown data set 'moon'. Known: mrpc");
+    // Nobody listens there: not the user's mistake.
+    const Result result = run({"data", "get", "mrpc", "--mirror", "http://127.0.0.1:1", "--json"});
+    EXPECT_EQ(result.status, 1) << result.err;
+    EXPECT_EQ(result.out, "");
+    EXPECT_NE(result.err.find("http://127.0.0.1:1/msr_paraphrase_train.txt"), std::string::npos);
+    // A file that is there with other content stays as it is.
+    fs::create_directories(root_ / "MRPC");
+    std::ofstream(root_ / "MRPC/msr_paraphrase_train.txt") << "mine";
+    const Result other = run({"data", "get", "mrpc", "--mirror", "http://127.0.0.1:1"});
+    EXPECT_EQ(other.status, 2);
+    EXPECT_NE(other.err.find("is there with other content"), std::string::npos) << other.err;
+    EXPECT_EQ(text_of(root_ / "MRPC/msr_paraphrase_train.txt"), "mine");
+}
+
 TEST_F(Cli, HelpHasAnExample) {
     for (const char* command :
-         {"train", "eval", "compare", "cost", "snr", "report", "info", "bench"}) {
+         {"train", "eval", "compare", "cost", "snr", "report", "info", "bench", "data"}) {
         const Result result = run({command, "--help"});
         EXPECT_EQ(result.status, 0);
         EXPECT_NE(result.out.find(std::string("Example:\n  slimgrad ") + command),
