@@ -21,7 +21,8 @@ bool contains(const std::array<Range, N>& sorted, char32_t c) {
     return above != sorted.begin() && c <= std::prev(above)->last;
 }
 
-// tests/golden/tokenizer/characters.py checks these tables against `tokenizers`, every code point.
+// tests/data_tokenizer_test.cpp holds what comes of these tables against `tokenizers`, for every
+// code point; where they differ it prints the ranges that are and those that should be.
 
 /// Ranges with all marks, punctuation and format characters of Unicode 18 that `tokenizers` takes
 /// for ordinary characters, and none that it does not.

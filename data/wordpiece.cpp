@@ -52,7 +52,6 @@ void append_pieces(std::u32string_view word, const Vocabulary& vocabulary,
     }
     for (std::size_t begin = 0; begin < word.size();) {
         std::string piece = begin == 0 ? "" : options.prefix;
-        const std::size_t shortest = piece.size();
         piece += encode_utf8(word.substr(begin));
         std::size_t end = word.size();
         std::optional<std::int32_t> id;
@@ -61,7 +60,6 @@ void append_pieces(std::u32string_view word, const Vocabulary& vocabulary,
             --end;
             while ((piece.back() & 0xC0) == 0x80) piece.pop_back();
             piece.pop_back();
-            if (piece.size() == shortest) break;
         }
         if (!id) {
             ids.resize(known);
