@@ -33,7 +33,7 @@ Counts count(Labels predicted, Labels labels, std::string_view name) {
                 "[metrics] {}: expected classes 0 and 1, got the prediction {} for the label {} at "
                 "{}",
                 name, guess, label, i);
-        cells[static_cast<std::size_t>(2 * guess + label)] += 1;
+        cells[2 * static_cast<std::size_t>(guess) + static_cast<std::size_t>(label)] += 1;
     }
     return {.tp = cells[3], .fp = cells[2], .fn = cells[1], .tn = cells[0]};
 }

@@ -196,7 +196,7 @@ std::u32string lowercase(std::u32string_view text) {
             return c >= range.first && c <= range.last;
         });
         if (later != later_capitals.end())
-            result += later->small + (c - later->first);
+            result.push_back(later->small + (c - later->first));
         else if (c == 0x130)
             result += U"i\u0307";
         else
