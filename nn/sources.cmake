@@ -13,6 +13,9 @@ list(APPEND SLIMGRAD_SOURCES
      nn/linear.cpp
      nn/losses.cpp
      nn/mask.cpp
+     nn/models/bert.cpp
+     nn/models/bert_config.cpp
+     nn/models/bert_names.cpp
      nn/models/mlp.cpp
      nn/models/model.cpp
      nn/models/resnet.cpp

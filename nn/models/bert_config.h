@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "tensor/config.h"
@@ -38,5 +39,9 @@ struct BertConfig {
 BertConfig bert_preset(const std::string& name);
 /// The presets, in the order in which help lists them.
 std::vector<std::string> text_model_names();
+
+/// Throws Error, one line that begins with `where`, for an unknown kind, sizes that are not
+/// positive, heads that do not divide the width, and dropout that is no probability.
+void check(const BertConfig& config, std::string_view where);
 
 }  // namespace slimgrad::inline SLIMGRAD_PRECISION
