@@ -74,13 +74,13 @@ Bert::Bert(const BertConfig& config, Stream stream)
 /// and 0, all other biases become 0.
 void Bert::initialise() {
     for_each_parameter(*this, [&](const std::string& name, Parameter& parameter) {
-        Tensor& value = parameter.value;
-        if (value.ndim() == 2)
-            value = seeded(config_.seed, name, [&](Stream& stream) {
-                return normal(value.shape(), 0, initial_spread, stream);
+        const Shape& shape = parameter.value.shape();
+        if (shape.size() == 2)
+            parameter = seeded(config_.seed, name, [&](Stream& stream) {
+                return Parameter(normal(shape, 0, initial_spread, stream));
             });
         else if (name.ends_with("bias"))
-            std::ranges::fill(value.values(), real(0));
+            std::ranges::fill(parameter.value.values(), real(0));
     });
     std::fill_n(word_.weight().value.data() + config_.pad_token_id * config_.hidden_size,
                 config_.hidden_size, real(0));
