@@ -1,0 +1,260 @@
+// Checkpoint directories in Hugging Face's layout: what is read, what is reported, what is refused.
+#include "train/pretrained.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "data/safetensors.h"
+#include "nn/models/bert_names.h"
+#include "tests/temporary.h"
+#include "train/weights.h"
+
+namespace slimgrad {
+namespace {
+
+namespace fs = std::filesystem;
+
+fs::path golden(const std::string& kind) {
+    return fs::path(SLIMGRAD_TEST_DATA) / "golden" / "bert" / kind;
+}
+
+std::vector<real> all_values(Module& model) {
+    std::vector<real> all;
+    for (const Parameter* p : parameters(model))
+        all.insert(all.end(), p->value.values().begin(), p->value.values().end());
+    return all;
+}
+
+/// A copy of a golden checkpoint that a test may spoil.
+class Pretraining : public testing::TestWithParam<std::string> {
+  protected:
+    Pretraining() { copy(GetParam()); }
+    void copy(const std::string& kind) {
+        fs::copy(golden(kind), root / "model", fs::copy_options::recursive);
+        directory = root / "model";
+    }
+    /// Writes the tensors again, each under the name that `rename` gives, "" for none.
+    void rewrite(const std::function<std::string(const std::string&)>& rename,
+                 const std::vector<NamedTensor>& more = {}) const {
+        std::vector<NamedTensor> tensors = more;
+        const SafeTensors old = SafeTensors::open(golden(GetParam()) / "model.safetensors");
+        for (const std::string& name : old.names())
+            if (const std::string now = rename(name); !now.empty())
+                tensors.push_back({now, old.tensor(name)});
+        write_safetensors(directory / "model.safetensors", tensors);
+    }
+    /// The configuration with a key set to another value, or removed.
+    void configure(const std::string& key, const std::string& value) const {
+        auto config = nlohmann::json::parse(get(golden(GetParam()) / "config.json"));
+        if (value.empty())
+            config.erase(key);
+        else
+            config[key] = nlohmann::json::parse(value);
+        put(directory / "config.json", config.dump());
+    }
+    std::unique_ptr<TextModel> fresh() const {
+        return make_text_model(open_pretrained(directory).config);
+    }
+    /// The key of this kind of model.
+    std::string key(const char* bert, const char* distilbert) const {
+        return GetParam() == "bert" ? bert : distilbert;
+    }
+
+    TemporaryDirectory root;
+    fs::path directory;
+};
+
+TEST_P(Pretraining, ReadsWhatTransformersWrote) {
+    const Pretrained opened = open_pretrained(directory);
+    const BertConfig& c = opened.config;
+    const bool bert = GetParam() == "bert";
+    EXPECT_EQ(c.kind, GetParam());
+    EXPECT_EQ(c.vocab_size, 25);
+    EXPECT_EQ(c.hidden_size, bert ? 12 : 8);
+    EXPECT_EQ(c.num_hidden_layers, 2);
+    EXPECT_EQ(c.num_attention_heads, bert ? 3 : 2);
+    EXPECT_EQ(c.intermediate_size, bert ? 20 : 12);
+    EXPECT_EQ(c.max_position_embeddings, 14);
+    EXPECT_EQ(c.layer_norm_eps, 1e-12);
+    EXPECT_EQ(c.hidden_dropout, 0.25);
+    EXPECT_EQ(c.attention_dropout, 0.125);
+    EXPECT_EQ(c.classifier_dropout, 0.5);
+    EXPECT_EQ(c.classes, 3);
+    EXPECT_EQ(opened.tokenizer.vocabulary().size(), 25);
+
+    const auto model = make_text_model(c);
+    const LoadReport report = load_pretrained(directory, *model);
+    EXPECT_EQ(to_string(report), "every tensor found its place");
+    const SafeTensors file = SafeTensors::open(directory / "model.safetensors");
+    for_each_parameter(*model, [&](const std::string& name, Parameter& p) {
+        EXPECT_TRUE(
+            std::ranges::equal(p.value.values(), file.tensor(hugging_face_name(c, name)).values()))
+            << name;
+    });
+}
+
+TEST_P(Pretraining, KnowsTheNamesOfAllLayouts) {
+    const auto expected = fresh();
+    load_pretrained(directory, *expected);
+    const std::string prefix = GetParam() + ".";
+    const auto bare = [&](const std::string& name) {
+        return name.starts_with(prefix) ? name.substr(prefix.size()) : name;
+    };
+    const auto old = [](std::string name) {  // of the first checkpoints, from TensorFlow
+        for (const auto& [now, then] : {std::pair("LayerNorm.weight", "LayerNorm.gamma"),
+                                        std::pair("LayerNorm.bias", "LayerNorm.beta"),
+                                        std::pair("layer_norm.weight", "layer_norm.gamma")})
+            if (name.ends_with(now))
+                name.replace(name.size() - std::string(now).size(), std::string::npos, then);
+        return name;
+    };
+    for (const bool without_prefix : {false, true})
+        for (const bool with_old : {false, true}) {
+            rewrite([&](const std::string& name) {
+                const std::string now = without_prefix ? bare(name) : name;
+                return with_old ? old(now) : now;
+            });
+            const auto model = fresh();
+            EXPECT_EQ(to_string(load_pretrained(directory, *model)),
+                      "every tensor found its place");
+            EXPECT_EQ(all_values(*model), all_values(*expected));
+        }
+    save_weights(directory / "model.safetensors", *expected);  // slimgrad's own names
+    const auto model = fresh();
+    EXPECT_EQ(to_string(load_pretrained(directory, *model)), "every tensor found its place");
+    EXPECT_EQ(all_values(*model), all_values(*expected));
+    const auto again = fresh();
+    load_weights(directory / "model.safetensors", *again);
+    EXPECT_EQ(all_values(*again), all_values(*expected));
+}
+
+TEST_P(Pretraining, ReadsAFolderOfSentenceTransformers) {
+    fs::rename(directory, root / "0_Transformer");
+    put(root / "modules.json", "[]");
+    const auto model = make_text_model(open_pretrained(root.path()).config);
+    EXPECT_EQ(to_string(load_pretrained(root.path(), *model)), "every tensor found its place");
+}
+
+TEST_P(Pretraining, ReportsAFreshHeadAndWhatHasNoUse) {
+    const std::string pooler = GetParam() == "bert" ? "bert.pooler." : "pre_classifier.";
+    rewrite(
+        [&](const std::string& name) {
+            return name.starts_with("classifier.") || name.starts_with(pooler) ? "" : name;
+        },
+        {{"cls.predictions.bias", Tensor::zeros({25})}});
+    const auto model = fresh();
+    const std::vector<real> before = all_values(*model);
+    const LoadReport report = load_pretrained(directory, *model);
+    EXPECT_EQ(report.missing, (std::vector<std::string>{"pooler.weight", "pooler.bias",
+                                                        "classifier.weight", "classifier.bias"}));
+    EXPECT_EQ(report.unused, std::vector<std::string>{"cls.predictions.bias"});
+    EXPECT_EQ(to_string(report),
+              "fresh: pooler.weight, pooler.bias, classifier.weight, classifier.bias; unused: "
+              "cls.predictions.bias");
+    const std::vector<real> after = all_values(*model);
+    const std::ptrdiff_t head = model->config().hidden_size * (model->config().hidden_size + 4) + 3;
+    EXPECT_TRUE(std::equal(before.end() - head, before.end(), after.end() - head));
+    EXPECT_FALSE(std::equal(before.begin(), before.end() - head, after.begin()));
+}
+
+TEST_P(Pretraining, AClassifierForOtherClassesStaysFreshAndIsReported) {
+    BertConfig config = open_pretrained(directory).config;
+    config.classes = 2;
+    const auto model = make_text_model(config);
+    const LoadReport report = load_pretrained(directory, *model);
+    const std::string width = std::to_string(config.hidden_size);
+    EXPECT_EQ(report.misshapen, (std::vector<std::string>{"classifier.weight (3, " + width +
+                                                              "), expected (2, " + width + ")",
+                                                          "classifier.bias (3,), expected (2,)"}));
+}
+
+TEST_P(Pretraining, BadWeightsAreOneClearLineAndChangeNothing) {
+    const auto model = fresh();
+    const std::vector<real> before = all_values(*model);
+    const auto load = [&] { load_pretrained(directory, *model); };
+    const std::string position = GetParam() + ".embeddings.position_embeddings.weight";
+    rewrite([&](const std::string& name) { return name == position ? "" : name; });
+    expect_error(load, {"model.safetensors' does not fit " + GetParam(), "missing: " + position});
+    rewrite([&](const std::string& name) { return name == position ? "" : name; },
+            {{position, Tensor::zeros({14, 7})}});
+    expect_error(load, {"of another shape: " + position + " (14, 7), expected (14, "});
+    Tensor spoilt = Tensor::zeros({14, model->config().hidden_size});
+    spoilt.data()[3] = std::numeric_limits<real>::quiet_NaN();
+    rewrite([&](const std::string& name) { return name == position ? "" : name; },
+            {{position, spoilt}});
+    expect_error(load, {position + " holds a value that is not finite"});
+
+    const std::string whole = get(golden(GetParam()) / "model.safetensors");
+    put(directory / "model.safetensors", std::string_view(whole).substr(0, whole.size() - 5));
+    expect_error(load, {"[safetensors]", "model.safetensors"});
+    put(directory / "model.safetensors", std::string_view(whole).substr(0, 100));
+    expect_error(load, {"[safetensors]", "model.safetensors"});
+    fs::remove(directory / "model.safetensors");
+    expect_error(load, {"expected 'model.safetensors' in", "save_pretrained()"});
+    EXPECT_EQ(all_values(*model), before);
+}
+
+TEST_P(Pretraining, BadConfigurationsNameTheFileAndTheKey) {
+    const auto open = [&] { open_pretrained(directory); };
+    const std::string width = key("hidden_size", "dim");
+    configure(width, "");
+    expect_error(open, {"config.json': expected the key \"" + width + "\""});
+    configure(width, "\"wide\"");
+    expect_error(open, {"expected a whole number as \"" + width + "\", got \"wide\""});
+    configure(width, "7");
+    expect_error(open, {"config.json': the number of heads must divide the width 7, got "});
+    configure("vocab_size", "-1");
+    expect_error(open, {"expected vocab_size from 1 to 16777216, got -1"});
+    configure("vocab_size", "24");  // smaller than the vocabulary
+    expect_error(open, {"vocab_size = 24", "got 25"});
+    configure("vocab_size", "30522");  // the vocabulary is far too small
+    expect_error(open, {"vocab_size = 30522", "got 25"});
+    configure(key("hidden_act", "activation"), "\"relu\"");
+    expect_error(open, {"expected \"gelu\" as", "got \"relu\""});
+    configure(key("hidden_dropout_prob", "dropout"), "1.5");
+    expect_error(open, {"expected hidden dropout from 0 to below 1, got 1.5"});
+    configure("pad_token_id", "25");
+    expect_error(open, {"expected pad_token_id from 0 to 24, got 25"});
+    configure("model_type", "\"roberta\"");
+    expect_error(open, {"unknown \"model_type\" \"roberta\"; known: bert, distilbert"});
+    configure("model_type", "");
+    expect_error(open, {"expected the key \"model_type\""});
+    put(directory / "config.json", "{\"model_type\": ");
+    expect_error(open, {"config.json': expected JSON, it cannot be read at byte"});
+    put(directory / "config.json", "[]");
+    expect_error(open, {"expected an object, got array"});
+    fs::remove(directory / "config.json");
+    expect_error(open, {"config.json"});
+    directory = root / "nowhere";
+    expect_error(open, {"expected a directory, got", "nowhere"});
+}
+
+TEST_P(Pretraining, NeedsAVocabulary) {
+    fs::remove(directory / "vocab.txt");
+    expect_error([&] { open_pretrained(directory); }, {"'tokenizer.json' or 'vocab.txt'"});
+    put(directory / "vocab.txt", "[PAD]\n[UNK]\n[SEP]\na\n");
+    expect_error([&] { open_pretrained(directory); }, {"vocab.txt", "[CLS]"});
+}
+
+TEST_P(Pretraining, WritesWhatItReads) {
+    const Pretrained opened = open_pretrained(directory);
+    const auto model = make_text_model(opened.config);
+    load_pretrained(directory, *model);
+    save_pretrained(root / "saved", *model, opened.tokenizer);
+
+    const Pretrained again = open_pretrained(root / "saved");
+    const auto copy = make_text_model(again.config);
+    EXPECT_EQ(to_string(load_pretrained(root / "saved", *copy)), "every tensor found its place");
+    EXPECT_EQ(all_values(*copy), all_values(*model));
+    EXPECT_EQ(again.config.classes, 3);
+    EXPECT_EQ(again.config.classifier_dropout, 0.5);
+    EXPECT_EQ(get(root / "saved" / "vocab.txt"), get(directory / "vocab.txt"));
+    EXPECT_EQ(SafeTensors::open(root / "saved" / "model.safetensors").names(),
+              SafeTensors::open(directory / "model.safetensors").names());
+}
+
+INSTANTIATE_TEST_SUITE_P(Kinds, Pretraining, testing::Values("bert", "distilbert"),
+                         [](const auto& info) { return info.param; });
+
+}  // namespace
+}  // namespace slimgrad
