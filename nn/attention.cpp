@@ -10,7 +10,7 @@
 #include "nn/dropout.h"
 #include "nn/mask.h"
 #include "tensor/blas.h"
-#include "tensor/kernels/transcendental.h"
+#include "tensor/kernels/softmax.h"
 #include "tensor/ops.h"
 
 namespace slimgrad::inline SLIMGRAD_PRECISION {
@@ -118,8 +118,7 @@ class AttentionFunction final : public Function {
                 gemm_uncounted(n, s.tokens, s.width, g,
                                {v.at(token, column), v.stride, Op::transpose}, gs, s.tokens);
                 if (kept) drop(*kept, rows, s, gs, gs);
-                for (std::int64_t row = 0; row < n; ++row)
-                    softmax_gradient(s.tokens, p + row * s.tokens, gs + row * s.tokens);
+                softmax_rows_backward(n, s.tokens, p, gs, gs);
                 gemm_uncounted(n, s.width, s.tokens, {gs, s.tokens},
                                {k.at(token, column), k.stride}, gq.at(token + rows.first, column),
                                gq.stride, s.scale);
@@ -191,11 +190,9 @@ class AttentionFunction final : public Function {
         gemm_uncounted(
             rows.count, s.tokens, s.width, {q.at(rows.token + rows.first, rows.column), q.stride},
             {k.at(rows.token, rows.column), k.stride, Op::transpose}, p, s.tokens, s.scale);
-        for (std::int64_t row = 0; row < rows.count; ++row) {
-            real* const scores = p + row * s.tokens;
-            add_mask(scores, rows.index / heads_, rows.first + row, s.tokens);
-            softmax_row(s.tokens, scores, scores);
-        }
+        for (std::int64_t row = 0; row < rows.count; ++row)
+            add_mask(p + row * s.tokens, rows.index / heads_, rows.first + row, s.tokens);
+        softmax_rows(rows.count, s.tokens, p, p);
     }
     /// Beside its product: maximum, shift, exp, sum, scale, and the masks.
     std::int64_t probability_flops(const Sizes& s) const {
@@ -227,13 +224,6 @@ class AttentionFunction final : public Function {
         apply_mask(kept, (rows.index * s.tokens + rows.first) * s.tokens, rows.count * s.tokens,
                    from, to, dropout_.factor());
         return to;
-    }
-
-    static void softmax_gradient(std::int64_t n, const real* p, real* g) {
-        real dot = 0;
-#pragma omp simd reduction(+ : dot)
-        for (std::int64_t j = 0; j < n; ++j) dot += p[j] * g[j];
-        for (std::int64_t j = 0; j < n; ++j) g[j] = p[j] * (g[j] - dot);
     }
 
     std::string name_;

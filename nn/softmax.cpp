@@ -1,5 +1,6 @@
 #include "nn/softmax.h"
 
+#include "tensor/kernels/softmax.h"
 #include "tensor/ops.h"
 
 namespace slimgrad::inline SLIMGRAD_PRECISION {
@@ -24,14 +25,8 @@ class SoftmaxFunction final : public Function {
         Tensor gx(gy.shape());
         const std::int64_t n = gy.size(-1), rows = n > 0 ? gy.numel() / n : 0;
 #pragma omp parallel for schedule(static) if (gy.numel() > parallel_threshold)
-        for (std::int64_t r = 0; r < rows; ++r) {
-            const real* p = y.data() + r * n;
-            const real* g = gy.data() + r * n;
-            real dot = 0;
-#pragma omp simd reduction(+ : dot)
-            for (std::int64_t i = 0; i < n; ++i) dot += g[i] * p[i];
-            for (std::int64_t i = 0; i < n; ++i) gx.data()[r * n + i] = p[i] * (g[i] - dot);
-        }
+        for (std::int64_t r = 0; r < rows; ++r)
+            softmax_rows_backward(1, n, y.data() + r * n, gy.data() + r * n, gx.data() + r * n);
         meter().add(4 * gy.numel());
         return {gx};
     }

@@ -6,6 +6,7 @@
 #include <functional>
 #include <numeric>
 
+#include "tensor/kernels/softmax.h"
 #include "tensor/kernels/transcendental.h"
 
 namespace slimgrad::inline SLIMGRAD_PRECISION {
@@ -333,7 +334,7 @@ Tensor softmax(const Tensor& x) {
     const std::int64_t n = x.size(-1), rows = n > 0 ? x.numel() / n : 0;
     Tensor y(x.shape());
 #pragma omp parallel for schedule(static) if (x.numel() > parallel_threshold)
-    for (std::int64_t r = 0; r < rows; ++r) softmax_row(n, x.data() + r * n, y.data() + r * n);
+    for (std::int64_t r = 0; r < rows; ++r) softmax_rows(1, n, x.data() + r * n, y.data() + r * n);
     meter().add(5 * x.numel());  // maximum, shift, exp, sum, scale
     return y;
 }

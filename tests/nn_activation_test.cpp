@@ -13,6 +13,7 @@
 #include "nn/sequential.h"
 #include "nn/silu.h"
 #include "nn/softmax.h"
+#include "tensor/kernels/softmax.h"
 #include "tensor/kernels/transcendental.h"
 #include "tensor/ops.h"
 
@@ -83,29 +84,40 @@ TEST(Activations, FastGELUIsThePlainOne) {
 
 TEST(Activations, FastSoftmaxIsThePlainOne) {
     const real infinite = std::numeric_limits<real>::infinity();
-    for (const std::int64_t n : {1, 7, 16, 33, 128, 1000})
+    for (const std::int64_t n : {0, 1, 7, 16, 33, 64, 128, 1000})
         for (const real spread : {real(1), real(30), real(1000)}) {
-            Tensor x = random({n}, static_cast<std::uint64_t>(n)) * spread;
-            if (n > 7) x.at({3}) = -infinite;
-            Tensor y({n}), plain({n});
-            softmax_row(n, x.data(), y.data());
-            softmax_row_plain(n, x.data(), plain.data());
-            double total = 0;
-            for (std::int64_t i = 0; i < n; ++i) {
-                EXPECT_NEAR(y.at({i}), plain.at({i}), 1e-6 * plain.at({i}) + 1e-30);
-                total += y.at({i});
+            const std::int64_t rows = 3;
+            Tensor x = random({rows, n}, static_cast<std::uint64_t>(n)) * spread;
+            if (n > 7) x.at({1, 3}) = -infinite;
+            Tensor y({rows, n}), plain({rows, n});
+            softmax_rows(rows, n, x.data(), y.data());
+            softmax_rows_plain(rows, n, x.data(), plain.data());
+            for (std::int64_t row = 0; row < rows && n > 0; ++row) {
+                double total = 0;
+                for (std::int64_t i = 0; i < n; ++i) {
+                    EXPECT_NEAR(y.at({row, i}), plain.at({row, i}),
+                                1e-6 * plain.at({row, i}) + 1e-30);
+                    total += y.at({row, i});
+                }
+                EXPECT_NEAR(total, 1, 1e-5);
             }
-            EXPECT_NEAR(total, 1, 1e-5);
             if (n > 7) {
-                EXPECT_EQ(y.at({3}), 0);
+                EXPECT_EQ(y.at({1, 3}), 0);
             }
+
+            const Tensor gy = random({rows, n}, 99);
+            Tensor gx = gy.clone(), plain_gx = gy.clone();
+            softmax_rows_backward(rows, n, plain.data(), gx.data(), gx.data());
+            softmax_rows_backward_plain(rows, n, plain.data(), gy.data(), plain_gx.data());
+            for (std::int64_t i = 0; i < gx.numel(); ++i)
+                EXPECT_NEAR(gx.data()[i], plain_gx.data()[i], 1e-5 * plain.data()[i] + 1e-30);
         }
     const real nan = std::numeric_limits<real>::quiet_NaN();
-    const std::vector<std::vector<real>> rows = {
-        {1, nan, 2}, {-infinite, -infinite}, {infinite, 0}};
+    std::vector<std::vector<real>> rows = {{1, nan, 2}, {-infinite, -infinite}, {infinite, 0}};
+    rows.emplace_back(100, -infinite);
     for (const std::vector<real>& row : rows) {
         std::vector<real> y(row.size());
-        softmax_row(static_cast<std::int64_t>(row.size()), row.data(), y.data());
+        softmax_rows(1, std::ssize(row), row.data(), y.data());
         EXPECT_TRUE(std::isnan(y[0]));
     }
 }

@@ -67,18 +67,6 @@ void silu_backward(std::int64_t n, const real* x, const real* gy, real* gx) {
     meter().add(8 * n);
 }
 
-void softmax_row_plain(std::int64_t n, const real* x, real* y) {
-    real peak = std::numeric_limits<real>::lowest();
-    for (std::int64_t i = 0; i < n; ++i) peak = std::max(peak, x[i]);
-    real total = 0;
-    for (std::int64_t i = 0; i < n; ++i) {
-        y[i] = std::exp(x[i] - peak);
-        total += y[i];
-    }
-    const real inverse = 1 / total;
-    for (std::int64_t i = 0; i < n; ++i) y[i] *= inverse;
-}
-
 void exp(std::int64_t n, const real* x, real* y) {
 #pragma omp parallel for simd schedule(static) if (n > parallel_threshold)
     for (std::int64_t i = 0; i < n; ++i) y[i] = std::exp(x[i]);

@@ -24,12 +24,6 @@ void gelu_erf_backward_plain(std::int64_t n, const real* x, const real* gy, real
 void silu(std::int64_t n, const real* x, real* y);
 void silu_backward(std::int64_t n, const real* x, const real* gy, real* gx);
 
-/// One row of a softmax, shifted by its maximum. A row that is -inf throughout becomes 0 / 0 = NaN,
-/// as in PyTorch.
-void softmax_row(std::int64_t n, const real* x, real* y);
-/// The same written out with the library's exp: what the faster kernel must match.
-void softmax_row_plain(std::int64_t n, const real* x, real* y);
-
 void exp(std::int64_t n, const real* x, real* y);
 void log(std::int64_t n, const real* x, real* y);
 void tanh(std::int64_t n, const real* x, real* y);
