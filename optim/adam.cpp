@@ -21,8 +21,6 @@ void Adam::step() {
     const PhaseScope phase("optimizer");
     ++steps_;
     const double t = static_cast<double>(steps_);
-    const real decay = static_cast<real>(decoupled_ ? 0 : options_.weight_decay);
-    const real shrink = static_cast<real>(decoupled_ ? 1 - lr_ * options_.weight_decay : 1);
     // 1 - β is taken in double: in float, 1 - 0.999f is off by 5e-5 of itself.
     const real beta1 = static_cast<real>(options_.beta1);
     const real rest1 = static_cast<real>(1 - options_.beta1);
@@ -34,6 +32,9 @@ void Adam::step() {
     for (std::size_t i = 0; i < entries_.size(); ++i) {
         Parameter& parameter = *entries_[i].parameter;
         if (!parameter.requires_grad || !parameter.grad.defined()) continue;
+        const double lambda = options_.decay_of(parameter);
+        const real decay = static_cast<real>(decoupled_ ? 0 : lambda);
+        const real shrink = static_cast<real>(decoupled_ ? 1 - lr_ * lambda : 1);
         const Tensor gradient = parameter.grad.dense();
         const std::int64_t n = gradient.numel();
         const real* g = gradient.data();

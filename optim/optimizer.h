@@ -50,6 +50,13 @@ struct OptimizerOptions {
     double beta2 = 0.999;     // adam, adamw
     double epsilon = 1e-8;    // adam, adamw
     double weight_decay = 0;  // L2 in sgd and adam, decoupled in adamw
+    /// False spares parameters of one axis, biases and those of normalisation, as is customary for
+    /// transformers.
+    bool decay_vectors = true;
+
+    double decay_of(const Parameter& parameter) const {
+        return decay_vectors || parameter.value.ndim() > 1 ? weight_decay : 0;
+    }
 };
 
 /// The optimisers that make_optimizer knows.

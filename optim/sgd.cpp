@@ -15,12 +15,12 @@ void Sgd::step() {
     const PhaseScope phase("optimizer");
     ++steps_;
     const real lr = static_cast<real>(lr_);
-    const real decay = static_cast<real>(options_.weight_decay);
     const real mu = static_cast<real>(options_.momentum);
     const bool nesterov = options_.nesterov;
     for (std::size_t i = 0; i < entries_.size(); ++i) {
         Parameter& parameter = *entries_[i].parameter;
         if (!parameter.requires_grad || !parameter.grad.defined()) continue;
+        const real decay = static_cast<real>(options_.decay_of(parameter));
         const Tensor gradient = parameter.grad.dense();
         const std::int64_t n = gradient.numel();
         const real* g = gradient.data();

@@ -208,6 +208,21 @@ TEST(Optim, BadOptionsAreErrors) {
     EXPECT_NE(message({.epsilon = -1}), "");
 }
 
+TEST(Optim, DecayMayBeForMatricesOnly) {
+    for (const char* name : {"sgd", "adam", "adamw"}) {
+        Pair model;
+        model.b = Parameter(Tensor::full({1, 1}, 3));
+        const auto optimizer = make_optimizer(
+            model, {.name = name, .lr = 0.1, .weight_decay = 0.5, .decay_vectors = false});
+        const real before = model.a.value.data()[0];
+        model.set_gradient(0, 0, 0);
+        model.b.grad = Tensor::full({1, 1}, 0);
+        optimizer->step();
+        EXPECT_EQ(model.a.value.data()[0], before) << name;
+        EXPECT_LT(model.b.value.data()[0], 3) << name;
+    }
+}
+
 TEST(Schedule, FactorsAtTheirCorners) {
     const auto factor = [](const std::string& name, std::int64_t step) {
         return Schedule({.name = name, .total_steps = 110, .warmup = 10, .step_size = 30})
