@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <memory>
@@ -7,12 +8,14 @@
 
 #include "cli/commands.h"
 #include "cli/interrupt.h"
+#include "cli/method_spec.h"
 #include "cli/options.h"
 #include "cli/subprocess.h"
 #include "cli/table.h"
 #include "tensor/error.h"
 #include "train/report.h"
 #include "train/run_directory.h"
+#include "train/task.h"
 
 namespace slimgrad::cli {
 namespace {
@@ -39,6 +42,8 @@ struct Figure {
 };
 constexpr Figure figures[] = {
     {"accuracy", "accuracy %", "/accuracy", 100, 2},
+    {"f1", "F1 %", "/f1", 100, 2},
+    {"matthews", "Matthews %", "/matthews", 100, 2},
     {"backward_flops", "backward GFLOP", "/flops/backward_linear", 1e-9, 1},
     {"backward_flops_with_calibration", "+ calibration", "/flops/backward_linear_with_calibration",
      1e-9, 1},
@@ -56,7 +61,7 @@ constexpr Figure figures[] = {
 json statistics(const std::vector<json>& summaries, const Figure& figure) {
     std::vector<double> values;
     for (const json& summary : summaries) {
-        const json& value = summary.at(json::json_pointer(figure.pointer));
+        const json value = summary.value(json::json_pointer(figure.pointer), json());
         if (value.is_number()) values.push_back(value.get<double>());
     }
     if (values.empty()) return nullptr;
@@ -77,14 +82,28 @@ std::string cell(const json& statistics, const Figure& figure) {
                        statistics.at("sd").get<double>() * figure.scale, figure.digits);
 }
 
-Table make_table(const json& methods) {
+/// A row for each method, and one for what the majority class gets; columns that none fills are
+/// left out.
+Table make_table(const json& document) {
     Table table;
     table.rows.push_back({"method"});
-    for (const Figure& figure : figures) table.rows.back().emplace_back(figure.column);
-    for (const json& method : methods) {
-        table.rows.push_back({method.at("method")});
-        for (const Figure& figure : figures)
-            table.rows.back().push_back(cell(method.at(figure.name), figure));
+    const json& methods = document.at("methods");
+    const json& majority = document.at("majority_baseline");
+    for (const json& method : methods) table.rows.push_back({method.at("method")});
+    if (!majority.is_null()) table.rows.push_back({"majority class"});
+    for (const Figure& figure : figures) {
+        if (std::ranges::all_of(methods, [&](const json& m) { return m[figure.name].is_null(); }))
+            continue;
+        std::size_t row = 0;
+        table.rows[row].emplace_back(figure.column);
+        for (const json& method : methods)
+            table.rows[++row].push_back(cell(method.at(figure.name), figure));
+        if (majority.is_null()) continue;
+        const auto baseline = majority.find(figure.name);
+        table.rows[++row].push_back(
+            baseline == majority.end()
+                ? "-"
+                : fmt::format("{:.{}f}", baseline->get<double>() * figure.scale, figure.digits));
     }
     return table;
 }
@@ -101,8 +120,12 @@ Left left_to_do(const TrainConfig& config, const fs::path& directory, const Opti
             directory.string());
     // An option that an older program did not know had its default.
     const fs::path file = directory / "config.json";
-    json there = to_json(config_from_json(read_json(file), file.string())), here = to_json(config);
+    json there = to_json(resolved(config_from_json(read_json(file), file.string())));
+    json here = to_json(config);
     for (json* options_of_run : {&there, &here}) {
+        for (const char* place : {"data_dir", "from", "vocab"})
+            if (std::string& path = (*options_of_run)[place].get_ref<std::string&>(); !path.empty())
+                path = fs::absolute(path).lexically_normal().string();
         options_of_run->erase("out");
         if (config.threads == 0) options_of_run->erase("threads");  // as many as there are
     }
@@ -111,6 +134,12 @@ Left left_to_do(const TrainConfig& config, const fs::path& directory, const Opti
             directory.string(), changes.empty() ? "" : changes.at(0).at("path").dump());
     if (fs::exists(directory / "summary.json")) return Left::nothing;
     return fs::exists(directory / checkpoint_file) ? Left::rest : Left::all;
+}
+
+/// Writes what is known so far, so that a comparison may be read while it goes on.
+void write_findings(const json& document, const fs::path& out) {
+    write_file(out / "compare.json", document.dump(2) + "\n");
+    write_file(out / "compare.md", make_table(document).markdown());
 }
 
 /// One run in a process of its own, so that its peak memory is its own.
@@ -130,6 +159,7 @@ int compare(const Options& options) {
     require(options.seeds >= 1, "[compare] expected --seeds >= 1, got {}", options.seeds);
     const fs::path out = options.out;
     struct Run {
+        std::string method;  // as it was asked for
         TrainConfig config;
         fs::path directory;
         Left left;
@@ -137,18 +167,22 @@ int compare(const Options& options) {
     std::vector<Run> runs;
     for (const std::string& method : methods)
         for (std::int64_t k = 0; k < options.seeds; ++k) {
-            TrainConfig config = base;
-            config.method = method;
+            TrainConfig config = with_method(base, method);
             config.seed += static_cast<std::uint64_t>(k);
             validate(config);
-            const fs::path directory = out / fmt::format("{}-seed{}", method, config.seed);
+            config = resolved(std::move(config));
+            const fs::path directory =
+                out / fmt::format("{}-seed{}", file_name(method), config.seed);
+            require(std::ranges::find(runs, directory, &Run::directory) == runs.end(),
+                    "[compare] expected each method once, got '{}' twice", method);
             const Left left = left_to_do(config, directory, options);
-            runs.push_back({std::move(config), directory, left});
+            runs.push_back({method, std::move(config), directory, left});
         }
 
-    json document{{"runs", json::array()}, {"methods", json::array()}};
+    json document{
+        {"runs", json::array()}, {"methods", json::array()}, {"majority_baseline", nullptr}};
     std::vector<json> summaries;
-    for (const auto& [config, directory, left] : runs) {
+    for (const auto& [method, config, directory, left] : runs) {
         const int status = run_one(config, directory, left);
         if (interrupted() || status == exit_interrupted) {
             fmt::print(stderr, "to go on with the comparison, add --resume to the same command\n");
@@ -163,14 +197,14 @@ int compare(const Options& options) {
         document["runs"].push_back(directory.string());
         summaries.push_back(read_json(directory / "summary.json"));
         if (std::ssize(summaries) < options.seeds) continue;
-        json row{{"method", config.method}, {"seeds", options.seeds}};
+        json row{{"method", method}, {"seeds", options.seeds}};
         for (const Figure& figure : figures) row[figure.name] = statistics(summaries, figure);
         document["methods"].push_back(row);
+        document["majority_baseline"] = summaries.front().value("majority_baseline", json());
         summaries.clear();
+        write_findings(document, out);
     }
-    const Table table = make_table(document["methods"]);
-    write_file(out / "compare.json", document.dump(2) + "\n");
-    write_file(out / "compare.md", table.markdown());
+    const Table table = make_table(document);
     write_report(document["runs"], (out / "report.html").string());
     if (options.json) {
         fmt::print("{}\n", document.dump(2));
@@ -193,9 +227,14 @@ Action add_compare(CLI::App& program) {
     auto options = std::make_shared<Options>();
     CLI::App* command = add_command(
         program, "compare", "Train with several methods under the same seeds; a table of them all",
-        "slimgrad compare --methods vanilla,instant --seeds 3 --epochs 5 --out runs/compare",
+        "slimgrad compare --methods vanilla,instant --seeds 3 --epochs 5 --out runs/compare\n"
+        "  slimgrad compare --methods vanilla,instant:oversample=0,instant:oversample=7 --out "
+        "runs/oversample",
         options->json);
-    command->add_option("--methods", options->methods, "methods, with commas between them")
+    command
+        ->add_option("--methods", options->methods,
+                     "methods, with commas between them; each may have options of its own, "
+                     "instant:oversample=7:train-blocks=last:1")
         ->capture_default_str();
     command->add_option("--seeds", options->seeds, "runs of each method: --seed, --seed + 1, ...")
         ->capture_default_str();

@@ -1,47 +1,57 @@
 #include <fmt/format.h>
 
+#include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
 #include "cli/options.h"
-#include "data/image_data.h"
-#include "nn/models/model.h"
 #include "tensor/blas.h"
 #include "tensor/error.h"
 #include "train/evaluate.h"
-#include "train/weights.h"
+#include "train/task.h"
 
 namespace slimgrad::cli {
 namespace {
 
 struct Options {
     bool json = false;
-    TrainConfig config;  // data, data_dir, limit_test, model, from, batch, threads
+    std::string from;
+    std::unique_ptr<RunOptions> run;
 };
 
-int eval(const Options& options) {
-    const TrainConfig& config = options.config;
+/// What was asked for; for a run, over its own options.
+TrainConfig config_of(const Options& options) {
+    require(!options.from.empty(),
+            "[eval] expected weights. Hint: --from FILE.safetensors, or a run");
+    const bool is_run = holds_run(options.from);
+    TrainConfig config =
+        is_run ? options.run->config_over(options.from + "/config.json") : options.run->config();
+    config.from = options.from;
+    if (is_run) config.vocab.clear();  // the run has a copy
     validate(config);
-    require(!config.from.empty(), "[eval] expected weights. Hint: --from FILE.safetensors");
+    return resolved(std::move(config));
+}
+
+int eval(const Options& options) {
+    const TrainConfig config = config_of(options);
     if (config.threads > 0) set_threads(static_cast<int>(config.threads));
-    auto data = std::make_shared<ImageData>(load_images(config.data, config.data_dir).test);
-    if (config.limit_test > 0) data->truncate(config.limit_test);
-    const auto model = make_model(config.model, {.channels = data->channels,
-                                                 .height = data->height,
-                                                 .width = data->width,
-                                                 .classes = std::ssize(data->classes)});
-    load_weights(config.from, *model);
-    const Evaluation result = evaluate(*model, data, config.batch);
-    if (options.json) {
-        const nlohmann::json document{{"data", config.data}, {"model", config.model},
-                                      {"from", config.from}, {"accuracy", result.accuracy},
-                                      {"loss", result.loss}, {"samples", result.samples}};
-        fmt::print("{}\n", document.dump(2));
-    } else {
-        fmt::print("accuracy {:.2f} %   loss {:.4f}   ({} samples)\n", 100 * result.accuracy,
-                   result.loss, result.samples);
+    const std::unique_ptr<Task> task = open_task(config);
+    const std::unique_ptr<Module> model = task->model();
+    const std::string note = task->load(*model);
+    if (!note.empty()) fmt::print(stderr, "{}: {}\n", config.from, note);
+    const Evaluation result = evaluate(*model, task->test(), task->metrics());
+    if (!options.json) {
+        fmt::print("{}   loss {:.4f}   ({} samples)\nmajority class: {}\n",
+                   to_string(result.scores, task->metrics()), result.loss, result.samples,
+                   to_string(task->baseline(), task->metrics()));
+        return exit_done;
     }
+    nlohmann::json document{{"data", config.data},       {"model", config.model},
+                            {"from", config.from},       {"loss", result.loss},
+                            {"samples", result.samples}, {"majority_baseline", task->baseline()}};
+    document.update(nlohmann::json(result.scores));
+    fmt::print("{}\n", document.dump(2));
     return exit_done;
 }
 
@@ -50,14 +60,16 @@ int eval(const Options& options) {
 Action add_eval(CLI::App& program) {
     auto options = std::make_shared<Options>();
     CLI::App* command = add_command(
-        program, "eval", "Accuracy and loss of a saved or imported model on the test set",
-        "slimgrad eval --data cifar10 --data-dir DIR --model resnet20 --from resnet20.safetensors",
+        program, "eval", "Metrics and loss of a saved or imported model on the test set",
+        "slimgrad eval --data cifar10 --data-dir DIR --model resnet20 --from resnet20.safetensors\n"
+        "  slimgrad eval --from runs/mrpc",
         options->json);
-    for_each_option(options->config, [&](const char* name, auto& value, const char* what) {
-        static const std::set<std::string> used = {"data",  "data_dir", "limit_test", "model",
-                                                   "batch", "threads",  "from"};
-        if (used.contains(name)) command->add_option(flag(name), value, what);
-    });
+    command->add_option("--from", options->from,
+                        "a run, whose own options hold unless others are given; a safetensors "
+                        "file; or a directory of Hugging Face");
+    const std::set<std::string> used = {"data",  "data_dir", "limit_test", "max_length",
+                                        "vocab", "model",    "batch",      "threads"};
+    options->run = std::make_unique<RunOptions>(*command, used, RunOptions::Pick::only);
     return [options] { return eval(*options); };
 }
 

@@ -8,6 +8,8 @@
 #include <type_traits>
 
 #include "data/image_data.h"
+#include "data/text_data.h"
+#include "nn/models/bert_config.h"
 #include "nn/models/model.h"
 #include "tensor/error.h"
 #include "train/run_directory.h"
@@ -17,8 +19,12 @@ namespace {
 
 /// The words that an option may be, for its help; empty where they are not a list.
 std::vector<std::string> words(const std::string& name) {
-    if (name == "data") return image_data_names();
-    if (name == "model") return model_names();
+    const auto both = [](std::vector<std::string> images, const std::vector<std::string>& texts) {
+        images.insert(images.end(), texts.begin(), texts.end());
+        return images;
+    };
+    if (name == "data") return both(image_data_names(), text_data_names());
+    if (name == "model") return both(model_names(), text_model_names());
     if (name == "method") return method_names();
     if (name == "optimizer") return optimizer_names();
     if (name == "schedule") return schedule_names();
@@ -33,31 +39,32 @@ std::string flag(const std::string& name) {
     return flag;
 }
 
-RunOptions::RunOptions(CLI::App& command, const std::set<std::string>& without) {
+RunOptions::RunOptions(CLI::App& command, const std::set<std::string>& names, Pick pick) {
     command.add_option("--config", file_, "JSON file of options; those given here come first");
     for_each_option(parsed_, [&](const char* name, auto& value, const char* what) {
-        if (without.contains(name)) return;
+        if (names.contains(name) == (pick == Pick::all_but)) return;
         std::string help = what;
         if (const auto known = words(name); !known.empty())
             help += fmt::format(" ({})", fmt::join(known, ", "));
         using T = std::remove_cvref_t<decltype(value)>;
         if constexpr (std::is_same_v<T, bool>)
             options_[name] = command.add_flag(flag(name), value, help);
-        else if constexpr (std::is_same_v<T, std::optional<std::int64_t>>)
+        else if constexpr (std::is_same_v<T, std::optional<std::int64_t>> ||
+                           std::is_same_v<T, std::optional<double>>)
             options_[name] = command.add_option(flag(name), value, help);
         else
             options_[name] = command.add_option(flag(name), value, help)->capture_default_str();
     });
 }
 
-TrainConfig RunOptions::config() const {
-    if (file_.empty()) return parsed_;
-    nlohmann::json json = read_json(file_);
-    config_from_json(json, file_);
+TrainConfig RunOptions::config_over(const std::string& file) const {
+    if (file.empty()) return parsed_;
+    nlohmann::json json = read_json(file);
+    config_from_json(json, file);
     const nlohmann::json overrides = to_json(parsed_);
     for (const auto& [name, option] : options_)
         if (option->count() > 0) json[name] = overrides.at(name);
-    return config_from_json(json, file_);
+    return config_from_json(json, file);
 }
 
 std::vector<std::string> RunOptions::given() const {

@@ -15,11 +15,15 @@ namespace slimgrad::cli {
 /// `--config FILE` for a JSON file that they override.
 class RunOptions {
   public:
-    /// Adds those that are not in `without`.
-    RunOptions(CLI::App& command, const std::set<std::string>& without = {});
+    enum class Pick { all_but, only };
+    /// Adds all options but those named, or those only.
+    RunOptions(CLI::App& command, const std::set<std::string>& names = {},
+               Pick pick = Pick::all_but);
 
     /// The file, overridden by what was given. Throws Error if the file is not a configuration.
-    TrainConfig config() const;
+    TrainConfig config() const { return config_over(file_); }
+    /// What was given over another file instead; over nothing if that is empty.
+    TrainConfig config_over(const std::string& file) const;
     /// The flags of what was given, "--lr".
     std::vector<std::string> given() const;
 

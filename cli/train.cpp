@@ -8,6 +8,7 @@
 #include "cli/interrupt.h"
 #include "cli/options.h"
 #include "tensor/error.h"
+#include "train/task.h"
 #include "train/trainer.h"
 
 namespace slimgrad::cli {
@@ -24,16 +25,27 @@ std::string default_directory(const TrainConfig& config) {
                        config.seed);
 }
 
+/// "accuracy 84.31 %   f1 88.97 %", the metrics of the data set as `scores` has them.
+std::string metrics_of(const nlohmann::json& summary, const nlohmann::json& scores) {
+    std::string text;
+    for (const auto& [metric, baseline] : summary.at("majority_baseline").items())
+        text += fmt::format("{}{} {:.2f} %", text.empty() ? "" : "   ", metric,
+                            100 * scores.at(metric).get<double>());
+    return text;
+}
+
 void print_summary(const nlohmann::json& summary, const std::string& directory) {
     const auto& flops = summary.at("flops");
     const auto& seconds = summary.at("seconds");
     fmt::print(
-        "accuracy {:.2f} %   test loss {:.4f}\n"
+        "{}   test loss {:.4f}\n"
+        "majority class: {}\n"
         "backward of the linear maps {:.2f} GFLOP, {:.2f} with calibration\n"
         "saved {:.1f} KiB a sample   peak memory {:.1f} MiB\n"
         "forward {:.1f} s   backward {:.1f} s   calibration {:.1f} s   optimizer {:.1f} s\n"
         "run directory {}\n",
-        100 * summary.at("accuracy").get<double>(), summary.at("loss").get<double>(),
+        metrics_of(summary, summary), summary.at("loss").get<double>(),
+        metrics_of(summary, summary.at("majority_baseline")),
         flops.at("backward_linear").get<double>() / 1e9,
         flops.at("backward_linear_with_calibration").get<double>() / 1e9,
         summary.at("bytes").at("saved_per_sample").get<double>() / 1024,
@@ -56,6 +68,8 @@ int train(const Options& options) {
         trainer = std::make_unique<Trainer>(std::filesystem::path(options.resume), how);
     } else {
         TrainConfig config = options.run->config();
+        validate(config);
+        config = resolved(std::move(config));
         if (config.out.empty()) config.out = default_directory(config);
         trainer = std::make_unique<Trainer>(std::move(config), how);
     }
@@ -79,7 +93,9 @@ Action add_train(CLI::App& program) {
     CLI::App* command = add_command(
         program, "train", "Train a model with a backward method, into a run directory",
         "slimgrad train --data cifar10 --data-dir DIR --model vit-tiny --method instant --epochs 5 "
-        "--out runs/instant",
+        "--out runs/instant\n"
+        "  slimgrad train --data mrpc --data-dir DIR --from all-MiniLM-L6-v2 --method instant "
+        "--schedule linear --lr 5e-5 --batch 32 --epochs 3 --calibrate-every 50 --out runs/mrpc",
         options->json);
     command->add_option("--resume", options->resume,
                         "continue this run from its last checkpoint, to the same bits");

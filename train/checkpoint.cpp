@@ -9,7 +9,7 @@ namespace slimgrad {
 namespace {
 
 constexpr const char* format_key = "slimgrad_checkpoint";
-constexpr const char* format_version = "2";  // 2: what calibration found
+constexpr const char* format_version = "3";  // 3: several metrics
 constexpr const char* projector_prefix = "projector.";
 constexpr std::int64_t max_dim = 1 << 20;  // beyond that a file is damaged
 

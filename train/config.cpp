@@ -5,9 +5,10 @@
 #include <nlohmann/json.hpp>
 #include <type_traits>
 
-#include "data/image_data.h"
+#include "nn/models/bert_config.h"
 #include "nn/models/model.h"
 #include "tensor/error.h"
+#include "train/task.h"
 
 namespace slimgrad {
 namespace {
@@ -25,6 +26,19 @@ void require_known(const char* option, const std::string& value,
 
 void require_at_least(const char* option, std::int64_t value, std::int64_t least) {
     require(value >= least, "[config] expected {} >= {}, got {}", option, least, value);
+}
+
+/// A model that reads what the data set holds. What `from` is made of is looked at when it is
+/// opened.
+void require_model(const TrainConfig& c) {
+    const bool text = is_text(c.data);
+    if (c.model.empty() || (text && !c.from.empty())) return;
+    const std::vector<std::string> fitting = text ? text_model_names() : model_names();
+    const std::vector<std::string> others = text ? model_names() : text_model_names();
+    require(std::ranges::find(others, c.model) == others.end(),
+            "[config] model '{}' reads {}, and data '{}' are {}. Known for these: {}", c.model,
+            text ? "images" : "texts", c.data, text ? "texts" : "images", fmt::join(fitting, ", "));
+    require_known("model", c.model, fitting);
 }
 
 template <class T>
@@ -64,7 +78,8 @@ MethodOptions TrainConfig::method_options() const {
 }
 
 OptimizerOptions TrainConfig::optimizer_options() const {
-    OptimizerOptions options{.name = optimizer, .lr = lr, .weight_decay = weight_decay};
+    OptimizerOptions options{
+        .name = optimizer, .lr = lr, .weight_decay = weight_decay, .decay_vectors = !is_text(data)};
     if (optimizer == "sgd") {
         options.momentum = momentum;
         options.nesterov = nesterov;
@@ -81,8 +96,7 @@ ScheduleOptions TrainConfig::schedule_options(std::int64_t total_steps) const {
 }
 
 void validate(const TrainConfig& c) {
-    require_known("data", c.data, image_data_names());
-    require_known("model", c.model, model_names());
+    require_model(c);
     require_known("optimizer", c.optimizer, optimizer_names());
     for_each_option(c, [](const char* name, const auto& value, const char*) {
         if constexpr (std::is_floating_point_v<std::remove_cvref_t<decltype(value)>>)
@@ -98,6 +112,7 @@ void validate(const TrainConfig& c) {
     for (const auto& [name, value] : {std::pair{"calibrate_batches", c.calibrate_batches},
                                       {"calibrate_split", c.calibrate_split},
                                       {"epochs", c.epochs},
+                                      {"max_length", c.max_length},
                                       {"batch", c.batch},
                                       {"log_every", c.log_every}})
         require_at_least(name, value, 1);
@@ -108,8 +123,12 @@ void validate(const TrainConfig& c) {
     require(c.lr >= 0, "[config] expected lr >= 0, got {}", c.lr);
     require(c.weight_decay >= 0, "[config] expected weight_decay >= 0, got {}", c.weight_decay);
     require(c.momentum >= 0, "[config] expected momentum >= 0, got {}", c.momentum);
-    require(c.dropout >= 0 && c.dropout < 1, "[config] expected dropout in [0, 1), got {}",
-            c.dropout);
+    require(!c.dropout || (*c.dropout >= 0 && *c.dropout < 1),
+            "[config] expected dropout in [0, 1), got {}", c.dropout.value_or(0));
+    require(!(c.augment && is_text(c.data)), "[config] augment is for images, data '{}' are texts",
+            c.data);
+    require(c.vocab.empty() || is_text(c.data), "[config] vocab is for texts, data '{}' are images",
+            c.data);
     require(c.label_smoothing >= 0 && c.label_smoothing < 1,
             "[config] expected label_smoothing in [0, 1), got {}", c.label_smoothing);
     require(c.clip >= 0, "[config] expected clip >= 0, got {}", c.clip);

@@ -20,9 +20,11 @@ struct TrainConfig {
     std::int64_t limit_train = 0;
     std::int64_t limit_test = 0;
     bool augment = false;
+    std::int64_t max_length = 128;
+    std::string vocab;
 
-    std::string model = "vit-micro";
-    double dropout = 0;
+    std::string model;              // empty: see resolved() in task.h
+    std::optional<double> dropout;  // none: the model's own
     std::string train_blocks = "all";
     std::string from;
 
@@ -66,15 +68,25 @@ struct TrainConfig {
 /// Calls f(name, member, help) for every option, in the order in which help lists them.
 template <class Config, class F>
 void for_each_option(Config& c, F f) {
-    f("data", c.data, "data set");
+    f("data", c.data, "data set, of images or of texts");
     f("data_dir", c.data_dir, "directory that holds its files");
     f("limit_train", c.limit_train, "train on the first N samples only (0: all)");
     f("limit_test", c.limit_test, "evaluate on the first N samples only (0: all)");
-    f("augment", c.augment, "random crops and flips");
-    f("model", c.model, "model");
-    f("dropout", c.dropout, "dropout probability of models that have it");
+    f("augment", c.augment, "random crops and flips of images");
+    f("max_length", c.max_length,
+      "tokens of a text; longer ones are cut, and in training shorter ones filled up");
+    f("vocab", c.vocab,
+      "vocab.txt or tokenizer.json of a text model that begins from nothing (default: the one that "
+      "ships with slimgrad)");
+    f("model", c.model,
+      "model (default: vit-micro for images; for texts that of from, or "
+      "bert-tiny)");
+    f("dropout", c.dropout,
+      "dropout probability (default: 0 for images; for texts that of the model, 0.1)");
     f("train_blocks", c.train_blocks, "all, or last:K to freeze all but the last K blocks");
-    f("from", c.from, "start from these weights (safetensors)");
+    f("from", c.from,
+      "start from these weights: a safetensors file, a run, or a directory of Hugging Face with "
+      "config.json, model.safetensors and vocab.txt or tokenizer.json");
     f("method", c.method, "backward method");
     f("epsilon", c.epsilon, "share of the energy that the ranks keep");
     f("oversample", c.oversample, "directions added to the rank that epsilon asks for");
@@ -97,7 +109,8 @@ void for_each_option(Config& c, F f) {
     f("lr", c.lr, "base learning rate");
     f("momentum", c.momentum, "momentum of sgd");
     f("nesterov", c.nesterov, "Nesterov's momentum in sgd");
-    f("weight_decay", c.weight_decay, "weight decay (decoupled in adamw)");
+    f("weight_decay", c.weight_decay,
+      "weight decay (decoupled in adamw; for texts not of biases and LayerNorm)");
     f("schedule", c.schedule, "learning-rate schedule");
     f("warmup", c.warmup, "steps of linear warm-up");
     f("lr_step", c.lr_step, "schedule step: steps between drops (0: a third of the run)");

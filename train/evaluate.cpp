@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "data/loader.h"
+#include "data/metrics.h"
 #include "data/prefetcher.h"
 #include "nn/losses.h"
 #include "tensor/meter.h"
@@ -10,37 +10,34 @@
 namespace slimgrad {
 namespace {
 
-std::int64_t count_correct(const Tensor& logits, const std::vector<std::int32_t>& labels) {
-    std::int64_t correct = 0;
+/// Appends the class of the largest logit of each sample.
+void append_predictions(const Tensor& logits, std::vector<std::int32_t>& predictions) {
     const std::int64_t classes = logits.size(-1);
-    const real* row = logits.data();
-    for (const std::int32_t label : labels) {
-        correct += std::max_element(row, row + classes) - row == label;
-        row += classes;
-    }
-    return correct;
+    const real* const end = logits.data() + logits.numel();
+    for (const real* row = logits.data(); row < end; row += classes)
+        predictions.push_back(
+            static_cast<std::int32_t>(std::max_element(row, row + classes) - row));
 }
 
 }  // namespace
 
-Evaluation evaluate(Module& model, std::shared_ptr<const ImageData> data, std::int64_t batch_size) {
+Evaluation evaluate(Module& model, const Split& split, const std::vector<std::string>& metrics) {
     const PhaseScope phase("evaluate", true);
-    const Loader loader(std::move(data),
-                        {.batch_size = batch_size, .shuffle = false, .drop_last = false});
-    Prefetcher batches(loader, 0, loader.steps_per_epoch());
+    Prefetcher batches(split.batch, 0, split.steps);
     Evaluation result;
-    std::int64_t correct = 0;
-    for (std::int64_t step = 0; step < loader.steps_per_epoch(); ++step) {
+    std::vector<std::int32_t> predictions, labels;
+    for (std::int64_t step = 0; step < split.steps; ++step) {
         const Batch batch = batches.next();
         Tape tape({.training = false, .recording = false});
-        const Var logits = model.forward(tape.constant(batch.x));
-        result.loss += static_cast<double>(cross_entropy(logits, batch.labels).value().item()) *
+        const Var y = logits(model, tape, batch);
+        result.loss += static_cast<double>(cross_entropy(y, batch.labels).value().item()) *
                        static_cast<double>(batch.size());
-        correct += count_correct(logits.value(), batch.labels);
-        result.samples += batch.size();
+        append_predictions(y.value(), predictions);
+        labels.insert(labels.end(), batch.labels.begin(), batch.labels.end());
     }
+    result.samples = std::ssize(labels);
     result.loss /= static_cast<double>(result.samples);
-    result.accuracy = static_cast<double>(correct) / static_cast<double>(result.samples);
+    for (const std::string& name : metrics) result.scores[name] = metric(name, predictions, labels);
     return result;
 }
 

@@ -49,6 +49,14 @@ void Measurements::SlotRanks::take(const CalibratedSlot& found) {
     ++count;
 }
 
+std::string to_string(const Scores& scores, const std::vector<std::string>& metrics) {
+    std::string text;
+    for (const std::string& metric : metrics)
+        text +=
+            fmt::format("{}{} {:.2f} %", text.empty() ? "" : "  ", metric, 100 * scores.at(metric));
+    return text;
+}
+
 void to_json(nlohmann::json& json, const Measurements& m) {
     nlohmann::json flops = nlohmann::json::array(), ranks = nlohmann::json::object(),
                    evaluations = nlohmann::json::array();
@@ -57,8 +65,7 @@ void to_json(nlohmann::json& json, const Measurements& m) {
         return nlohmann::json{r.sum, r.least, r.most, r.count, r.left};
     };
     for (const auto& [name, r] : m.ranks) ranks[name] = {slot(r.x), slot(r.g)};
-    for (const Evaluation& e : m.evaluations)
-        evaluations.push_back({e.accuracy, e.loss, e.samples});
+    for (const Evaluation& e : m.evaluations) evaluations.push_back({e.scores, e.loss, e.samples});
     json = {{"flops", flops},
             {"seconds", m.seconds},
             {"saved", m.saved},
@@ -87,7 +94,7 @@ void from_json(const nlohmann::json& json, Measurements& m) {
     json.at("epoch_loss").get_to(m.epoch_loss);
     json.at("epoch_steps").get_to(m.epoch_steps);
     for (const auto& e : json.at("evaluations"))
-        m.evaluations.push_back({e.at(0), e.at(1), e.at(2)});
+        m.evaluations.push_back({e.at(0).get<Scores>(), e.at(1), e.at(2)});
     json.at("train_losses").get_to(m.train_losses);
 }
 

@@ -9,7 +9,6 @@
 #include "tensor/blas.h"
 #include "train/checkpoint.h"
 #include "train/run_directory.h"
-#include "train/setup.h"
 #include "train/weights.h"
 
 namespace slimgrad {
@@ -23,6 +22,7 @@ TrainConfig config_of(const std::filesystem::path& run, std::int64_t threads) {
     config.out = run.string();
     if (threads > 0) config.threads = threads;
     validate(config);
+    config = resolved(std::move(config));
     if (config.threads > 0) set_threads(static_cast<int>(config.threads));
     return config;
 }
@@ -32,14 +32,13 @@ TrainConfig config_of(const std::filesystem::path& run, std::int64_t threads) {
 RunProbe::RunProbe(std::filesystem::path run, std::int64_t threads)
     : path_(std::move(run)),
       config_(config_of(path_, threads)),
-      data_(load_data(config_)),
-      loader_(std::make_shared<ImageData>(std::move(data_.train)),
-              {.batch_size = config_.batch, .augment = config_.augment, .seed = config_.seed}) {
+      task_(open_task(config_, path_)),
+      train_(task_->train()) {
     rewind();
 }
 
 void RunProbe::rewind() {
-    model_ = build_model(config_, loader_.data());
+    model_ = task_->model();
     optimizer_ = make_optimizer(*model_, config_.optimizer_options());
     const std::filesystem::path checkpoint = path_ / checkpoint_file;
     const std::filesystem::path weights = path_ / "model.safetensors";
@@ -63,11 +62,11 @@ void RunProbe::rewind() {
 }
 
 double RunProbe::forward_backward(std::int64_t step, bool update_statistics) {
-    const Batch batch = loader_.batch(step);
+    const Batch batch = train_.batch(step);
     Tape tape({.update_statistics = update_statistics,
                .seed = config_.seed,
                .step = static_cast<std::uint64_t>(step)});
-    const Var loss = cross_entropy(model_->forward(tape.constant(batch.x)), batch.labels,
+    const Var loss = cross_entropy(logits(*model_, tape, batch), batch.labels,
                                    {.label_smoothing = config_.label_smoothing});
     tape.backward(loss);
     return loss.value().item();

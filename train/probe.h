@@ -3,10 +3,9 @@
 #include <filesystem>
 #include <memory>
 
-#include "data/loader.h"
 #include "instant/calibrator.h"
 #include "optim/optimizer.h"
-#include "train/config.h"
+#include "train/task.h"
 
 namespace slimgrad {
 
@@ -37,8 +36,8 @@ class RunProbe {
 
     std::filesystem::path path_;
     TrainConfig config_;
-    ImageSplits data_;  // moved into the loader
-    Loader loader_;
+    std::unique_ptr<Task> task_;
+    Split train_;
     std::unique_ptr<Module> model_;
     std::unique_ptr<Optimizer> optimizer_;
     std::int64_t step_ = 0;

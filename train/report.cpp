@@ -69,6 +69,30 @@ std::string row(const std::vector<std::string>& cells, const char* tag = "td") {
     return out + "</tr>\n";
 }
 
+/// A metric by its name in summary.json and in the heading.
+using Metric = std::pair<const char*, const char*>;
+
+/// Those that the runs have.
+std::vector<Metric> metrics_of(const std::vector<Group>& groups) {
+    std::vector<Metric> metrics{{"accuracy", "test accuracy"}};
+    for (const Metric& metric : {Metric{"f1", "F1"}, {"matthews", "Matthews’ correlation"}})
+        if (!std::isnan(number(groups.front().runs.front().summary, {metric.first})))
+            metrics.push_back(metric);
+    return metrics;
+}
+
+/// What calling every sample by the most frequent class gets, filled up to `columns` cells; nothing
+/// for runs that do not say it.
+std::string majority_row(const std::vector<Group>& groups, std::size_t columns) {
+    const Json& summary = groups.front().runs.front().summary;
+    if (!summary.contains("majority_baseline")) return "";
+    std::vector<std::string> cells{"majority class"};
+    for (const auto& [name, title] : metrics_of(groups))
+        cells.push_back(percent({number(summary, {"majority_baseline", name}), 0}));
+    cells.resize(columns, "–");
+    return row(cells);
+}
+
 std::string comparison_table(const std::vector<Group>& groups) {
     const Group* vanilla = nullptr;
     for (const Group& group : groups)
@@ -80,29 +104,34 @@ std::string comparison_table(const std::vector<Group>& groups) {
     const double saved_0 = reference("saved_per_sample");
     const double linear_0 = reference("saved_per_sample_linear");
 
-    std::string out =
-        "<table class=\"wide\"><thead>" +
-        row({"method", "test accuracy", "backward, linear layers", "less", "with calibration",
-             "less", "saved per sample", "less", "linear layers' part", "less", "peak, ledger",
-             "peak, process", "forward", "backward", "calibration", "mean rank x", "mean rank g"},
-            "th") +
-        "</thead><tbody>";
+    std::vector<std::string> head{"method"};
+    for (const auto& [name, title] : metrics_of(groups)) head.emplace_back(title);
+    for (const char* title :
+         {"backward, linear layers", "less", "with calibration", "less", "saved per sample", "less",
+          "linear layers' part", "less", "peak, ledger", "peak, process", "forward", "backward",
+          "calibration", "mean rank x", "mean rank g"})
+        head.emplace_back(title);
+    std::string out = "<table class=\"wide\"><thead>" + row(head, "th") + "</thead><tbody>";
     const auto rank = [](double r) { return std::isnan(r) ? "–" : fmt::format("{:.1f}", r); };
     for (const Group& g : groups) {
         const auto mean = [&](const char* a, const char* b) { return statistics(g, {a, b}).mean; };
         const double backward = backward_flops(g), all = backward + mean("flops", "calibrate");
         const double saved = mean("bytes", "saved_per_sample");
         const double linear = mean("bytes", "saved_per_sample_linear");
-        out += row({g.label, percent(statistics(g, {"accuracy"})), flops(backward),
-                    times_less(flops_0, backward), flops(all), times_less(flops_0, all),
-                    bytes(saved), times_less(saved_0, saved), bytes(linear),
-                    times_less(linear_0, linear), bytes(mean("bytes", "peak")),
-                    bytes(mean("bytes", "rss_peak")), seconds(mean("seconds", "forward")),
-                    seconds(mean("seconds", "backward")), seconds(mean("seconds", "calibrate")),
-                    rank(statistics(g, {"ranks", "mean_x"}).mean),
-                    rank(statistics(g, {"ranks", "mean_g"}).mean)});
+        std::vector<std::string> cells{g.label};
+        for (const auto& [name, title] : metrics_of(groups))
+            cells.push_back(percent(statistics(g, {name})));
+        for (std::string cell :
+             {flops(backward), times_less(flops_0, backward), flops(all), times_less(flops_0, all),
+              bytes(saved), times_less(saved_0, saved), bytes(linear), times_less(linear_0, linear),
+              bytes(mean("bytes", "peak")), bytes(mean("bytes", "rss_peak")),
+              seconds(mean("seconds", "forward")), seconds(mean("seconds", "backward")),
+              seconds(mean("seconds", "calibrate")), rank(statistics(g, {"ranks", "mean_x"}).mean),
+              rank(statistics(g, {"ranks", "mean_g"}).mean)})
+            cells.push_back(std::move(cell));
+        out += row(cells);
     }
-    return out + "</tbody></table>";
+    return out + majority_row(groups, head.size()) + "</tbody></table>";
 }
 
 /// One row a phase, one column a group.
@@ -205,7 +234,7 @@ constexpr Chart charts[] = {
      "same "
      "order, so curves that lie together mean that the compressed gradients lead the same way."},
     {"accuracy", "Test accuracy",
-     "The share of test images that the model names correctly, measured after each epoch. What a "
+     "The share of test samples that the model names correctly, measured after each epoch. What a "
      "method saves counts only as far as this stays near vanilla."},
     {"flops", "Backward work of the linear layers",
      "Operations counted while the run executed. g_w and g_x are the two products of backward, "
@@ -253,13 +282,15 @@ std::string page(const std::vector<Group>& groups) {
         "<header><h1>{0}</h1><p>The same training run, once for each backward "
         "method.</p></header>\n",
         escape(subject), assets::report_css);
-    out += "<section><h2>Side by side</h2><div class=\"scroll\">" + comparison_table(groups) +
-           "</div><p class=\"caption\">“Less” is how many times less than vanilla. Ranks are means "
-           "over layers and calibrations. Operations are "
-           "those of the whole run; peaks are the library's own count of its buffers and the "
-           "largest real size of the process.</p></section>\n"
-           "<noscript><p class=\"caption\">The charts need JavaScript; the tables below hold the "
-           "same numbers.</p></noscript>\n<section class=\"charts\">";
+    out +=
+        "<section><h2>Side by side</h2><div class=\"scroll\">" + comparison_table(groups) +
+        "</div><p class=\"caption\">“Less” is how many times less than vanilla. Ranks are means "
+        "over layers and calibrations. “Majority class” is what calling every test sample by the "
+        "most frequent class of the training set gets. Operations are "
+        "those of the whole run; peaks are the library's own count of its buffers and the "
+        "largest real size of the process.</p></section>\n"
+        "<noscript><p class=\"caption\">The charts need JavaScript; the tables below hold the "
+        "same numbers.</p></noscript>\n<section class=\"charts\">";
     for (const Chart& chart : charts)
         out += fmt::format(
             "<figure id=\"figure-{0}\"><h2>{1}</h2><div class=\"canvas\"><canvas id=\"{0}\" "

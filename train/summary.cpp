@@ -157,7 +157,8 @@ json environment() {
 }
 
 json make_summary(const TrainConfig& config, const Measurements& m, std::int64_t steps,
-                  const std::vector<LinearShape>& shapes, const std::vector<LayerRanks>& ranks) {
+                  const std::vector<LinearShape>& shapes, const std::vector<LayerRanks>& ranks,
+                  const Scores& baseline) {
     std::set<std::string> linear_names;
     for (const LinearShape& shape : shapes) linear_names.insert(shape.name);
 
@@ -171,10 +172,11 @@ json make_summary(const TrainConfig& config, const Measurements& m, std::int64_t
     json epochs = json::array();
     double best = 0;
     for (std::size_t i = 0; i < m.evaluations.size(); ++i) {
-        best = std::max(best, m.evaluations[i].accuracy);
-        epochs.push_back({{"accuracy", m.evaluations[i].accuracy},
-                          {"loss", m.evaluations[i].loss},
-                          {"train_loss", m.train_losses.at(i)}});
+        best = std::max(best, m.evaluations[i].scores.at("accuracy"));
+        json epoch = m.evaluations[i].scores;
+        epoch["loss"] = m.evaluations[i].loss;
+        epoch["train_loss"] = m.train_losses.at(i);
+        epochs.push_back(epoch);
     }
     json seconds = m.seconds;
     double total = 0;
@@ -190,6 +192,7 @@ json make_summary(const TrainConfig& config, const Measurements& m, std::int64_t
                  {"data", config.data},
                  {"accuracy", nullptr},
                  {"best_accuracy", best},
+                 {"majority_baseline", baseline},
                  {"steps", steps},
                  {"samples", m.samples},
                  {"batch", config.batch},
@@ -205,7 +208,7 @@ json make_summary(const TrainConfig& config, const Measurements& m, std::int64_t
                  {"config", to_json(config)},
                  {"environment", where}};
     if (!m.evaluations.empty()) {
-        summary["accuracy"] = m.evaluations.back().accuracy;
+        for (const auto& [metric, score] : m.evaluations.back().scores) summary[metric] = score;
         summary["loss"] = m.evaluations.back().loss;
         summary["train_loss"] = m.train_losses.back();
         summary["test_samples"] = m.evaluations.back().samples;

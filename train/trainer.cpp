@@ -17,13 +17,14 @@
 #include "train/progress.h"
 #include "train/rank_history.h"
 #include "train/run_directory.h"
-#include "train/setup.h"
 #include "train/summary.h"
+#include "train/task.h"
 #include "train/weights.h"
 
 namespace slimgrad {
 
 void require_finite(const Batch& batch, std::int64_t step, const std::string& data) {
+    if (!batch.x.defined()) return;  // tokens are integers
     const auto values = batch.x.values();
     const auto bad =
         std::ranges::find_if_not(values, [](real value) { return std::isfinite(value); });
@@ -36,19 +37,21 @@ void require_finite(const Batch& batch, std::int64_t step, const std::string& da
 namespace {
 
 /// The linear maps that a training step executes.
-std::vector<LinearShape> trace(Module& model, const ImageData& data) {
+std::vector<LinearShape> trace(Module& model, const Split& data) {
+    const Batch batch = data.batch(0);
     return trace_linear_maps(model, [&] {
         Tape tape({.update_statistics = false});
-        model.forward(tape.constant(Tensor::zeros({2, data.channels, data.height, data.width})));
+        logits(model, tape, batch.part(0, std::min<std::int64_t>(batch.size(), 2)));
     });
 }
 
 TrainConfig checked(TrainConfig config) {
     validate(config);
+    config = resolved(std::move(config));
     if (config.threads == 0) config.threads = threads();
     // A run may be resumed from another directory.
-    if (!config.data_dir.empty())
-        config.data_dir = std::filesystem::absolute(config.data_dir).lexically_normal().string();
+    for (std::string* place : {&config.data_dir, &config.from, &config.vocab})
+        if (!place->empty()) *place = std::filesystem::absolute(*place).lexically_normal().string();
     set_threads(static_cast<int>(config.threads));
     return config;
 }
@@ -64,24 +67,24 @@ TrainConfig config_of(const RunDirectory& run) {
 
 class Trainer::Loop {
   public:
-    Loop(RunDirectory run, TrainConfig config, TrainerOptions options)
+    Loop(RunDirectory run, TrainConfig config, std::unique_ptr<Task> task, TrainerOptions options)
         : config_(std::move(config)),
           options_(std::move(options)),
           run_(std::move(run)),
-          data_(load_data(config_)),
-          test_(std::make_shared<ImageData>(std::move(data_.test))),
-          loader_(std::make_shared<ImageData>(std::move(data_.train)),
-                  {.batch_size = config_.batch, .augment = config_.augment, .seed = config_.seed}),
-          model_(build_model(config_, loader_.data())),
+          task_(std::move(task)),
+          train_(task_->train()),
+          test_(task_->test()),
+          model_(task_->model()),
           calibrator_(*model_, config_.method_options()),
           optimizer_(make_optimizer(*model_, config_.optimizer_options())),
-          total_(config_.steps > 0 ? config_.steps : config_.epochs * loader_.steps_per_epoch()),
+          total_(config_.steps > 0 ? config_.steps : config_.epochs * train_.steps),
           schedule_(config_.schedule_options(total_)),
-          shapes_(trace(*model_, loader_.data())) {}
+          shapes_(trace(*model_, train_)) {}
 
     void begin() {
-        if (!config_.from.empty()) load_weights(config_.from, *model_);
+        if (!config_.from.empty()) loaded_ = task_->load(*model_);
         run_.begin(to_json(config_));
+        task_->save(run_.path());
     }
 
     void resume() {
@@ -107,15 +110,16 @@ class Trainer::Loop {
         return {.seed = config_.seed, .step = static_cast<std::uint64_t>(step)};
     }
     Var loss_of(Tape& tape, const Batch& batch) {
-        return cross_entropy(model_->forward(tape.constant(batch.x)), batch.labels,
+        return cross_entropy(logits(*model_, tape, batch), batch.labels,
                              {.label_smoothing = config_.label_smoothing});
     }
     bool calibration_due() const {
         const std::int64_t every = config_.calibrate_every;
         return calibrator_.needed() && (every > 0 ? step_ % every == 0 : step_ == 0);
     }
-    std::int64_t epoch_of(std::int64_t step) const { return step / loader_.steps_per_epoch(); }
+    std::int64_t epoch_of(std::int64_t step) const { return step / train_.steps; }
 
+    void introduce(Progress& progress) const;
     void calibrate(Progress& progress);
     double train_step(const Batch& batch);
     void end_epoch(Progress& progress);
@@ -124,9 +128,8 @@ class Trainer::Loop {
     TrainConfig config_;
     TrainerOptions options_;
     RunDirectory run_;
-    ImageSplits data_;  // moved into the two below
-    std::shared_ptr<const ImageData> test_;
-    Loader loader_;
+    std::unique_ptr<Task> task_;
+    Split train_, test_;
     std::unique_ptr<Module> model_;
     Calibrator calibrator_;
     std::unique_ptr<Optimizer> optimizer_;
@@ -136,6 +139,7 @@ class Trainer::Loop {
     Measurements m_;
     std::int64_t step_ = 0;
     double grad_norm_ = 0;
+    std::string loaded_;  // what is to be known of the weights that were read
     nlohmann::json summary_;
 };
 
@@ -145,7 +149,7 @@ void Trainer::Loop::calibrate(Progress& progress) {
     const Timer timer(m_, "calibrate");
     const auto run_batches = [&] {
         for (std::int64_t i = 0; i < config_.calibrate_batches; ++i) {
-            const Batch batch = loader_.batch(step_ + i);
+            const Batch batch = train_.batch(step_ + i);
             const std::int64_t parts = std::min(config_.calibrate_split, batch.size());
             for (std::int64_t part = 0; part < parts; ++part) {
                 const std::int64_t begin = part * batch.size() / parts;
@@ -206,7 +210,7 @@ void Trainer::Loop::end_epoch(Progress& progress) {
     Evaluation evaluation;
     {
         const Timer timer(m_, "evaluate");
-        evaluation = evaluate(*model_, test_, config_.batch);
+        evaluation = evaluate(*model_, test_, task_->metrics());
     }
     require(std::isfinite(evaluation.loss),
             "[train] step {}: the loss on the test set is {}. Hint: a lower --lr (now {})", step_,
@@ -217,17 +221,14 @@ void Trainer::Loop::end_epoch(Progress& progress) {
     m_.epoch_loss = 0;
     m_.epoch_steps = 0;
     const auto epoch = std::ssize(m_.evaluations);
-    run_.append_metrics({{"type", "epoch"},
-                         {"epoch", epoch},
-                         {"step", step_},
-                         {"train_loss", train_loss},
-                         {"loss", evaluation.loss},
-                         {"accuracy", evaluation.accuracy},
-                         {"seconds", m_.seconds}});
-    progress.line(fmt::format("epoch {}/{}  train loss {:.4f}  test loss {:.4f}  accuracy {:.2f} %",
-                              epoch,
-                              (total_ + loader_.steps_per_epoch() - 1) / loader_.steps_per_epoch(),
-                              train_loss, evaluation.loss, 100 * evaluation.accuracy));
+    nlohmann::json line{{"type", "epoch"},         {"epoch", epoch},
+                        {"step", step_},           {"train_loss", train_loss},
+                        {"loss", evaluation.loss}, {"seconds", m_.seconds}};
+    for (const auto& [metric, score] : evaluation.scores) line[metric] = score;
+    run_.append_metrics(line);
+    progress.line(fmt::format("epoch {}/{}  train loss {:.4f}  test loss {:.4f}  {}", epoch,
+                              (total_ + train_.steps - 1) / train_.steps, train_loss,
+                              evaluation.loss, to_string(evaluation.scores, task_->metrics())));
 }
 
 void Trainer::Loop::save() {
@@ -240,17 +241,26 @@ void Trainer::Loop::save() {
     save_checkpoint(run_.file(checkpoint_file), state);
 }
 
+void Trainer::Loop::introduce(Progress& progress) const {
+    if (!loaded_.empty()) progress.line(fmt::format("{}: {}", config_.from, loaded_));
+    for (const auto& [split, note] : {std::pair{"training", train_.note}, {"test", test_.note}})
+        if (!note.empty()) progress.line(fmt::format("{}: {}", split, note));
+    progress.line(
+        fmt::format("majority class: {}", to_string(task_->baseline(), task_->metrics())));
+    progress.line(fmt::format("steps {} to {}, {} threads, {} kernels", step_, total_, threads(),
+                              blas().kernels));
+}
+
 bool Trainer::Loop::run() {
     Progress progress(fmt::format("{} {} seed {}", config_.model, config_.method, config_.seed),
                       step_, total_, options_.quiet);
-    progress.line(fmt::format("steps {} to {}, {} threads, {} kernels", step_, total_, threads(),
-                              blas().kernels));
+    introduce(progress);
     meter().reset();
     // The peaks are to be those of training, not of what was read and built before.
     ledger().reset_peaks();
     allocator::trim();
     reset_peak_rss();
-    Prefetcher batches(loader_, step_, total_);
+    Prefetcher batches(train_.batch, step_, total_);
     while (step_ < total_) {
         if (options_.stop && options_.stop(step_)) {
             save();
@@ -261,7 +271,7 @@ bool Trainer::Loop::run() {
         {
             const Timer timer(m_, "data");
             batch = batches.next();
-            require_finite(batch, step_, loader_.data().name);
+            require_finite(batch, step_, config_.data);
         }
         const double loss = train_step(batch);
         m_.epoch_loss += loss;
@@ -278,7 +288,7 @@ bool Trainer::Loop::run() {
         }
         ++step_;
         progress.step(step_, loss);
-        const bool epoch_ends = step_ % loader_.steps_per_epoch() == 0 || step_ == total_;
+        const bool epoch_ends = step_ % train_.steps == 0 || step_ == total_;
         if (epoch_ends) end_epoch(progress);
         if (epoch_ends || (config_.checkpoint_every > 0 && step_ % config_.checkpoint_every == 0))
             save();
@@ -286,7 +296,7 @@ bool Trainer::Loop::run() {
     m_.take_flops();
     m_.take_peaks();
     save_weights(run_.file("model.safetensors"), *model_);
-    summary_ = make_summary(config_, m_, step_, shapes_, calibrator_.ranks());
+    summary_ = make_summary(config_, m_, step_, shapes_, calibrator_.ranks(), task_->baseline());
     run_.write_json("summary.json", summary_);
     return true;
 }
@@ -296,7 +306,9 @@ Trainer::Trainer(TrainConfig config, TrainerOptions options) {
     RunDirectory run = RunDirectory::create(config.out, options.overwrite);
     const std::filesystem::path path = run.path();
     try {
-        loop_ = std::make_unique<Loop>(std::move(run), std::move(config), std::move(options));
+        auto task = open_task(config);
+        loop_ = std::make_unique<Loop>(std::move(run), std::move(config), std::move(task),
+                                       std::move(options));
         loop_->begin();
     } catch (...) {
         RunDirectory::discard(path);
@@ -307,7 +319,9 @@ Trainer::Trainer(TrainConfig config, TrainerOptions options) {
 Trainer::Trainer(const std::filesystem::path& path, TrainerOptions options) {
     RunDirectory run = RunDirectory::open(path);
     TrainConfig config = config_of(run);
-    loop_ = std::make_unique<Loop>(std::move(run), std::move(config), std::move(options));
+    auto task = open_task(config, path);
+    loop_ = std::make_unique<Loop>(std::move(run), std::move(config), std::move(task),
+                                   std::move(options));
     loop_->resume();
 }
 

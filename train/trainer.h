@@ -5,7 +5,7 @@
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
 
-#include "data/loader.h"
+#include "data/batch.h"
 #include "train/config.h"
 
 namespace slimgrad {
@@ -46,7 +46,7 @@ class Trainer {
     std::unique_ptr<Loop> loop_;
 };
 
-/// Throws Error that names the step and the sample if a batch holds NaN or infinity.
+/// Throws Error that names the step and the sample if a batch of images holds NaN or infinity.
 void require_finite(const Batch& batch, std::int64_t step, const std::string& data);
 
 }  // namespace slimgrad

@@ -18,6 +18,10 @@ std::vector<NamedTensor> named_tensors(Module& model, const std::string& prefix)
     return tensors;
 }
 
+std::filesystem::path weights_file(const std::filesystem::path& from) {
+    return std::filesystem::is_directory(from) ? from / "model.safetensors" : from;
+}
+
 void save_weights(const std::filesystem::path& file, Module& model) {
     write_safetensors(file, named_tensors(model));
 }

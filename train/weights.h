@@ -6,6 +6,9 @@
 
 namespace slimgrad {
 
+/// The weights of a run, if `from` is one's directory, else `from` itself.
+std::filesystem::path weights_file(const std::filesystem::path& from);
+
 /// Writes all parameters and buffers of a model to a safetensors file, under PyTorch's names.
 void save_weights(const std::filesystem::path& file, Module& model);
 

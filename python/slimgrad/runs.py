@@ -20,9 +20,10 @@ def train(*, resume=None, overwrite=False, quiet=False, stop=None, **options) ->
     """Trains a model into a run directory and returns its summary.
 
         sg.train(model="vit-micro", method="instant", epsilon=0.95, steps=100, out="runs/a")
+        sg.train(data="mrpc", data_dir="MRPC", from_="all-MiniLM-L6-v2", out="runs/b")
 
     options: those of `slimgrad train`, with underscores; `sg.run_options()` lists them. `out` is
-    needed. resume: a run directory to go on with instead, under its own options, to the same bits.
+    needed, and `from_` stands for `from`. resume: a run directory to go on with instead, under its own options, to the same bits.
     stop: a function of the step, asked before each; if it is true the run saves a checkpoint and
     train returns {}. Ctrl-C saves a checkpoint too and raises KeyboardInterrupt.
 
@@ -39,17 +40,23 @@ def train(*, resume=None, overwrite=False, quiet=False, stop=None, **options) ->
     else:
         if not options.get("out"):
             raise _core.Error("[train] expected out, the run directory to create")
-        config = json.dumps({k: _plain(v) for k, v in options.items() if v is not None})
+        config = json.dumps({k: v for k, v in _words(options).items() if v is not None})
     summary = _core.train(config, os.fspath(resume or ""), overwrite, quiet, stop)
     return json.loads(summary) if summary is not None else {}
 
 
-def _plain(value):
-    return os.fspath(value) if isinstance(value, os.PathLike) else value
+def _words(options):
+    """Options as the program has them: paths as texts, and from_ for from, a word of Python."""
+    return {
+        name.removesuffix("_"): os.fspath(value) if isinstance(value, os.PathLike) else value
+        for name, value in options.items()
+    }
 
 
 _FIGURES = {
     "accuracy": ("accuracy",),
+    "f1": ("f1",),
+    "matthews": ("matthews",),
     "backward_flops": ("flops", "backward_linear"),
     "backward_flops_with_calibration": ("flops", "backward_linear_with_calibration"),
     "saved_per_sample": ("bytes", "saved_per_sample"),
@@ -69,7 +76,7 @@ def compare(methods, *, seeds=1, out, overwrite=False, quiet=False, **options) -
         sg.compare(["vanilla", "instant"], seeds=3, epochs=5, out="runs/compare")
 
     Returns {"runs": [directories], "methods": [{"method", "seeds", figures}]}, where a figure
-    (accuracy, backward_flops, saved_per_sample, ...) is {"mean", "sd"} over the seeds, sd None for
+    (accuracy, f1, backward_flops, saved_per_sample, ...) is {"mean", "sd"} over the seeds, sd None for
     one seed, or None where a method has no such figure. Also writes `out`/compare.json and
     `out`/report.html. Raises sg.Error with the message of a run that failed.
     """
@@ -82,7 +89,7 @@ def compare(methods, *, seeds=1, out, overwrite=False, quiet=False, **options) -
         for seed in range(first, first + seeds):
             run = os.path.join(os.fspath(out), f"{method}-seed{seed}")
             job = dict(options, method=method, seed=seed, out=run)
-            summaries.append(_run_alone({k: _plain(v) for k, v in job.items()}, overwrite, quiet))
+            summaries.append(_run_alone(_words(job), overwrite, quiet))
             document["runs"].append(run)
         row = {"method": method, "seeds": seeds}
         row.update((name, _statistics(summaries, path)) for name, path in _FIGURES.items())
@@ -117,7 +124,7 @@ def _statistics(summaries, path):
     for summary in summaries:
         value = summary
         for key in path:
-            value = value[key]
+            value = value.get(key)
         if isinstance(value, (int, float)):
             values.append(value)
     if not values:

@@ -1,0 +1,88 @@
+#pragma once
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+namespace cli_test {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using Words = std::vector<std::string>;
+
+inline std::string text_of(const fs::path& file) {
+    std::ifstream in(file, std::ios::binary);
+    return {std::istreambuf_iterator<char>(in), {}};
+}
+
+struct Result {
+    int status;
+    std::string out, err;
+};
+
+/// The program, run in a directory of its own for each test.
+class Cli : public ::testing::Test {
+  protected:
+    Cli() : root_(fs::temp_directory_path() / ("slimgrad cli " + std::to_string(getpid()))) {
+        fs::remove_all(root_);
+        fs::create_directories(root_);
+    }
+    ~Cli() override { fs::remove_all(root_); }
+
+    pid_t start(const Words& arguments) const {
+        Words words = arguments;
+        words.insert(words.begin(), SLIMGRAD_PROGRAM);
+        std::vector<char*> argv;
+        for (std::string& word : words) argv.push_back(word.data());
+        argv.push_back(nullptr);
+        const pid_t child = fork();
+        if (child == 0) {
+            if (chdir(root_.c_str()) != 0) _exit(126);
+            dup2(open("stdout", O_WRONLY | O_CREAT | O_TRUNC, 0644), STDOUT_FILENO);
+            dup2(open("stderr", O_WRONLY | O_CREAT | O_TRUNC, 0644), STDERR_FILENO);
+            execv(SLIMGRAD_PROGRAM, argv.data());
+            _exit(127);
+        }
+        return child;
+    }
+    Result finish(pid_t child) const {
+        int status = 0;
+        waitpid(child, &status, 0);
+        return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, text_of(root_ / "stdout"),
+                text_of(root_ / "stderr")};
+    }
+    Result run(const Words& arguments) const { return finish(start(arguments)); }
+
+    /// A short training run, and more words.
+    static Words train(const Words& more, const std::string& command = "train") {
+        Words words = {command, "--model", "mlp", "--limit-train", "64", "--limit-test",
+                       "16",    "--batch", "16",  "--threads",     "1"};
+        words.insert(words.end(), more.begin(), more.end());
+        return words;
+    }
+    json run_json(const Words& arguments) const {
+        const Result result = run(arguments);
+        EXPECT_EQ(result.status, 0) << result.err;
+        const json document = json::parse(result.out, nullptr, false);
+        EXPECT_FALSE(document.is_discarded()) << result.out;
+        return document;
+    }
+    /// Status 2 and one line on standard error that says `part`.
+    void expect_refused(const Words& arguments, const std::string& part) const {
+        const Result result = run(arguments);
+        EXPECT_EQ(result.status, 2) << result.err;
+        EXPECT_EQ(result.out, "");
+        EXPECT_EQ(std::ranges::count(result.err, '\n'), 1) << result.err;
+        EXPECT_NE(result.err.find(part), std::string::npos) << result.err;
+    }
+
+    fs::path root_;
+};
+
+}  // namespace cli_test

@@ -1,0 +1,58 @@
+#include "train/image_task.h"
+
+#include "data/loader.h"
+#include "nn/models/model.h"
+#include "train/weights.h"
+
+namespace slimgrad {
+namespace {
+
+ImageSplits load_splits(const TrainConfig& config) {
+    ImageSplits splits = load_images(config.data, config.data_dir);
+    splits.train.truncate(config.limit_train);
+    splits.test.truncate(config.limit_test);
+    return splits;
+}
+
+Split split_of(const Loader& loader) {
+    return {.batch = [loader](std::int64_t step) { return loader.batch(step); },
+            .steps = loader.steps_per_epoch()};
+}
+
+}  // namespace
+
+ImageTask::ImageTask(const TrainConfig& config) : ImageTask(config, load_splits(config)) {}
+
+ImageTask::ImageTask(const TrainConfig& config, ImageSplits splits)
+    : Task({"accuracy"}, splits.train.labels, splits.test.labels),
+      config_(config),
+      train_(std::make_shared<ImageData>(std::move(splits.train))),
+      test_(std::make_shared<ImageData>(std::move(splits.test))) {}
+
+Split ImageTask::train() const {
+    return split_of(Loader(
+        train_, {.batch_size = config_.batch, .augment = config_.augment, .seed = config_.seed}));
+}
+
+Split ImageTask::test() const {
+    return split_of(
+        Loader(test_, {.batch_size = config_.batch, .shuffle = false, .drop_last = false}));
+}
+
+std::unique_ptr<Module> ImageTask::model() const {
+    auto model = make_model(config_.model, {.channels = train_->channels,
+                                            .height = train_->height,
+                                            .width = train_->width,
+                                            .classes = std::ssize(train_->classes),
+                                            .dropout = config_.dropout.value_or(0),
+                                            .seed = config_.seed});
+    select_train_blocks(*model, config_.train_blocks);
+    return model;
+}
+
+std::string ImageTask::load(Module& model) const {
+    load_weights(weights_file(config_.from), model);
+    return "";
+}
+
+}  // namespace slimgrad

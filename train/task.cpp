@@ -1,0 +1,61 @@
+#include "train/task.h"
+
+#include <algorithm>
+
+#include "data/image_data.h"
+#include "data/metrics.h"
+#include "data/text_data.h"
+#include "nn/models/text_model.h"
+#include "train/image_task.h"
+#include "train/text_task.h"
+
+namespace slimgrad {
+
+Task::Task(std::vector<std::string> metrics, const std::vector<std::int32_t>& train_labels,
+           const std::vector<std::int32_t>& test_labels)
+    : metrics_(std::move(metrics)) {
+    // The majority is that of the training set: the test set is not for choosing.
+    const std::int32_t majority = majority_class(train_labels);
+    for (const std::string& metric : metrics_)
+        baseline_[metric] = slimgrad::baseline(metric, majority, test_labels);
+}
+
+bool is_text(const std::string& data) {
+    std::vector<std::string> names = image_data_names();
+    const std::vector<std::string> texts = text_data_names();
+    if (std::ranges::find(texts, data) != texts.end()) return true;
+    const bool images = std::ranges::find(names, data) != names.end();
+    names.insert(names.end(), texts.begin(), texts.end());
+    require(images, "[config] unknown data '{}'. Known: {}", data, fmt::join(names, ", "));
+    return false;
+}
+
+TrainConfig resolved(TrainConfig config) {
+    if (is_text(config.data)) {
+        if (config.model.empty()) config.model = default_text_model(config);
+    } else {
+        if (config.model.empty()) config.model = "vit-micro";
+        if (!config.dropout) config.dropout = 0;
+    }
+    return config;
+}
+
+std::unique_ptr<Task> open_task(const TrainConfig& config, const std::filesystem::path& run) {
+    require(!run.empty() || config.from.empty() || std::filesystem::exists(config.from),
+            "[config] from '{}': there is no such file or directory", config.from);
+    if (is_text(config.data)) return std::make_unique<TextTask>(config, run);
+    return std::make_unique<ImageTask>(config);
+}
+
+bool holds_run(const std::filesystem::path& directory) {
+    return std::filesystem::exists(directory / "config.json") &&
+           std::filesystem::exists(directory / "metrics.jsonl");
+}
+
+Var logits(Module& model, Tape& tape, const Batch& batch) {
+    if (auto* text_model = dynamic_cast<TextModel*>(&model))
+        return text_model->forward(tape, batch.tokens);
+    return model.forward(tape.constant(batch.x));
+}
+
+}  // namespace slimgrad

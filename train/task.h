@@ -1,0 +1,73 @@
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "data/batch.h"
+#include "nn/module.h"
+#include "train/config.h"
+#include "train/measurements.h"
+
+namespace slimgrad {
+
+/// One split of a data set in batches. Which samples a step sees, and how, is a function of the
+/// step alone.
+struct Split {
+    std::function<Batch(std::int64_t step)> batch;  // may be called from several threads
+    std::int64_t steps = 0;                         // of one pass
+    std::string note{};                             // what a user should know of it, if anything
+};
+
+/// What a run learns: batches of images or of texts, a model that reads them, and how it is judged.
+/// Nothing else in train/ knows of what kind the data are.
+class Task {
+  public:
+    virtual ~Task() = default;
+
+    virtual Split train() const = 0;
+    virtual Split test() const = 0;
+    /// The model with its initial weights, frozen where the run freezes it.
+    virtual std::unique_ptr<Module> model() const = 0;
+    /// Reads the weights that a run begins from (`config.from`); what a user should know of it, or
+    /// nothing. Throws Error that names the file and lists what does not fit.
+    virtual std::string load(Module& model) const = 0;
+    /// Writes into a run directory what its model is made of, beside the weights: open_task() then
+    /// needs no other place. Nothing for images, whose models are known by their name.
+    virtual void save(const std::filesystem::path& /*run*/) const {}
+
+    /// How predictions are judged: accuracy, and of some texts others.
+    const std::vector<std::string>& metrics() const { return metrics_; }
+    /// What calling every test sample by the most frequent class of the training set is worth.
+    const Scores& baseline() const { return baseline_; }
+
+  protected:
+    Task(std::vector<std::string> metrics, const std::vector<std::int32_t>& train_labels,
+         const std::vector<std::int32_t>& test_labels);
+
+  private:
+    std::vector<std::string> metrics_;
+    Scores baseline_;
+};
+
+/// Whether a data set holds texts. Throws Error for an unknown name and lists the known ones.
+bool is_text(const std::string& data);
+
+/// The configuration with what depends on others filled in: the model's name, and for images the
+/// dropout. Throws Error if `from` is needed for that and cannot be read.
+TrainConfig resolved(TrainConfig config);
+
+/// Reads the data of a run. `run` is its directory if it exists already: its model is then made
+/// from what save() has left there, otherwise from the configuration. Throws Error, one line, for
+/// data, vocabularies and checkpoints that cannot be read or do not fit.
+std::unique_ptr<Task> open_task(const TrainConfig& config, const std::filesystem::path& run = {});
+
+/// Whether a directory holds a run.
+bool holds_run(const std::filesystem::path& directory);
+
+/// The logits (B, classes) of a batch, by a model of images or of texts.
+Var logits(Module& model, Tape& tape, const Batch& batch);
+
+}  // namespace slimgrad
