@@ -95,6 +95,16 @@ except KeyboardInterrupt:
     assert (run / "checkpoint.safetensors").exists()
 
 
+def test_train_on_texts_and_from_a_run(tmp_path):
+    options = dict(data="embedded-text", batch=8, max_length=32, limit_train=32, limit_test=16, quiet=True)
+    first = sg.train(model="bert-tiny", steps=2, out=tmp_path / "a", **options)
+    assert first["f1"] >= 0 and first["majority_baseline"]["f1"] == pytest.approx(2 / 3)
+    again = sg.train(from_=tmp_path / "a", lr=0, steps=1, out=tmp_path / "b", **options)
+    assert again["accuracy"] == first["accuracy"] and again["model"] == "bert-tiny"
+    with pytest.raises(sg.Error, match="no such file or directory"):
+        sg.train(from_=tmp_path / "none", out=tmp_path / "c", **options)
+
+
 def test_compare(tmp_path):
     result = sg.compare(["vanilla", "compress-x"], seeds=2, steps=2, out=tmp_path / "c", **small)
     assert len(result["runs"]) == 4
