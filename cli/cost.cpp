@@ -158,7 +158,8 @@ Action add_cost(CLI::App& program) {
     };
     command->add_flag("--layers", options->layers, "a table of all layers as well");
     add("--model", o.model,
-        "bert-base, distilbert, vit-b32, tinyllama, resnet50, mobilenetv2, or a model of train");
+        "bert-base, distilbert, minilm-l6, bert-small, bert-tiny, vit-b32, tinyllama, resnet50, "
+        "mobilenetv2, or a model of train");
     add("--tokens", o.tokens, "sequence length of a transformer (0: its usual one)");
     add("--train-blocks", o.train_blocks, "all or last:K");
     add("--method", o.method, "backward method");

@@ -52,6 +52,9 @@ struct Encoder {
 constexpr Encoder encoders[] = {
     {"bert-base", 12, 512, 768, 3072, 768, false, false},
     {"distilbert", 6, 512, 768, 3072, 768, false, false},
+    {"minilm-l6", 6, 512, 384, 1536, 384, false, false},
+    {"bert-small", 4, 512, 512, 2048, 512, false, false},
+    {"bert-tiny", 2, 512, 128, 512, 128, false, false},
     {"vit-b32", 12, 50, 768, 3072, 768, true, false},
     {"tinyllama", 22, 512, 2048, 5632, 256, false, true},
 };

@@ -18,6 +18,9 @@ struct ArchitectureInput {
 ///
 ///   bert-base    12 blocks, width 768, MLP 3072; 512 tokens
 ///   distilbert   6 such blocks
+///   minilm-l6    6 blocks, width 384, MLP 1536; 512 tokens
+///   bert-small   4 blocks, width 512, MLP 2048
+///   bert-tiny    2 blocks, width 128, MLP 512
 ///   vit-b32      12 blocks with one product for Q, K and V; 50 tokens (224x224, class token)
 ///   tinyllama    22 blocks, width 2048, K and V 256 wide, gated MLP 5632; 512 tokens
 ///   resnet50     torchvision's: stem 7x7/2 and pooling, 16 bottlenecks with the stride on the 3x3
