@@ -121,8 +121,8 @@ void expect_architecture(const std::string& name, const std::string& blocks,
     EXPECT_FALSE(trained[known.size() + 1].compressible);
 }
 
-// Everything that one trained block and the head keep of T tokens of width C, in elements; and the
-// masks of dropout, a bit an element.
+// Bytes of everything that one trained block and the head keep of T tokens of width C; and those of
+// the masks of dropout, a bit an element.
 std::int64_t kept_by_last_block(const BertConfig& c, std::int64_t batch, std::int64_t length) {
     const std::int64_t t = batch * length, width = c.hidden_size, hidden = c.intermediate_size;
     const std::int64_t block = t * width                  // x of Q, K and V
@@ -133,7 +133,7 @@ std::int64_t kept_by_last_block(const BertConfig& c, std::int64_t batch, std::in
                                + 2 * t * hidden;          // x of GELU and of fc2
     const std::int64_t head = batch * 3 * width     // x of the pooler, y of tanh, classifier's x
                               + batch * c.classes;  // probabilities
-    return block + head;
+    return static_cast<std::int64_t>(sizeof(real)) * (block + head);
 }
 std::int64_t dropout_bytes(const BertConfig& c, std::int64_t batch, std::int64_t length) {
     const auto mask = [](std::int64_t bits) { return (bits + 63) / 64 * 8; };
@@ -163,9 +163,9 @@ TEST(BertCost, AStepOfBertBaseEqualsTheExecutedConvention) {
     meter().reset();
     std::int64_t kept = 0;
     for (const auto& [layer, bytes] : step(*model, tokens)) kept += bytes;
-    EXPECT_EQ(kept,
-              static_cast<std::int64_t>(sizeof(real)) * kept_by_last_block(config, batch, length) +
-                  dropout_bytes(config, batch, length));
+    const std::int64_t labels = batch * static_cast<std::int64_t>(sizeof(std::int32_t));
+    EXPECT_EQ(kept, kept_by_last_block(config, batch, length) + labels +
+                        dropout_bytes(config, batch, length));
     const std::int64_t head = 2 * batch * config.hidden_size * (config.hidden_size + 2);
     const ModelCost vanilla =
         model_cost(shapes, std::vector<Compression>(shapes.size()), batch, Convention::executed);

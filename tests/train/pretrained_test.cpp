@@ -2,10 +2,13 @@
 #include "train/pretrained.h"
 
 #include <algorithm>
+#include <cmath>
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "data/safetensors.h"
 #include "nn/models/bert_names.h"
+#include "tests/golden/golden.h"
 #include "tests/temporary.h"
 #include "train/weights.h"
 
@@ -251,6 +254,64 @@ TEST_P(Pretraining, WritesWhatItReads) {
     EXPECT_EQ(get(root / "saved" / "vocab.txt"), get(directory / "vocab.txt"));
     EXPECT_EQ(SafeTensors::open(root / "saved" / "model.safetensors").names(),
               SafeTensors::open(directory / "model.safetensors").names());
+}
+
+/// The file again in bfloat16: the upper half of every float.
+TEST_P(Pretraining, ReadsHalfPrecision) {
+    const SafeTensors old = SafeTensors::open(directory / "model.safetensors");
+    std::string values;
+    nlohmann::json header;
+    for (const std::string& name : old.names()) {
+        const std::size_t begin = values.size();
+        for (const float value : old.tensor(name).values())
+            values.append(reinterpret_cast<const char*>(&value) + 2, 2);
+        header[name] = {{"dtype", "BF16"},
+                        {"shape", old.shape(name)},
+                        {"data_offsets", {begin, values.size()}}};
+    }
+    const std::string text = header.dump();
+    std::string size(8, '\0');
+    for (std::size_t i = 0; i < 8; ++i) size[i] = static_cast<char>(text.size() >> (8 * i));
+    put(directory / "model.safetensors", size + text + values);
+
+    const auto exact = fresh(), half = fresh();
+    load_pretrained(golden(GetParam()), *exact);
+    EXPECT_EQ(to_string(load_pretrained(directory, *half)), "every tensor found its place");
+    const std::vector<real> expected = all_values(*exact), got = all_values(*half);
+    for (std::size_t i = 0; i < got.size(); ++i)
+        ASSERT_NEAR(got[i], expected[i], std::abs(expected[i]) / 128) << i;
+    EXPECT_NE(got, expected);
+}
+
+// A slice of what transformers computes with the real MiniLM, whose weights are not shipped.
+TEST(PretrainedMiniLm, HiddenStatesEqualTransformers) {
+    const char* const checkpoint = std::getenv("SLIMGRAD_MINILM");
+    if (!checkpoint) GTEST_SKIP() << "SLIMGRAD_MINILM names no checkpoint directory";
+    const GoldenFile file("bert/minilm");
+    const auto model = make_text_model(open_pretrained(checkpoint).config);
+    load_pretrained(checkpoint, *model);
+    const auto integers = [&](const char* name) {
+        const Tensor t = file[name];
+        return std::vector<std::int32_t>(t.values().begin(), t.values().end());
+    };
+    const Tokens tokens{file["ids"].size(1), integers("ids"), integers("types"), file["padding"]};
+    const std::vector<std::int32_t> places = integers("places");
+    Tape tape({.training = false, .recording = false});
+    const std::vector<Var> states = model->hidden_states(tape, tokens);
+    double error = 0;
+    for (std::size_t i = 0; i < states.size(); ++i) {
+        const Tensor expected = file[fmt::format("hidden.{}", i)];  // (texts, places, features)
+        const std::int64_t features = expected.size(2), width = states[i].size(2);
+        const real* value = expected.data();
+        for (std::int64_t text = 0; text < expected.size(0); ++text)
+            for (const std::int32_t place : places)
+                for (std::int64_t j = 0; j < features; ++j) {
+                    const std::int64_t at = (text * tokens.length + place) * width + j;
+                    error =
+                        std::max(error, std::abs(double{states[i].value().data()[at]} - *value++));
+                }
+    }
+    expect_error_within(1e-4, error, "hidden states");
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, Pretraining, testing::Values("bert", "distilbert"),

