@@ -59,12 +59,13 @@ void write_files(const SnrRequest& o, const SnrFindings& found) {
 }
 
 int snr_command(const SnrRequest& o) {
-    const std::vector<std::string> sweeps = {"epsilon", "oversample", "offset", "staleness"};
+    const std::vector<std::string> sweeps = {"epsilon", "oversample", "offset", "staleness",
+                                             "spectrum"};
     require(o.sweep.empty() || std::ranges::find(sweeps, o.sweep) != sweeps.end(),
             "[snr] unknown sweep '{}'. Known: {}", o.sweep, fmt::join(sweeps, ", "));
     const bool files = is_array(o.source), made = o.source == "synthetic";
-    require(o.sweep != "staleness" || !(files || made),
-            "[snr] --sweep staleness needs a run: --source RUN");
+    require((o.sweep != "staleness" && o.sweep != "spectrum") || !(files || made),
+            "[snr] --sweep {} needs a run: --source RUN", o.sweep);
     snr_choice(o, o.epsilon.empty() ? 0.95 : o.epsilon.front(), 0, Side::token);  // fails early
     if (o.threads > 0) set_threads(static_cast<int>(o.threads));
 
@@ -109,6 +110,7 @@ Action add_snr(CLI::App& program) {
         "  slimgrad snr --source synthetic --covariance non-separable --sweep offset --out snr\n"
         "  slimgrad snr --source runs/instant --out snr\n"
         "  slimgrad snr --source runs/instant --sweep staleness --oversample 0,5\n"
+        "  slimgrad snr --source runs/instant --sweep spectrum --epsilon 0.95\n"
         "  slimgrad snr --source g.npy --weight w.npy --epsilon 0.9,0.95",
         o->json);
     const auto add = [command](const char* name, auto& value, const char* what) {
@@ -126,7 +128,9 @@ Action add_snr(CLI::App& program) {
     add("--alpha", o->alpha, "a scale of one's own instead");
     add("--side", o->side, "token or channel; for runs also auto (default: the run's)");
     add("--confidence", o->confidence, "of the intervals")->capture_default_str();
-    add("--sweep", o->sweep, "epsilon, oversample, offset or staleness (runs)");
+    add("--sweep", o->sweep,
+        "epsilon, oversample, offset; of runs also staleness, and spectrum: how "
+        "many eigenvalues hold epsilon of the energy of g_y");
     add("--samples", o->samples, "fresh samples of a synthetic comparison")->capture_default_str();
     add("--seeds", o->seeds, "synthetic sources, with one seed each")->capture_default_str();
     add("--seed", o->seed, "the first of them")->capture_default_str();

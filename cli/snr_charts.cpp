@@ -116,4 +116,27 @@ LineChart staleness_chart(const json& rows) {
     return chart;
 }
 
+LineChart spectrum_chart(const json& rows) {
+    LineChart chart{.title = "Eigenvalues that hold a share of the energy of g_y",
+                    .x_label = "layer, first to last",
+                    .y_label = "eigenvalues",
+                    .series = {},
+                    .log_y = true};
+    for (const json& row : rows) {
+        const std::string label = fmt::format("epsilon = {}", value(row, "epsilon"));
+        if (chart.series.empty() || chart.series.back().label != label + ", one sample") {
+            chart.series.push_back({.label = label + ", all samples", .x = {}, .y = {}});
+            chart.series.push_back({.label = label + ", one sample", .x = {}, .y = {}});
+        }
+        Series &all = *(chart.series.end() - 2), &one = chart.series.back();
+        const auto x = static_cast<double>(all.x.size());
+        if (chart.series.size() == 2) chart.categories.push_back(row.at("name"));
+        all.x.push_back(x);
+        all.y.push_back(value(row, "rank"));
+        one.x.push_back(x);
+        one.y.push_back(value(row, "sample_rank"));
+    }
+    return chart;
+}
+
 }  // namespace slimgrad::cli

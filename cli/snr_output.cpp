@@ -101,6 +101,20 @@ json to_json(const StalenessRow& row) {
     return out;
 }
 
+json to_json(const SpectrumRow& row) {
+    return {{"name", row.name},
+            {"L", row.tokens},
+            {"Cy", row.out_channels},
+            {"side", to_string(row.side)},
+            {"dim", row.dim},
+            {"epsilon", row.epsilon},
+            {"rank", row.rank},
+            {"sample_rank", row.sample_rank},
+            {"sample_rank_max", row.sample_rank_max},
+            {"samples", row.samples},
+            {"energy", row.energy}};
+}
+
 json to_json(const ErrorStudy& study) {
     json out = json::array();
     for (std::size_t i = 0; i < study.local.size(); ++i) {
@@ -122,6 +136,22 @@ Cells ratio_table(const json& rows) {
                          interval(row, "measured"), cell(row, "predicted_inside"),
                          cell(row, "exact_inside"),
                          fmt::format("{:.3g}", value(row, "predicted") / value(row, "measured"))});
+    return cells;
+}
+
+Cells spectrum_table(const json& rows) {
+    Cells cells{{"layer", "side", "n", "epsilon", "eigenvalues, all samples", "of one sample",
+                 "at most", "first holds", "first 10 hold"}};
+    const auto share = [](const json& row, std::size_t count) {
+        const json& energy = row.at("energy");
+        return fmt::format("{:.1f} %",
+                           100 * energy.at(std::min(count, energy.size()) - 1).get<double>());
+    };
+    for (const json& row : rows)
+        cells.push_back({cell(row, "name"), cell(row, "side"), cell(row, "dim"),
+                         cell(row, "epsilon"), cell(row, "rank"),
+                         fmt::format("{:.1f}", value(row, "sample_rank")),
+                         cell(row, "sample_rank_max"), share(row, 1), share(row, 10)});
     return cells;
 }
 

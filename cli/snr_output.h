@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "train/snr_study.h"
+#include "train/spectrum_study.h"
 
 namespace slimgrad::cli {
 
@@ -17,6 +17,7 @@ namespace slimgrad::cli {
 
 nlohmann::json to_json(const SnrRow& row);
 nlohmann::json to_json(const StalenessRow& row);
+nlohmann::json to_json(const SpectrumRow& row);
 /// One row a layer: relative error and cosine of g_x and g_w, alone and accumulated.
 nlohmann::json to_json(const ErrorStudy& study);
 
@@ -28,6 +29,7 @@ Cells seeds_table(const nlohmann::json& rows);
 Cells error_table(const nlohmann::json& errors);
 /// One line for each number of steps: geometric means over layers.
 Cells staleness_table(const nlohmann::json& rows);
+Cells spectrum_table(const nlohmann::json& rows);
 /// Every field of every row, in full precision.
 std::string csv(const nlohmann::json& rows);
 

@@ -34,6 +34,23 @@ void staleness(const SnrRequest& o, RunProbe& run, const MethodOptions& method,
     found.add(std::move(figure));
 }
 
+void spectra(const SnrRequest& o, RunProbe& run, const RunStudyOptions& study, SnrFindings& found) {
+    json rows = json::array();
+    for (const SpectrumRow& row : spectrum_study(run, o.epsilon, study))
+        if (o.layer.empty() || row.name == o.layer) rows.push_back(to_json(row));
+    require(!rows.empty(), "[snr] model {} has no layer{} with both a token axis and a g_x",
+            run.config().model, o.layer.empty() ? "" : " '" + o.layer + "'");
+    found.document["rows"] = rows;
+    found.add({.id = "spectrum",
+               .title = "Eigenvalues that hold the energy of g_y",
+               .caption = fmt::format(
+                   "Exact gradients of {} samples from step {}. Energy is the sum of the squared "
+                   "eigenvalues of C = E[g gᵀ], as the ranks are chosen.",
+                   rows[0].at("samples").get<std::int64_t>(), run.step()),
+               .chart = spectrum_chart(rows),
+               .table = spectrum_table(rows)});
+}
+
 void layers(const SnrRequest& o, RunProbe& run, const MethodOptions& method,
             const RunStudyOptions& study, SnrFindings& found) {
     std::vector<SnrSubject> subjects = snr_subjects(run, study);
@@ -105,7 +122,7 @@ void snr_of_run(SnrRequest o, SnrFindings& found) {
     method.epsilon = o.epsilon.front();
     method.oversample = o.oversample.back();
     validate(method);
-    require(o.sweep.empty() || o.sweep == "staleness" || !o.layer.empty(),
+    require(o.sweep.empty() || o.sweep == "staleness" || o.sweep == "spectrum" || !o.layer.empty(),
             "[snr] expected --layer NAME for a sweep over {} of a run", o.sweep);
     require(o.batches >= 1, "[snr] expected --batches >= 1");
     RunStudyOptions study;
@@ -122,6 +139,8 @@ void snr_of_run(SnrRequest o, SnrFindings& found) {
         {"batches", study.batches}};
     if (o.sweep == "staleness")
         staleness(o, run, method, study, found);
+    else if (o.sweep == "spectrum")
+        spectra(o, run, study, found);
     else
         layers(o, run, method, study, found);
     study.progress("");

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -8,7 +9,7 @@
 #include "instant/trace.h"
 #include "train/figures.h"
 #include "train/probe.h"
-#include "train/snr_study.h"
+#include "train/spectrum_study.h"
 #include "train/trainer.h"
 
 namespace slimgrad {
@@ -78,6 +79,34 @@ TEST_F(SnrRun, RanksAreThoseOfTheCalibrator) {
     for (const SnrSubject& subject : subjects)
         EXPECT_EQ(snr_row(subject, {.oversample = 2}).theory.rank, ranks.at(subject.name))
             << subject.name;
+}
+
+TEST_F(SnrRun, SpectraHoldTheEnergyThatTheirRanksClaim) {
+    RunProbe probe(run());
+    const auto rows = spectrum_study(probe, {0.8, 0.95}, few());
+    const auto subjects = snr_subjects(probe, few());
+    ASSERT_EQ(rows.size(), 2 * subjects.size());
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+        const SpectrumRow& row = rows[i];
+        const SnrSubject& subject = subjects[i % subjects.size()];
+        EXPECT_EQ(row.name, subject.name);
+        EXPECT_EQ(row.rank, snr_row(subject, {.epsilon = row.epsilon}).theory.rank) << row.name;
+        EXPECT_EQ(row.samples, 32);
+        const auto held = [&](std::int64_t count) {
+            return count == 0 ? 0 : row.energy.at(static_cast<std::size_t>(count) - 1);
+        };
+        EXPECT_GE(held(row.rank), row.epsilon);
+        EXPECT_LT(held(row.rank - 1), row.epsilon);
+        EXPECT_NEAR(row.energy.back(), 1, 1e-9);
+        EXPECT_TRUE(std::ranges::is_sorted(row.energy));
+        EXPECT_GE(row.sample_rank, 1);
+        EXPECT_LE(row.sample_rank, static_cast<double>(row.sample_rank_max));
+        EXPECT_LE(row.sample_rank_max, row.dim);
+    }
+    // What one direction makes of all samples, it makes of each.
+    EXPECT_EQ(rows.back().name, "blocks.3.fc2");
+    EXPECT_EQ(rows.back().rank, 1);
+    EXPECT_EQ(rows.back().sample_rank_max, 1);
 }
 
 // Noise is what the compressed g_x of a layer alone lacks: one fact, measured twice.
