@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <set>
+#include <span>
 #include <system_error>
 
 #include "data/safetensors.h"
@@ -47,9 +48,13 @@ bool in_head(const std::string& name) {
     return name.starts_with("pooler.") || name.starts_with("classifier.");
 }
 
-void append(std::string& text, std::string_view what, const std::vector<std::string>& names) {
-    if (!names.empty())
-        text += fmt::format("{}{}: {}", text.empty() ? "" : "; ", what, fmt::join(names, ", "));
+/// Adds "what: name, name"; of long lists only the beginning.
+void append(std::string& text, std::string_view what, std::span<const std::string> names) {
+    constexpr std::size_t shown = 8;
+    if (names.empty()) return;
+    text += fmt::format("{}{}: {}", text.empty() ? "" : "; ", what,
+                        fmt::join(names.first(std::min(shown, names.size())), ", "));
+    if (names.size() > shown) text += fmt::format(" and {} more", names.size() - shown);
 }
 
 /// The values of a tensor. One that is not finite would spoil everything after it.

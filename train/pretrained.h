@@ -34,7 +34,8 @@ struct LoadReport {
     std::vector<std::string> misshapen;
 };
 
-/// In one line: "fresh: classifier.weight, classifier.bias; unused: ...".
+/// In one line: "fresh: classifier.weight, classifier.bias; unused: ..."; of long lists the first
+/// names and how many more there are.
 std::string to_string(const LoadReport& report);
 
 /// Reads `model.safetensors` of such a directory into a model, in Hugging Face's names for BERT and

@@ -181,6 +181,8 @@ TEST_P(Pretraining, BadWeightsAreOneClearLineAndChangeNothing) {
     rewrite([&](const std::string& name) { return name == position ? "" : name; },
             {{position, Tensor::zeros({14, 7})}});
     expect_error(load, {"of another shape: " + position + " (14, 7), expected (14, "});
+    rewrite([&](const std::string&) { return std::string(); }, {{"other", Tensor::zeros({1})}});
+    expect_error(load, {"missing: ", " more"});
     Tensor spoilt = Tensor::zeros({14, model->config().hidden_size});
     spoilt.data()[3] = std::numeric_limits<real>::quiet_NaN();
     rewrite([&](const std::string& name) { return name == position ? "" : name; },
