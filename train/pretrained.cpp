@@ -66,6 +66,26 @@ Tensor finite(const SafeTensors& file, const std::string& name) {
     return tensor;
 }
 
+/// A configuration that lies would ask for any amount of memory: its sizes are held against the
+/// header of the weights, if they are there, before a model is built.
+void check_sizes(const fs::path& directory, const BertConfig& config) {
+    std::error_code none;
+    if (!fs::exists(directory / "model.safetensors", none)) return;
+    const SafeTensors file = open_weights(directory);
+    const auto expect = [&](const std::string& name, const Shape& shape) {
+        const std::vector<std::string> names = checkpoint_names(config, name);
+        const std::string found = find(file, names);
+        const std::string got = found.empty() ? "none" : to_string(file.shape(found));
+        require(got == to_string(shape),
+                "[pretrained] '{}': expected {} of shape {}, as config.json says, got {}",
+                file.file(), found.empty() ? names[0] : found, to_string(shape), got);
+    };
+    const std::string last = fmt::format("blocks.{}.", config.num_hidden_layers - 1);
+    expect("embeddings.word.weight", {config.vocab_size, config.hidden_size});
+    expect("embeddings.position.weight", {config.max_position_embeddings, config.hidden_size});
+    expect(last + "fc1.weight", {config.intermediate_size, config.hidden_size});
+}
+
 }  // namespace
 
 std::string to_string(const LoadReport& report) {
@@ -87,6 +107,7 @@ Pretrained open_pretrained(const fs::path& directory) {
             "[pretrained] '{}': expected about vocab_size = {} tokens in the vocabulary beside it, "
             "got {}. Hint: are both files of one model?",
             (inner / "config.json").string(), config.vocab_size, tokens);
+    check_sizes(inner, config);
     return {std::move(config), std::move(tokenizer)};
 }
 

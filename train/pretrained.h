@@ -19,7 +19,8 @@ struct Pretrained {
 /// Hugging Face's layout, or of sentence-transformers', whose `0_Transformer` may hold the same
 /// files. The number of classes is that of the file's `id2label` if it has one, else 2; change it
 /// before the model is built. Throws Error, one line that names the file and the key, if something
-/// is missing or does not fit, also if the vocabulary is larger than the table of embeddings.
+/// is missing or does not fit, also if vocabulary or weights have other sizes than config.json
+/// says.
 Pretrained open_pretrained(const std::filesystem::path& directory);
 
 /// What became of the tensors of a checkpoint.

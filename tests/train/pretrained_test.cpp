@@ -214,6 +214,15 @@ TEST_P(Pretraining, BadConfigurationsNameTheFileAndTheKey) {
     expect_error(open, {"vocab_size = 24", "got 25"});
     configure("vocab_size", "30522");  // the vocabulary is far too small
     expect_error(open, {"vocab_size = 30522", "got 25"});
+    const std::string blocks = key("num_hidden_layers", "n_layers");
+    configure("vocab_size", "26");  // than the table has
+    expect_error(open, {"word_embeddings.weight of shape (26, ", "config.json says, got (25, "});
+    configure("max_position_embeddings", "1000000");
+    expect_error(open, {"position_embeddings.weight of shape (1000000, ", "got (14, "});
+    configure(blocks, "1000000");
+    expect_error(open, {".layer.999999.", ", as config.json says, got none"});
+    configure(key("intermediate_size", "hidden_dim"), "9999999");
+    expect_error(open, {".layer.1.", "of shape (9999999, "});
     configure(key("hidden_act", "activation"), "\"relu\"");
     expect_error(open, {"expected \"gelu\" as", "got \"relu\""});
     configure(key("hidden_dropout_prob", "dropout"), "1.5");
