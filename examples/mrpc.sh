@@ -31,6 +31,7 @@ for blocks in all last:1; do
     done
 done
 
+# 59 of the 3,668 training pairs are longer than 80 tokens of BERT's and are cut.
 given() { [[ " $* " == *" $option"[\ =]* ]]; }
 arguments=(--resume)
 defaults=(--data mrpc --methods "$(IFS=,; echo "${methods[*]}")" --seeds 3 --batch 32
