@@ -303,6 +303,10 @@ bool Trainer::Loop::run() {
 
 Trainer::Trainer(TrainConfig config, TrainerOptions options) {
     config = checked(std::move(config));
+    std::error_code none;
+    require(config.from.empty() || !std::filesystem::equivalent(config.from, config.out, none),
+            "[config] expected another directory as out than the '{}' that the run begins from",
+            config.from);
     RunDirectory run = RunDirectory::create(config.out, options.overwrite);
     const std::filesystem::path path = run.path();
     try {

@@ -82,6 +82,7 @@ TEST_F(Cli, JsonIsOneDocument) {
                                 "run/model.safetensors", "--json"});
     EXPECT_EQ(eval["accuracy"], summary["accuracy"]);
     EXPECT_EQ(eval["samples"], 16);
+    EXPECT_EQ(run_json({"eval", "--from", "run", "--json"})["loss"], summary["loss"]);
     EXPECT_TRUE(run_json({"report", "run", "--json"}).contains("report"));
     EXPECT_TRUE(fs::exists(root_ / "run" / "report.html"));
 

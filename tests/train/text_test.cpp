@@ -164,6 +164,10 @@ TEST_F(TextRun, BeginsFromADirectoryOfHuggingFaceOrFromARun) {
     ASSERT_TRUE(run(config));
     EXPECT_EQ(weights("more"), weights("run"));
     EXPECT_EQ(summary("more")["accuracy"], summary("run")["accuracy"]);
+    config.out = config.from;
+    TrainerOptions overwrite = options();
+    overwrite.overwrite = true;
+    EXPECT_TRUE(has(message([&] { Trainer(config, overwrite); }), "another directory as out"));
     config.from = (root_ / "run" / "model.safetensors").string();
     config.out = (root_ / "file").string();
     ASSERT_TRUE(run(config));
