@@ -69,7 +69,7 @@ class Cli : public ::testing::Test {
     json run_json(const Words& arguments) const {
         const Result result = run(arguments);
         EXPECT_EQ(result.status, 0) << result.err;
-        const json document = json::parse(result.out, nullptr, false);
+        json document = json::parse(result.out, nullptr, false);
         EXPECT_FALSE(document.is_discarded()) << result.out;
         return document;
     }

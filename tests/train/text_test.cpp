@@ -178,7 +178,7 @@ TEST_F(TextRun, WhatDoesNotFitIsRefusedBeforeAnyWork) {
     const auto with = [&](auto change) {
         TrainConfig config = texts("bad");
         change(config);
-        const std::string said = message([&] { Trainer(config, options()); });
+        std::string said = message([&] { Trainer(config, options()); });
         EXPECT_FALSE(has(said, "\n")) << said;
         EXPECT_FALSE(fs::exists(root_ / "bad" / "config.json")) << said;
         return said;
