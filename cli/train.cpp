@@ -95,7 +95,7 @@ Action add_train(CLI::App& program) {
         "slimgrad train --data cifar10 --data-dir DIR --model vit-tiny --method instant --epochs 5 "
         "--out runs/instant\n"
         "  slimgrad train --data mrpc --data-dir DIR --from all-MiniLM-L6-v2 --method instant "
-        "--schedule linear --lr 5e-5 --batch 32 --epochs 3 --calibrate-every 50 --out runs/mrpc",
+        "--schedule linear --lr 1e-4 --batch 32 --epochs 3 --calibrate-every 50 --out runs/mrpc",
         options->json);
     command->add_option("--resume", options->resume,
                         "continue this run from its last checkpoint, to the same bits");
