@@ -13,7 +13,7 @@
 namespace slimgrad::bench {
 namespace {
 
-constexpr Needs both{true, true};
+constexpr Needs all{true, true, true};
 constexpr std::int64_t most_sets = 32;  // tiny layers would need thousands to be out of the cache
 
 /// What one execution of the layers touches. Several of these, used in turn, are never in a cache.
@@ -94,7 +94,7 @@ std::shared_ptr<Sets> sets_of(const std::vector<LinearShape>& shapes, std::int64
 }
 
 /// The linear maps of transformer blocks, from the last to the first as backward meets them.
-/// "compress" is what saving x costs, "backward" makes g_w and g_x.
+/// "compress" is what saving x costs, "backward" makes g_w, g_x and g_b.
 class Linears final : public Workload {
   public:
     Linears(const Case& which, const Variant& variant)
@@ -127,6 +127,7 @@ class Linears final : public Workload {
             if (projectors_[i].q) add("Q." + name, projectors_[i].q->basis);
             add("g.x." + name, b.grads[i].gx);
             add("g.w." + name, b.grads[i].gw.value);
+            add("g.b." + name, b.grads[i].gb);
         }
         return all;
     }
@@ -144,14 +145,16 @@ class Linears final : public Workload {
             const LayerScope scope(shapes_[i].name);
             saved.emplace_back(std::vector<bool>{true, true}, nullptr, &cache);
             Stopwatch watch;
-            rules_[i]->save(LinearInput(b.x[i]), saved.back(), both);
+            rules_[i]->save(LinearInput(b.x[i]), saved.back(), all);
             parts.emplace_back("compress." + shapes_[i].name, watch.lap());
             compress += parts.back().second;
         }
         for (std::size_t i = shapes_.size(); i-- > 0;) {
             const LayerScope scope(shapes_[i].name);
             Stopwatch watch;
-            b.grads[i] = rules_[i]->backward(b.gy[i], b.w[i], saved[i], both);
+            LinearGrads& grads = b.grads[i];
+            grads = rules_[i]->backward(b.gy[i], b.w[i], saved[i], all);
+            if (!grads.gb.defined()) grads.gb = sum_tokens(b.gy[i]);
             parts.emplace_back("backward." + shapes_[i].name, watch.lap());
             backward += parts.back().second;
         }

@@ -126,6 +126,7 @@ class Linears:
         for layer in self.layers:
             compare("g.x." + layer, values["gx." + layer], record["g.x." + layer])
             compare("g.w." + layer, values["gw." + layer], record["g.w." + layer])
+            compare("g.b." + layer, values["gb." + layer], record["g.b." + layer])
 
     def run(self) -> dict:
         self.sets.turn = (self.sets.turn + 1) % len(self.sets)
@@ -148,9 +149,10 @@ class Linears:
             else:
                 gx = gy @ w
                 gw = gy.flatten(0, 1).t() @ kept[layer].flatten(0, 1)
+            gb = gy.sum((0, 1))
             seconds["backward." + layer] = time.perf_counter() - start
             seconds["backward"] += seconds["backward." + layer]
-            values["gx." + layer], values["gw." + layer] = gx, gw
+            values["gx." + layer], values["gw." + layer], values["gb." + layer] = gx, gw, gb
         return seconds
 
 

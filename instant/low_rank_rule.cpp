@@ -37,9 +37,10 @@ LinearGrads LowRankRule::backward(const Tensor& gy, const Tensor& w, const Saved
     const auto* kept = p_ && needs.gw ? &saved.as<ProjectedInput>("x") : nullptr;
     const bool p_on_g = kept && kept->p().side == Side::token;
     const Projector* q = needs.gx ? q_.get() : nullptr;
-    const auto [p_g, q_g] = project(p_on_g ? &kept->p() : nullptr, q, gy);
+    const auto [p_g, q_g, sum] = project(p_on_g ? &kept->p() : nullptr, q, gy, needs.gb);
 
     LinearGrads grads;
+    grads.gb = sum;
     if (needs.gw) grads.gw = kept ? gw(gy, p_g, *kept) : linear_gw(gy, saved.tensor("x"));
     if (needs.gx) grads.gx = q ? gx(q_g, w) : linear_gx(gy, w);
     return grads;

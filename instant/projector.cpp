@@ -36,6 +36,13 @@ void count(const char* phase_name, std::int64_t flops) {
     meter().add(flops);
 }
 
+/// Adds up (B, C), of which each row is the sum of `tokens` rows: in all one addition an element.
+Tensor sum_samples(const Tensor& sums, std::int64_t tokens) {
+    const PhaseScope phase("g_b");
+    meter().add((tokens - 1) * sums.numel());
+    return sum_tokens(sums.reshape({1, sums.size(0), sums.size(1)}));
+}
+
 }  // namespace
 
 namespace {
@@ -131,7 +138,7 @@ Tensor project(const Projector& projector, const Tensor& x) {
     return x_hat;
 }
 
-ProjectedGradient project(const Projector* p, const Projector* q, const Tensor& g) {
+ProjectedGradient project(const Projector* p, const Projector* q, const Tensor& g, bool with_sum) {
     ProjectedGradient result;
     if (p && q && p->side == Side::token && q->side == Side::token &&
         p->rank() + q->rank() <= skinny_rows) {
@@ -139,10 +146,14 @@ ProjectedGradient project(const Projector* p, const Projector* q, const Tensor& 
         check(*q, g);
         result.p = Tensor({g.size(0), p->rank(), g.size(2)});
         result.q = Tensor({g.size(0), q->rank(), g.size(2)});
-        project_tokens(g.size(0), g.size(1), g.size(2), g.data(),
-                       {{onto(*p, result.p), onto(*q, result.q)}});
+        std::vector<Projection> pass{onto(*p, result.p), onto(*q, result.q)};
+        const std::vector<real> ones(static_cast<std::size_t>(g.size(1)), 1);
+        Tensor sums = with_sum ? Tensor({g.size(0), g.size(2)}) : Tensor();  // 1ᵀ g
+        if (with_sum) pass.push_back({ones.data(), 1, sums.data()});
+        project_tokens(g.size(0), g.size(1), g.size(2), g.data(), pass);
         count("g_w", flops(*p, g));
         count("g_x", flops(*q, g));
+        if (with_sum) result.sum = sum_samples(sums, g.size(1));
         return result;
     }
     if (p) {

@@ -57,11 +57,13 @@ Tensor project(const Projector& projector, const Tensor& x);
 
 /// P g and Q g of one gradient g: (B, L, C), reading it once where both run along the tokens.
 /// Either projector may be null; what it would give is then undefined. P g counts under the phase
-/// `g_w`, Q g under `g_x`.
+/// `g_w`, Q g under `g_x`. With `with_sum` that one reading also makes sum_tokens(g), a projection
+/// onto 1ᵀ, to the same bits, counted under `g_b`; where g is not read so, `sum` is undefined.
 struct ProjectedGradient {
-    Tensor p, q;
+    Tensor p, q, sum;
 };
-ProjectedGradient project(const Projector* p, const Projector* q, const Tensor& g);
+ProjectedGradient project(const Projector* p, const Projector* q, const Tensor& g,
+                          bool with_sum = false);
 
 /// Qᵀ ĝ, the way back on the token side: (B, R, C) -> (B, L, C).
 Tensor expand(const Projector& projector, const Tensor& g_hat);

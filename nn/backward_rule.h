@@ -34,12 +34,15 @@ class LinearInput {
 struct Needs {
     bool gx = false;
     bool gw = false;
+    bool gb = false;
 };
 
-/// g_x: (B, L, Cx) and g_w: (Cy, Cx); undefined where not asked for.
+/// g_x: (B, L, Cx) and g_w: (Cy, Cx); undefined where not asked for. g_b: (Cy,) is always
+/// sum_tokens(g_y); a rule that reads all of g_y may make it on the way, else the layer does.
 struct LinearGrads {
     Tensor gx;
     Grad gw;
+    Tensor gb{};
 };
 
 /// The subspaces of a rule that projects x onto P and g_y onto Q and does nothing else. P and Q are

@@ -22,7 +22,9 @@ class Conv2dFunction : public Function {
     std::string name() const override { return name_; }
 
   protected:
-    static Needs needs(const Saved& saved) { return {saved.needs(0), saved.needs(1)}; }
+    static Needs needed(const Saved& saved) {
+        return {saved.needs(0), saved.needs(1), saved.inputs() == 3 && saved.needs(2)};
+    }
 
     std::string name_;
     Window2d window_;
@@ -40,7 +42,7 @@ class UnfoldedConv2d final : public Conv2dFunction {
         const LinearInput tokens(
             x, [window = window_](const Tensor& held) { return im2col(held, window); });
         saved.keep(Keep::exact, "w", w);
-        Tensor y = rule_->forward(tokens, matrix(w), saved, needs(saved));  // (B, L, Cy)
+        Tensor y = rule_->forward(tokens, matrix(w), saved, needed(saved));  // (B, L, Cy)
         if (in.size() == 3) {
             const PhaseScope phase("bias");
             add_row_in_place(y, in[2]);
@@ -53,17 +55,19 @@ class UnfoldedConv2d final : public Conv2dFunction {
         const Tensor w = saved.tensor("w");
         const Tensor g =
             transpose(gy.reshape({gy.size(0), gy.size(1), window_.positions()}), {0, 2, 1});
-        auto [gx, gw] = rule_->backward(g, matrix(w), saved, needs(saved));
+        const Needs needs = needed(saved);
+        auto [gx, gw, gb] = rule_->backward(g, matrix(w), saved, needs);
         if (gx.defined()) {
             const PhaseScope phase("fold");
             gx = col2im(gx, window_);
         }
         if (gw.defined() && !gw.basis) gw.value = gw.value.reshape(w.shape());
         std::vector<Grad> grads{gx, gw};
-        if (saved.inputs() == 3) {
+        if (needs.gb && !gb.defined()) {
             const PhaseScope phase("g_b");
-            grads.emplace_back(saved.needs(2) ? sum_rows(g) : Tensor());
+            gb = sum_tokens(g);
         }
+        if (saved.inputs() == 3) grads.emplace_back(gb);
         return grads;
     }
 
@@ -82,7 +86,7 @@ class ExactConv2d final : public Conv2dFunction {
     Tensor forward(std::span<const Tensor> in, Saved& saved) const override {
         const Tensor &x = in[0], &w = in[1];
         saved.keep(Keep::exact, "w", w);
-        if (needs(saved).gw) saved.keep(Keep::activation, "x", x);
+        if (needed(saved).gw) saved.keep(Keep::activation, "x", x);
         Tensor y = conv_forward(x, w, window_, groups_);
         if (in.size() == 3) {
             const PhaseScope phase("bias");
@@ -94,11 +98,11 @@ class ExactConv2d final : public Conv2dFunction {
     std::vector<Grad> backward(const Tensor& gy, const Saved& saved) const override {
         const Tensor w = saved.tensor("w");
         std::vector<Grad> grads(saved.inputs());
-        if (needs(saved).gw) {
+        if (needed(saved).gw) {
             const PhaseScope phase("g_w");
             grads[1] = conv_gw(gy, saved.tensor("x"), w.shape(), window_, groups_);
         }
-        if (needs(saved).gx) {
+        if (needed(saved).gx) {
             const PhaseScope phase("g_x");
             grads[0] = conv_gx(gy, w, window_, groups_);
         }

@@ -27,7 +27,7 @@ class LinearFunction final : public Function {
 
         const LinearInput tokens(x.reshape(token_shape(x)));  // (B, L, Cx)
         saved.keep(Keep::exact, "w", w);
-        Tensor y = rule_->forward(tokens, w, saved, needs(saved));
+        Tensor y = rule_->forward(tokens, w, saved, needed(saved));
         if (in.size() == 3) {
             const PhaseScope phase("bias");
             add_row_in_place(y, in[2]);
@@ -36,23 +36,27 @@ class LinearFunction final : public Function {
     }
 
     std::vector<Grad> backward(const Tensor& gy, const Saved& saved) const override {
-        auto [gx, gw] =
-            rule_->backward(gy.reshape(token_shape(gy)), saved.tensor("w"), saved, needs(saved));
+        const Needs needs = needed(saved);
+        const Tensor g = gy.reshape(token_shape(gy));  // (B, L, Cy)
+        auto [gx, gw, gb] = rule_->backward(g, saved.tensor("w"), saved, needs);
         if (gx.defined()) {
             Shape shape = gy.shape();
             shape.back() = gx.size(-1);
             gx = gx.reshape(shape);
         }
         std::vector<Grad> grads{gx, gw};
-        if (saved.inputs() == 3) {
+        if (needs.gb && !gb.defined()) {
             const PhaseScope phase("g_b");
-            grads.emplace_back(saved.needs(2) ? sum_rows(gy) : Tensor());
+            gb = sum_tokens(g);
         }
+        if (saved.inputs() == 3) grads.emplace_back(gb);
         return grads;
     }
 
   private:
-    static Needs needs(const Saved& saved) { return {saved.needs(0), saved.needs(1)}; }
+    static Needs needed(const Saved& saved) {
+        return {saved.needs(0), saved.needs(1), saved.inputs() == 3 && saved.needs(2)};
+    }
     static Shape token_shape(const Tensor& x) {
         const std::int64_t tokens = numel({x.shape().begin() + 1, x.shape().end() - 1});
         return {x.size(0), tokens, x.size(-1)};

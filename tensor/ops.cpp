@@ -227,12 +227,12 @@ Tensor transpose(const Tensor& x, const std::vector<std::int64_t>& order) {
     return y;
 }
 
-Tensor sum_rows(const Tensor& x) {
-    require(x.ndim() > 0, "[sum_rows] expected at least one axis, got a scalar");
+namespace {
+
+/// Rows are read in the order in which they lie in memory, in blocks of a fixed size: the order of
+/// additions does not depend on the threads.
+Tensor sum_blocks(const Tensor& x, std::int64_t block) {
     const std::int64_t n = x.size(-1), rows = n > 0 ? x.numel() / n : 0;
-    // Rows are read in the order in which they lie in memory, in blocks of a fixed size: the order
-    // of additions does not depend on the threads.
-    constexpr std::int64_t block = 128;
     const std::int64_t blocks = std::max<std::int64_t>(1, (rows + block - 1) / block);
     Tensor sums = Tensor::zeros({blocks, n});
 #pragma omp parallel for schedule(static) if (x.numel() > parallel_threshold)
@@ -242,6 +242,21 @@ Tensor sum_rows(const Tensor& x) {
     for (std::int64_t b = 1; b < blocks; ++b) accumulate(n, sums.data() + b * n, sums.data());
     meter().add(x.numel());
     return blocks == 1 ? sums.reshape({n}) : sums.rows(0, 1).clone().reshape({n});
+}
+
+constexpr std::int64_t rows_of_block = 128;
+
+}  // namespace
+
+Tensor sum_rows(const Tensor& x) {
+    require(x.ndim() > 0, "[sum_rows] expected at least one axis, got a scalar");
+    return sum_blocks(x, rows_of_block);
+}
+
+Tensor sum_tokens(const Tensor& x) {
+    require(x.ndim() == 3, "[sum_tokens] expected (samples, tokens, channels), got {}",
+            to_string(x.shape()));
+    return sum_blocks(x, x.size(1) > 1 ? x.size(1) : rows_of_block);
 }
 
 Tensor sum(const Tensor& x, std::int64_t axis) {

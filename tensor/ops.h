@@ -32,6 +32,9 @@ Tensor transpose(const Tensor& x, const std::vector<std::int64_t>& order);
 
 /// Sum over all axes but the last: (..., n) -> (n,).
 Tensor sum_rows(const Tensor& x);
+/// The same of (B, L, C), in another order: the tokens of each sample, then the samples. Throws
+/// Error unless there are three axes.
+Tensor sum_tokens(const Tensor& x);
 /// Sum over one axis, which is dropped.
 Tensor sum(const Tensor& x, std::int64_t axis);
 /// Sum of all elements, accumulated in double.
