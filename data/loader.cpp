@@ -8,19 +8,19 @@
 namespace slimgrad::inline SLIMGRAD_PRECISION {
 namespace {
 
-const ImageData& checked(const ImageData* data) {
+std::shared_ptr<const ImageData> checked(std::shared_ptr<const ImageData> data) {
     require(data != nullptr, "[loader] expected a data set, got none");
     data->check();
-    return *data;
+    return data;
 }
 
 }  // namespace
 
 Loader::Loader(std::shared_ptr<const ImageData> data, LoaderOptions options)
-    : data_(std::move(data)),
+    : data_(checked(std::move(data))),
       options_(options),
-      order_(checked(data_.get()).size(),
-             {options.batch_size, options.shuffle, options.drop_last, options.seed}, data_->name) {
+      order_(data_->size(), {options.batch_size, options.shuffle, options.drop_last, options.seed},
+             data_->name) {
     for (std::size_t c = 0; c < data_->mean.size(); ++c)
         for (int byte = 0; byte < 256; ++byte)
             normalised_.push_back(

@@ -6,10 +6,10 @@
 namespace slimgrad::inline SLIMGRAD_PRECISION {
 namespace {
 
-const TextData& checked(const TextData* data) {
+std::shared_ptr<const TextData> checked(std::shared_ptr<const TextData> data) {
     require(data != nullptr, "[loader] expected a data set, got none");
     data->check();
-    return *data;
+    return data;
 }
 
 }  // namespace
@@ -33,10 +33,10 @@ Tokens pad_tokens(const std::vector<const Encoding*>& texts, std::int64_t length
 
 TextLoader::TextLoader(std::shared_ptr<const TextData> data, const Tokenizer& tokenizer,
                        TextLoaderOptions options)
-    : data_(std::move(data)),
+    : data_(checked(std::move(data))),
       options_(options),
-      order_(checked(data_.get()).size(),
-             {options.batch_size, options.shuffle, options.drop_last, options.seed}, data_->name),
+      order_(data_->size(), {options.batch_size, options.shuffle, options.drop_last, options.seed},
+             data_->name),
       pad_(tokenizer.pad()) {
     const std::int64_t shortest = data_->pairs() ? 5 : 3;  // a token each, [CLS] and [SEP]
     require(options_.max_length >= shortest,
