@@ -106,7 +106,7 @@ Eigen leading_spectrum(const Tensor& autocorrelation, const Truncation& truncati
     // How many are needed only shows on the way.
     std::int64_t count = start.defined() ? start.size(0) : first_count + truncation.oversample;
     for (; 4 * count <= n; count *= 2) {
-        const Eigen spectrum = eigh_leading(autocorrelation, count, start);
+        Eigen spectrum = eigh_leading(autocorrelation, count, start);
         const bool enough =
             kept_share(spectrum, count - truncation.oversample, 2) >= truncation.epsilon;
         if (enough && count > truncation.oversample) return spectrum;
