@@ -9,11 +9,12 @@ matplotlib; the runs need only the program that `./run build` makes.
 """
 
 import argparse
-import json
 import subprocess
 import sys
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
+
+from runs import draw_seeds, spread, summaries
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMON = ("--data cifar10 --limit-train 10000 --limit-test 5000 --model vit-tiny --seeds 3 "
@@ -52,28 +53,18 @@ def run(experiment: str, program: Path, data_dir: Path, out: Path) -> None:
     subprocess.run(command, check=True)
 
 
-def summaries(out: Path, experiment: str, method: str) -> list[dict]:
-    """The finished runs of one method, by seed."""
-    return [json.loads(path.read_text())
-            for path in sorted((out / experiment).glob(f"{method}-seed*/summary.json"))]
-
-
-def spread(values: list[float], scale: float = 1, digits: int = 2) -> str:
-    values = [v * scale for v in values if v is not None]
-    if not values:
-        return "–"
-    sd = f" ± {stdev(values):.{digits}f}" if len(values) > 1 else ""
-    return f"{mean(values):.{digits}f}{sd}"
+def runs_of(out: Path, experiment: str, method: str) -> list[dict]:
+    return summaries(out / experiment, f"{method}-seed*")
 
 
 def table(out: Path, rows: list[tuple[str, str, str]]) -> str:
-    vanilla = mean(s["flops"]["backward_linear"] for s in summaries(out, "slots", "vanilla"))
+    vanilla = mean(s["flops"]["backward_linear"] for s in runs_of(out, "slots", "vanilla"))
     lines = ["| | test accuracy, % | by seed | against the first row, seed by seed | train loss "
              "| backward of linear layers, with calibration | calibration's share | mean rank x "
              "| mean rank g |", "|---|---|---|---|---|---|---|---|---|"]
     first: list[float] = []
     for label, experiment, method in rows:
-        runs = summaries(out, experiment, method)
+        runs = runs_of(out, experiment, method)
         if not runs:
             lines.append(f"| {label} | not run | | | | | | | |")
             continue
@@ -94,29 +85,9 @@ def table(out: Path, rows: list[tuple[str, str, str]]) -> str:
 
 
 def draw(out: Path, picture: Path) -> None:
-    from plot_style import COLOURS, MARKERS, plt, save
-
-    sizes = [len(rows) for _, rows in PANELS]
-    figure, axes = plt.subplots(len(PANELS), 1, sharex=True, figsize=(7, 0.45 * sum(sizes) + 2.2),
-                                height_ratios=sizes)
-    for axis, (title, rows) in zip(axes, PANELS):
-        for y, (_, experiment, method) in enumerate(rows):
-            accuracies = [100 * r["accuracy"] for r in summaries(out, experiment, method)]
-            if not accuracies:
-                continue
-            colour = COLOURS[y]
-            axis.plot([mean(accuracies)] * 2, [y - 0.3, y + 0.3], color=colour, linewidth=2.5)
-            for seed, accuracy in enumerate(accuracies):
-                axis.plot(accuracy, y, MARKERS[seed % len(MARKERS)], color=colour, markersize=7,
-                          markeredgecolor="black", markeredgewidth=0.6)
-            axis.annotate(f"{mean(accuracies):.1f}", (mean(accuracies), y - 0.3), va="bottom",
-                          ha="center", fontsize=9)
-        axis.set_yticks(range(len(rows)), [label for label, _, _ in rows])
-        axis.set_ylim(len(rows) - 0.4, -0.75)
-        axis.grid(axis="y", visible=False)
-        axis.set_title(title)
-    axes[-1].set_xlabel("test accuracy, %  (a mark a seed, the bar their mean)")
-    save(figure, picture)
+    panels = [(title, [(label, [100 * run["accuracy"] for run in runs_of(out, experiment, method)])
+                       for label, experiment, method in rows]) for title, rows in PANELS]
+    draw_seeds(panels, "test accuracy, %", picture)
 
 
 def main() -> None:
@@ -138,7 +109,7 @@ def main() -> None:
                 run(experiment, args.program, args.data_dir, args.out)
             except subprocess.CalledProcessError as error:
                 sys.exit(error.returncode)
-    if not summaries(args.out, "slots", "vanilla"):
+    if not runs_of(args.out, "slots", "vanilla"):
         parser.error(f"{args.out} holds no finished run of vanilla to compare with")
     for title, rows in PANELS:
         print(f"\n### {title}\n\n{table(args.out, rows)}")

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Draws the figures of docs/snr.md from what `slimgrad snr --out DIR` has measured.
+"""Draws the figures of the pages in docs/ from measurements of the program.
 
     ./run figures snr runs/figures      a figure, or three, of every runs/figures/NAME/snr.json
+    ./run figures mrpc runs/mrpc        the tables of mrpc.md and their figure, of finished runs
 
 The figure of NAME becomes docs/images/snr-NAME.svg. Equal numbers make equal bytes.
 """
@@ -12,6 +13,7 @@ import sys
 from math import exp, inf, isfinite, log, nan
 from pathlib import Path
 
+from mrpc import draw_mrpc
 from plot_style import GREY, plt, save, series
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -194,14 +196,17 @@ def draw_snr(measurements: Path, images: Path) -> None:
             save(figure, images / f"snr-{part or file.parent.name}.svg")
 
 
+PAGES = {"snr": draw_snr, "mrpc": draw_mrpc}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("page", choices=["snr"], help="whose figures")
-    parser.add_argument("measurements", type=Path, help="directory of NAME/snr.json")
+    parser.add_argument("page", choices=PAGES, help="whose figures")
+    parser.add_argument("measurements", type=Path, help="directory of NAME/snr.json, or of runs")
     parser.add_argument("--images", type=Path, default=ROOT / "docs/images")
     args = parser.parse_args()
-    draw_snr(args.measurements, args.images)
+    PAGES[args.page](args.measurements, args.images)
 
 
 if __name__ == "__main__":
