@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <tuple>
 
@@ -117,25 +119,32 @@ LineChart staleness_chart(const json& rows) {
 }
 
 LineChart spectrum_chart(const json& rows) {
-    LineChart chart{.title = "Eigenvalues that hold a share of the energy of g_y",
+    LineChart chart{.title = "Values that hold a share of the energy of g_y",
                     .x_label = "layer, first to last",
-                    .y_label = "eigenvalues",
+                    .y_label = "values",
                     .series = {},
                     .log_y = true};
     for (const json& row : rows) {
-        const std::string label = fmt::format("epsilon = {}", value(row, "epsilon"));
-        if (chart.series.empty() || chart.series.back().label != label + ", one sample") {
-            chart.series.push_back({.label = label + ", all samples", .x = {}, .y = {}});
-            chart.series.push_back({.label = label + ", one sample", .x = {}, .y = {}});
-        }
-        Series &all = *(chart.series.end() - 2), &one = chart.series.back();
-        const auto x = static_cast<double>(all.x.size());
-        if (chart.series.size() == 2) chart.categories.push_back(row.at("name"));
-        all.x.push_back(x);
-        all.y.push_back(value(row, "rank"));
-        one.x.push_back(x);
-        one.y.push_back(value(row, "sample_rank"));
+        const std::string& name = row.at("name").get_ref<const std::string&>();
+        if (std::ranges::find(chart.categories, name) == chart.categories.end())
+            chart.categories.push_back(name);
     }
+    const struct {
+        const char *values, *count, *label;
+    } lines[] = {{"eigenvalues", "all", "eigenvalues, all samples"},
+                 {"eigenvalues", "sample", "eigenvalues, one sample"},
+                 {"singular_values", "sample", "singular values, one sample"}};
+    std::map<double, std::vector<json>> by_epsilon;
+    for (const json& row : rows) by_epsilon[value(row, "epsilon")].push_back(row);
+    for (const auto& [epsilon, group] : by_epsilon)
+        for (const auto& line : lines) {
+            chart.series.push_back(
+                {.label = fmt::format("epsilon = {}: {}", epsilon, line.label), .x = {}, .y = {}});
+            for (std::size_t i = 0; i < group.size(); ++i) {
+                chart.series.back().x.push_back(static_cast<double>(i));
+                chart.series.back().y.push_back(value(group[i].at(line.values), line.count));
+            }
+        }
     return chart;
 }
 

@@ -101,6 +101,13 @@ json to_json(const StalenessRow& row) {
     return out;
 }
 
+json to_json(const DirectionCounts& counts) {
+    return {{"all", counts.all},
+            {"sample", counts.sample},
+            {"sample_max", counts.sample_max},
+            {"energy", counts.energy}};
+}
+
 json to_json(const SpectrumRow& row) {
     return {{"name", row.name},
             {"L", row.tokens},
@@ -108,11 +115,9 @@ json to_json(const SpectrumRow& row) {
             {"side", to_string(row.side)},
             {"dim", row.dim},
             {"epsilon", row.epsilon},
-            {"rank", row.rank},
-            {"sample_rank", row.sample_rank},
-            {"sample_rank_max", row.sample_rank_max},
-            {"samples", row.samples},
-            {"energy", row.energy}};
+            {"eigenvalues", to_json(row.eigenvalues)},
+            {"singular_values", to_json(row.singular_values)},
+            {"samples", row.samples}};
 }
 
 json to_json(const ErrorStudy& study) {
@@ -140,18 +145,22 @@ Cells ratio_table(const json& rows) {
 }
 
 Cells spectrum_table(const json& rows) {
-    Cells cells{{"layer", "side", "n", "epsilon", "eigenvalues, all samples", "of one sample",
-                 "at most", "first holds", "first 10 hold"}};
-    const auto share = [](const json& row, std::size_t count) {
-        const json& energy = row.at("energy");
-        return fmt::format("{:.1f} %",
-                           100 * energy.at(std::min(count, energy.size()) - 1).get<double>());
-    };
-    for (const json& row : rows)
+    Cells cells{{"layer", "side", "n", "epsilon", "eigenvalues of C", "of one sample", "at most",
+                 "singular values of g", "of one sample", "at most", "first eigenvalue holds",
+                 "first 10"}};
+    for (const json& row : rows) {
+        const json &eigen = row.at("eigenvalues"), &singular = row.at("singular_values");
+        const auto share = [&](std::size_t count) {
+            const json& energy = eigen.at("energy");
+            return fmt::format("{:.1f} %",
+                               100 * energy.at(std::min(count, energy.size()) - 1).get<double>());
+        };
         cells.push_back({cell(row, "name"), cell(row, "side"), cell(row, "dim"),
-                         cell(row, "epsilon"), cell(row, "rank"),
-                         fmt::format("{:.1f}", value(row, "sample_rank")),
-                         cell(row, "sample_rank_max"), share(row, 1), share(row, 10)});
+                         cell(row, "epsilon"), cell(eigen, "all"),
+                         fmt::format("{:.1f}", value(eigen, "sample")), cell(eigen, "sample_max"),
+                         cell(singular, "all"), fmt::format("{:.1f}", value(singular, "sample")),
+                         cell(singular, "sample_max"), share(1), share(10)});
+    }
     return cells;
 }
 

@@ -157,26 +157,29 @@ def draw_staleness(document: dict):
 
 
 def draw_spectrum(document: dict):
-    """Fig. 3 for every layer: how fast the energy is gathered, and how many directions hold ε of it."""
+    """Fig. 3 for every layer: how fast the energy is gathered, and how many values hold ε of it."""
     rows = [row for row in document["rows"] if row["epsilon"] == document["rows"][-1]["epsilon"]]
     epsilon, names = rows[0]["epsilon"], [row["name"] for row in rows]
     curves, ax = plt.subplots()
     for row in rows:
-        ax.plot(range(1, len(row["energy"]) + 1), [100 * e for e in row["energy"]], color=GREY, alpha=0.45,
+        energy = row["eigenvalues"]["energy"]
+        ax.plot(range(1, len(energy) + 1), [100 * e for e in energy], color=GREY, alpha=0.45,
                 linewidth=1)
     ax.axhline(100 * epsilon, color=series(1)["color"], linestyle="--", linewidth=1.2)
-    ax.set_xlabel("eigenvalues")
+    ax.set_xlabel("eigenvalues of C, all samples")
     ax.set_ylabel("% of the energy of g_y, a line for each layer")
     ax.set_ylim(0, 101)
     ax.set_xlim(left=1)
 
     counts, ax = plt.subplots(figsize=(7.4, 4.4))
-    ax.plot(range(len(rows)), column(rows, "rank"), label="all samples together",
-            **series(0) | {"linestyle": "none"})
-    ax.plot(range(len(rows)), column(rows, "sample_rank"), label="one sample, mean",
-            **series(1) | {"linestyle": "none"})
+    for i, (values, count, label) in enumerate([
+            ("eigenvalues", "all", "eigenvalues of C, all samples"),
+            ("eigenvalues", "sample", "eigenvalues of one sample, mean"),
+            ("singular_values", "sample", "singular values of one sample, mean")]):
+        ax.plot(range(len(rows)), column([row[values] for row in rows], count), label=label,
+                **series(i) | {"linestyle": "none"})
     name_layers(ax, names)
-    ax.set_ylabel(f"eigenvalues that hold {100 * epsilon:g} %")
+    ax.set_ylabel(f"values that hold {100 * epsilon:g} %")
     ax.set_ylim(bottom=0)
     ax.legend()
     return {"spectrum-energy": curves, "spectrum": counts}

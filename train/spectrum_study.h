@@ -4,6 +4,14 @@
 
 namespace slimgrad {
 
+/// How many of a list of values hold ε of the sum of their squares.
+struct DirectionCounts {
+    std::int64_t all = 0;          // for all samples together
+    double sample = 0;             // for each sample by itself: mean
+    std::int64_t sample_max = 0;   // and maximum
+    std::vector<double> energy{};  // share that the first 1, 2, … values of all samples hold
+};
+
 /// How many directions a share of a layer's output gradient lies in (INSTANT, Fig. 3).
 struct SpectrumRow {
     std::string name;
@@ -11,14 +19,11 @@ struct SpectrumRow {
     Side side = Side::token;
     std::int64_t dim = 0;
     double epsilon = 0.95;
-    /// Eigenvalues of C = E[g gᵀ] whose squares hold ε of the sum of squares: the rank of
+    /// Of C = E[g gᵀ]: the energy that INSTANT truncates by (eq. 2); `all` is the rank of
     /// INSTANT-0.
-    std::int64_t rank = 0;
-    /// The same of each sample's own g gᵀ, as the paper draws it: mean and maximum.
-    double sample_rank = 0;
-    std::int64_t sample_rank_max = 0;
-    std::vector<double>
-        energy;  // share of the squares that the first 1, 2, … eigenvalues of C hold
+    DirectionCounts eigenvalues;
+    /// Of g itself, the roots of those: their squares add up to E‖g‖².
+    DirectionCounts singular_values;
     std::int64_t samples = 0;
 };
 

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "../temporary.h"
 #include "instant/trace.h"
@@ -90,23 +91,32 @@ TEST_F(SnrRun, SpectraHoldTheEnergyThatTheirRanksClaim) {
         const SpectrumRow& row = rows[i];
         const SnrSubject& subject = subjects[i % subjects.size()];
         EXPECT_EQ(row.name, subject.name);
-        EXPECT_EQ(row.rank, snr_row(subject, {.epsilon = row.epsilon}).theory.rank) << row.name;
+        EXPECT_EQ(row.eigenvalues.all, snr_row(subject, {.epsilon = row.epsilon}).theory.rank)
+            << row.name;
         EXPECT_EQ(row.samples, 32);
-        const auto held = [&](std::int64_t count) {
-            return count == 0 ? 0 : row.energy.at(static_cast<std::size_t>(count) - 1);
-        };
-        EXPECT_GE(held(row.rank), row.epsilon);
-        EXPECT_LT(held(row.rank - 1), row.epsilon);
-        EXPECT_NEAR(row.energy.back(), 1, 1e-9);
-        EXPECT_TRUE(std::ranges::is_sorted(row.energy));
-        EXPECT_GE(row.sample_rank, 1);
-        EXPECT_LE(row.sample_rank, static_cast<double>(row.sample_rank_max));
-        EXPECT_LE(row.sample_rank_max, row.dim);
+        for (const DirectionCounts* values : {&row.eigenvalues, &row.singular_values}) {
+            const auto held = [&](std::int64_t count) {
+                return count == 0 ? 0 : values->energy.at(static_cast<std::size_t>(count) - 1);
+            };
+            EXPECT_GE(held(values->all), row.epsilon);
+            EXPECT_LT(held(values->all - 1), row.epsilon);
+            EXPECT_NEAR(values->energy.back(), 1, 1e-9);
+            EXPECT_TRUE(std::ranges::is_sorted(values->energy));
+            EXPECT_GE(values->sample, 1);
+            EXPECT_LE(values->sample, static_cast<double>(values->sample_max));
+            EXPECT_LE(values->sample_max, row.dim);
+        }
+        // Squares favour the largest: of the eigenvalues fewer are needed than of their roots.
+        EXPECT_LE(row.eigenvalues.all, row.singular_values.all);
+        EXPECT_LE(row.eigenvalues.sample, row.singular_values.sample);
+        const std::vector<double>& sigma = subject.modes.sigma;
+        EXPECT_NEAR(row.singular_values.energy.front(),
+                    sigma.front() / std::accumulate(sigma.begin(), sigma.end(), 0.0), 1e-9);
     }
     // What one direction makes of all samples, it makes of each.
     EXPECT_EQ(rows.back().name, "blocks.3.fc2");
-    EXPECT_EQ(rows.back().rank, 1);
-    EXPECT_EQ(rows.back().sample_rank_max, 1);
+    EXPECT_EQ(rows.back().eigenvalues.all, 1);
+    EXPECT_EQ(rows.back().eigenvalues.sample_max, 1);
 }
 
 // Noise is what the compressed g_x of a layer alone lacks: one fact, measured twice.
