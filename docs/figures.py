@@ -4,7 +4,7 @@
     ./run figures snr runs/figures      a figure, or three, of every runs/figures/NAME/snr.json
     ./run figures mrpc runs/mrpc        the tables of mrpc.md and their figure, of finished runs
 
-The figure of NAME becomes docs/images/snr-NAME.svg. Equal numbers make equal bytes.
+The figure of NAME becomes docs/images/snr-NAME.svg, a second one snr-NAME-WHAT.svg. Equal numbers make equal bytes.
 """
 
 import argparse
@@ -182,7 +182,7 @@ def draw_spectrum(document: dict):
     ax.set_ylabel(f"values that hold {100 * epsilon:g} %")
     ax.set_ylim(bottom=0)
     ax.legend()
-    return {"spectrum-energy": curves, "spectrum": counts}
+    return {"": counts, "energy": curves}
 
 
 DRAW = {"epsilon": draw_epsilon, "oversample": draw_oversample, "offset": draw_offset,
@@ -196,7 +196,8 @@ def draw_snr(measurements: Path, images: Path) -> None:
     for file in files:
         document = json.loads(file.read_text())
         for part, figure in DRAW[document["sweep"]](document).items():
-            save(figure, images / f"snr-{part or file.parent.name}.svg")
+            name = "-".join(["snr", file.parent.name, *([part] if part else [])])
+            save(figure, images / f"{name}.svg")
 
 
 PAGES = {"snr": draw_snr, "mrpc": draw_mrpc}

@@ -62,36 +62,53 @@ def less(values: list[float], vanilla: list[float]) -> str:
     return f"{mean(vanilla) / mean(values):.2f}× less"
 
 
-def cost_table(runs: list[dict], blocks: str) -> str:
-    lines = ["| | backward of linear layers, TFLOP | with calibration | saved a sample, KiB "
-             "| its linear layers' part | peak MiB | forward s | backward s | calibration s "
-             "| training s |", "|---|---|---|---|---|---|---|---|---|---|"]
+def table_against_vanilla(runs: list[dict], blocks: str, head: str, cells) -> str:
+    """A row a method: cells(its runs, and vanilla's, None in vanilla's own row)."""
+    columns = head.count("|") - 1
+    lines = [head, "|---" * columns + "|"]
     vanilla = chosen(runs, blocks, *METHODS[0][1:])
-    for name, method, oversample in METHODS:
-        row = chosen(runs, blocks, method, oversample)
-        if not row or not vanilla:
-            lines.append(f"| {name} | not run | | | | | | | | |")
-            continue
+    for name, *method in METHODS:
+        row = chosen(runs, blocks, *method)
+        if row and vanilla:
+            made = cells(row, None if method[0] == "vanilla" else vanilla)
+        else:
+            made = ["not run"] + [""] * (columns - 2)
+        lines.append(f"| {name} | {' | '.join(made)} |")
+    return "\n".join(lines)
 
+
+def cost_table(runs: list[dict], blocks: str) -> str:
+    def cells(row: list[dict], vanilla: list[dict] | None) -> list[str]:
         def cell(group: str, key: str, scale: float, digits: int) -> str:
             values = [run[group][key] for run in row]
             text = f"{mean(values) * scale:.{digits}f}"
-            if row == vanilla:
+            if not vanilla:
                 return text
             return f"{text} ({less(values, [run[group][key] for run in vanilla])})"
 
-        def seconds(*phases: str) -> str:
-            return f"{mean([sum(run['seconds'][phase] for phase in phases) for run in row]):.0f}"
+        return [cell("flops", "backward_linear", 1e-12, 2),
+                cell("flops", "backward_linear_with_calibration", 1e-12, 2),
+                cell("bytes", "saved_per_sample", 1 / 1024, 0),
+                cell("bytes", "saved_per_sample_linear", 1 / 1024, 0)]
 
-        lines.append(f"| {name} | " + " | ".join([
-            cell("flops", "backward_linear", 1e-12, 2),
-            cell("flops", "backward_linear_with_calibration", 1e-12, 2),
-            cell("bytes", "saved_per_sample", 1 / 1024, 0),
-            cell("bytes", "saved_per_sample_linear", 1 / 1024, 0),
-            f"{mean([run['bytes']['rss_peak'] for run in row]) / 2**20:.0f}",
-            seconds("forward"), seconds("backward"), seconds("calibrate"),
-            seconds("forward", "backward", "optimizer", "calibrate")]) + " |")
-    return "\n".join(lines)
+    return table_against_vanilla(
+        runs, blocks, "| | backward of linear layers, TFLOP | with calibration "
+        "| saved a sample, KiB | its linear layers' part |", cells)
+
+
+def time_table(runs: list[dict], blocks: str) -> str:
+    def cells(row: list[dict], vanilla: list[dict] | None) -> list[str]:
+        def step(of: list[dict], *phases: str) -> float:
+            return mean([1e3 * sum(run["seconds"][phase] for phase in phases) / run["steps"]
+                         for run in of])
+
+        whole = ("forward", "backward", "optimizer", "calibrate")
+        ratio = f" ({step(vanilla, *whole) / step(row, *whole):.2f}×)" if vanilla else ""
+        return [*(f"{step(row, phase):.0f}" for phase in whole), f"{step(row, *whole):.0f}{ratio}",
+                f"{mean([run['bytes']['rss_peak'] for run in row]) / 2**20:.0f}"]
+
+    return table_against_vanilla(runs, blocks, "| ms a step | forward | backward | optimizer "
+                                 "| calibration | together | peak MiB |", cells)
 
 
 def draw_mrpc(directory: Path, images: Path) -> None:
@@ -99,7 +116,9 @@ def draw_mrpc(directory: Path, images: Path) -> None:
     if not runs:
         sys.exit(f"figures.py: {directory} holds no finished run; examples/mrpc.sh makes them")
     for title, blocks in BLOCKS:
-        print(f"\n## {title}\n{accuracy_table(runs, blocks)}\n\n{cost_table(runs, blocks)}\n")
+        print(f"\n## {title}")
+        for table in (accuracy_table, cost_table, time_table):
+            print(f"\n{table(runs, blocks)}")
     panels = [(title, [(name, [100 * run["accuracy"] for run in chosen(runs, blocks, *method)])
                        for name, *method in METHODS]) for title, blocks in BLOCKS]
     draw_seeds(panels, "accuracy on MRPC's dev set, %", images / "mrpc.svg",

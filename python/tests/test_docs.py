@@ -19,7 +19,7 @@ def finished(out: Path, method: str, seed: int, accuracy: float, flops: float, o
     (run / "summary.json").write_text(json.dumps({
         "config": {"method": method, "oversample": oversample, "seed": seed, "epsilon": 0.95,
                    "train_blocks": "all"},
-        "accuracy": accuracy, "f1": accuracy / 2, "train_loss": 0.5,
+        "steps": 2, "accuracy": accuracy, "f1": accuracy / 2, "train_loss": 0.5,
         "ranks": {"mean_x": None if method == "vanilla" else 8.0, "mean_g": None},
         "flops": {"backward_linear": flops, "backward_linear_with_calibration": 2 * flops},
         "bytes": {"saved_per_sample": 4096, "saved_per_sample_linear": 1024, "rss_peak": 2**20},
@@ -57,8 +57,11 @@ def test_a_row_holds_the_runs_of_its_method_and_p(tmp_path):
     costs = mrpc.cost_table(runs, "all")
     assert row(costs, "vanilla")[:2] == ["8.00", "16.00"]
     assert row(costs, "INSTANT-7")[:2] == ["2.00 (4.00× less)", "4.00 (4.00× less)"]
-    assert row(costs, "INSTANT-7")[-1] == "11", "seconds of all phases of training"
-    assert row(costs, "INSTANT-15")[0] == "not run"
+    assert row(costs, "INSTANT-7")[-1] == "1 (1.00× less)"
+    assert row(costs, "INSTANT-15") == ["not run", "", "", ""]
+    times = mrpc.time_table(runs, "all")
+    assert row(times, "vanilla") == ["1500", "2500", "500", "1000", "5500", "1"]
+    assert row(times, "INSTANT-7")[-2] == "5500 (1.00×)"
     assert row(mrpc.cost_table(runs, "last:1"), "vanilla")[0] == "not run"
 
 
