@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <limits>
@@ -141,6 +142,48 @@ Cells ratio_table(const json& rows) {
                          interval(row, "measured"), cell(row, "predicted_inside"),
                          cell(row, "exact_inside"),
                          fmt::format("{:.3g}", value(row, "predicted") / value(row, "measured"))});
+    return cells;
+}
+
+json means_of_layers(const json& rows) {
+    constexpr const char* ratios[] = {"predicted", "exact", "measured"};
+    struct Sums {
+        std::int64_t layers = 0, finite = 0;
+        double rank = 0, logs[3] = {};
+    };
+    std::map<std::pair<double, std::int64_t>, Sums> choices;
+    for (const json& row : rows) {
+        Sums& sums = choices[{row.at("epsilon"), row.at("oversample")}];
+        ++sums.layers;
+        sums.rank += value(row, "rank");
+        double logs[3];
+        std::ranges::transform(ratios, logs,
+                               [&](const char* ratio) { return std::log(value(row, ratio)); });
+        if (!std::ranges::all_of(logs, [](double x) { return std::isfinite(x); })) continue;
+        ++sums.finite;
+        for (int i = 0; i < 3; ++i) sums.logs[i] += logs[i];
+    }
+    json means = json::array();
+    for (const auto& [choice, sums] : choices) {
+        means.push_back({{"epsilon", choice.first},
+                         {"oversample", choice.second},
+                         {"layers", sums.layers},
+                         {"finite", sums.finite},
+                         {"mean_rank", sums.rank / static_cast<double>(sums.layers)}});
+        for (int i = 0; i < 3; ++i) {
+            json& mean = means.back()[ratios[i]];
+            if (sums.finite > 0) mean = std::exp(sums.logs[i] / static_cast<double>(sums.finite));
+        }
+    }
+    return means;
+}
+
+Cells means_table(const json& means) {
+    Cells cells{{"epsilon", "p", "mean R", "predicted", "exact", "measured", "finite in"}};
+    for (const json& mean : means)
+        cells.push_back({cell(mean, "epsilon"), cell(mean, "oversample"), cell(mean, "mean_rank"),
+                         cell(mean, "predicted"), cell(mean, "exact"), cell(mean, "measured"),
+                         fmt::format("{} of {}", value(mean, "finite"), value(mean, "layers"))});
     return cells;
 }
 

@@ -24,6 +24,10 @@ nlohmann::json to_json(const ErrorStudy& study);
 using Cells = std::vector<std::vector<std::string>>;
 /// One line a row: the choice, the three ratios and whether the theory lies in the interval.
 Cells ratio_table(const nlohmann::json& rows);
+/// Geometric means of the three ratios over the layers of a run, for each choice of ε and p; layers
+/// in which one of them is infinite, 0 or does not exist are left out, and counted.
+nlohmann::json means_of_layers(const nlohmann::json& rows);
+Cells means_table(const nlohmann::json& means);
 /// One line for each choice of ε and p, over all seeds.
 Cells seeds_table(const nlohmann::json& rows);
 Cells error_table(const nlohmann::json& errors);

@@ -82,6 +82,12 @@ void layers(const SnrRequest& o, RunProbe& run, const MethodOptions& method,
             for (const json& row : rows) found.document["rows"].push_back(row);
         }
     add_summary(found.document["rows"], found);
+    const json means = means_of_layers(found.document["rows"]);
+    found.document["means"] = means;
+    found.add({.id = "means",
+               .title = "All layers",
+               .caption = "Geometric means over the layers in which all three ratios are finite.",
+               .table = means_table(means)});
 
     const json errors = to_json(error_study(run, method, study));
     found.document["errors"] = {{"method", method.method},

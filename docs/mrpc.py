@@ -6,7 +6,6 @@ that lie in the runs fill a column of their own.
 
 import json
 import sys
-from math import exp, isfinite, log
 from pathlib import Path
 from statistics import mean
 
@@ -26,17 +25,15 @@ def chosen(runs: list[dict], blocks: str, method: str, oversample: int | None) -
             and oversample in (None, run["config"]["oversample"])]
 
 
-def geometric_mean_of_snr(run: dict) -> float | None:
-    """Of the measured ratios of a run's layers, at the run's own ε and p."""
+def mean_snr(run: dict) -> float | None:
+    """Of the layers of a run, measured at its own ε and p."""
     file = Path(run["directory"]) / "snr/snr.json"
     if not file.exists():
         return None
-    config = run["config"]
-    ratios = [float(row["measured"]) for row in json.loads(file.read_text())["rows"]
-              if row["epsilon"] == config["epsilon"] and row["oversample"] == config["oversample"]
-              and row["measured"] is not None]  # null: of nothing to nothing
-    ratios = [log(ratio) for ratio in ratios if isfinite(ratio)]
-    return exp(mean(ratios)) if ratios else None
+    for mean_of in json.loads(file.read_text())["means"]:
+        if all(mean_of[key] == run["config"][key] for key in ("epsilon", "oversample")):
+            return mean_of["measured"]
+    return None
 
 
 def accuracy_table(runs: list[dict], blocks: str) -> str:
@@ -51,7 +48,7 @@ def accuracy_table(runs: list[dict], blocks: str) -> str:
             spread([run["train_loss"] for run in row], 1, 3),
             spread([run["ranks"]["mean_x"] for run in row], 1, 1),
             spread([run["ranks"]["mean_g"] for run in row], 1, 1),
-            spread([geometric_mean_of_snr(run) for run in row], 1, 2)]) + " |")
+            spread([mean_snr(run) for run in row], 1, 2)]) + " |")
     majority = runs[0]["majority_baseline"]
     lines.append(f"| majority class | {100 * majority['accuracy']:.1f} | | "
                  f"{100 * majority['f1']:.1f} | | | | |")

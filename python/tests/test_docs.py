@@ -26,8 +26,8 @@ def finished(out: Path, method: str, seed: int, accuracy: float, flops: float, o
         "seconds": {"forward": 3, "backward": 5, "optimizer": 1, "calibrate": 2},
         "majority_baseline": {"accuracy": 0.684, "f1": 0.812}}))
     if snr:
-        rows = [{"epsilon": 0.95, "oversample": p, "measured": m} for p, m in snr]
-        (run / "snr/snr.json").write_text(json.dumps({"rows": rows}))
+        means = [{"epsilon": 0.95, "oversample": p, "measured": m} for p, m in snr]
+        (run / "snr/snr.json").write_text(json.dumps({"means": means}))
 
 
 def row(table: str, name: str) -> list:
@@ -65,6 +65,10 @@ def test_a_row_holds_the_runs_of_its_method_and_p(tmp_path):
     assert row(mrpc.cost_table(runs, "last:1"), "vanilla")[0] == "not run"
 
 
-def test_snr_is_the_geometric_mean_at_the_runs_own_p(tmp_path):
-    finished(tmp_path, "instant", 0, 0.8, 1e12, snr=[(7, 2.0), (7, 8.0), (7, "inf"), (7, None), (15, 100.0)])
-    assert row(mrpc.accuracy_table(summaries(tmp_path), "all"), "INSTANT-7")[-1] == "4.00"
+def test_snr_is_that_of_the_runs_own_p(tmp_path):
+    for seed, measured in enumerate([4.0, None]):  # None: infinite in every layer
+        finished(tmp_path, "instant", seed, 0.8, 1e12, snr=[(0, 1.0), (7, measured)])
+    finished(tmp_path, "instant", 0, 0.8, 1e12, oversample=15, snr=[(7, 1.0)])
+    table = mrpc.accuracy_table(summaries(tmp_path), "all")
+    assert row(table, "INSTANT-7")[-1] == "4.00"
+    assert row(table, "INSTANT-15")[-1] == "–", "measured at another p"

@@ -1,4 +1,5 @@
 #include <chrono>
+#include <cmath>
 #include <csignal>
 #include <set>
 #include <thread>
@@ -217,6 +218,23 @@ TEST_F(Cli, SnrOfARun) {
     const json layers = run_json(with({"--out", "o"}));
     EXPECT_EQ(layers["rows"].size(), 2 * 16);  // four blocks of four, p = 0 and the run's p
     EXPECT_EQ(layers["errors"]["layers"].size(), 18);
+    ASSERT_EQ(layers["means"].size(), 2);
+    for (const json& mean : layers["means"]) {
+        double product = 1, rank = 0;
+        int finite = 0;
+        for (const json& row : layers["rows"]) {
+            if (row["oversample"] != mean["oversample"]) continue;
+            rank += row["rank"].get<double>() / 16;
+            if (row["predicted"] == "inf" || row["exact"] == "inf" || row["measured"] == "inf")
+                continue;
+            product *= row["measured"].get<double>();
+            ++finite;
+        }
+        EXPECT_EQ(mean["finite"], finite);
+        EXPECT_EQ(mean["layers"], 16);
+        EXPECT_NEAR(mean["mean_rank"].get<double>(), rank, 1e-9);
+        EXPECT_NEAR(mean["measured"].get<double>(), std::pow(product, 1.0 / finite), 1e-9);
+    }
     EXPECT_TRUE(layers["sweep"].is_null());
     EXPECT_NE(text_of(root_ / "o" / "report.html").find("<canvas id=\"errors-gx\""),
               std::string::npos);
