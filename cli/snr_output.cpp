@@ -135,13 +135,14 @@ json to_json(const ErrorStudy& study) {
 Cells ratio_table(const json& rows) {
     Cells cells{{"name", "seed", "epsilon", "p", "R of", "n", "alpha", "predicted", "exact",
                  "measured [interval]", "predicted in", "exact in", "predicted/measured"}};
-    for (const json& row : rows)
-        cells.push_back({cell(row, "name"), cell(row, "seed"), cell(row, "epsilon"),
-                         cell(row, "oversample"), cell(row, "rank"), cell(row, "dim"),
-                         cell(row, "alpha"), cell(row, "predicted"), cell(row, "exact"),
-                         interval(row, "measured"), cell(row, "predicted_inside"),
-                         cell(row, "exact_inside"),
-                         fmt::format("{:.3g}", value(row, "predicted") / value(row, "measured"))});
+    for (const json& row : rows) {
+        const double off = value(row, "predicted") / value(row, "measured");  // NaN: both infinite
+        cells.push_back(
+            {cell(row, "name"), cell(row, "seed"), cell(row, "epsilon"), cell(row, "oversample"),
+             cell(row, "rank"), cell(row, "dim"), cell(row, "alpha"), cell(row, "predicted"),
+             cell(row, "exact"), interval(row, "measured"), cell(row, "predicted_inside"),
+             cell(row, "exact_inside"), std::isnan(off) ? "–" : fmt::format("{:.3g}", off)});
+    }
     return cells;
 }
 
