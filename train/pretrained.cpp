@@ -48,6 +48,17 @@ bool in_head(const std::string& name) {
     return name.starts_with("pooler.") || name.starts_with("classifier.");
 }
 
+/// Whether a name is one of the base model, which a model of the same sizes would have: not the
+/// head of another task, nor the positions 0, 1, … that older checkpoints store.
+bool in_base(const BertConfig& config, std::string_view name) {
+    const std::string prefix = config.kind + ".";
+    if (name.starts_with(prefix)) name.remove_prefix(prefix.size());
+    if (name == "embeddings.position_ids") return false;
+    constexpr std::string_view parts[] = {"embeddings.", "encoder.", "transformer.", "pooler.",
+                                          "blocks."};
+    return std::ranges::any_of(parts, [&](std::string_view p) { return name.starts_with(p); });
+}
+
 /// Adds "what: name, name"; of long lists only the beginning.
 void append(std::string& text, std::string_view what, std::span<const std::string> names) {
     constexpr std::size_t shown = 8;
@@ -137,14 +148,18 @@ LoadReport load_pretrained(const fs::path& directory, TextModel& model) {
             .push_back(fmt::format("{} {}, expected {}", found, to_string(file.shape(found)),
                                    to_string(parameter.value.shape())));
     });
+    std::vector<std::string> unexpected;
+    for (const TensorEntry& entry : file.entries())
+        if (!used.contains(entry.name))
+            (in_base(model.config(), entry.name) ? unexpected : report.unused)
+                .push_back(entry.name);
     std::string faults;
     append(faults, "missing", missing);
     append(faults, "of another shape", misshapen);
+    append(faults, "unexpected", unexpected);
     require(faults.empty(), "[pretrained] '{}' does not fit {}: {}", file.file(),
             model.config().kind, faults);
 
-    for (const TensorEntry& entry : file.entries())
-        if (!used.contains(entry.name)) report.unused.push_back(entry.name);
     std::vector<Tensor> values;  // all are read before any is changed
     for (const Copy& copy : copies) values.push_back(finite(file, copy.from));
     for (std::size_t i = 0; i < copies.size(); ++i)

@@ -28,7 +28,8 @@ struct LoadReport {
     /// Parameters of the model that the file lacks: at most pooler and classifier, which keep their
     /// fresh values. In slimgrad's names.
     std::vector<std::string> missing;
-    /// Tensors of the file that the model has no use for, in the file's names.
+    /// Tensors of the file that the model has no use for, in the file's names: heads of other
+    /// tasks, and buffers.
     std::vector<std::string> unused;
     /// A classifier for another number of classes stays fresh too: "classifier.weight (3, 384),
     /// expected (2, 384)".
@@ -42,7 +43,8 @@ std::string to_string(const LoadReport& report);
 /// Reads `model.safetensors` of such a directory into a model, in Hugging Face's names for BERT and
 /// DistilBERT, with or without their prefix and with the old names of LayerNorm, or in slimgrad's
 /// own. Throws Error, one line that names the file and lists them, if parameters of the encoder are
-/// missing or any is of another shape; the model is then unchanged.
+/// missing, any is of another shape, or the file has some that an encoder of these sizes has not;
+/// the model is then unchanged.
 LoadReport load_pretrained(const std::filesystem::path& directory, TextModel& model);
 
 /// Writes config.json, vocab.txt and model.safetensors that Hugging Face's transformers and

@@ -144,16 +144,18 @@ TEST_P(Pretraining, ReportsAFreshHeadAndWhatHasNoUse) {
         [&](const std::string& name) {
             return name.starts_with("classifier.") || name.starts_with(pooler) ? "" : name;
         },
-        {{"cls.predictions.bias", Tensor::zeros({25})}});
+        {{"cls.predictions.bias", Tensor::zeros({25})},
+         {"embeddings.position_ids", Tensor::zeros({1, 14})}});
     const auto model = fresh();
     const std::vector<real> before = all_values(*model);
     const LoadReport report = load_pretrained(directory, *model);
     EXPECT_EQ(report.missing, (std::vector<std::string>{"pooler.weight", "pooler.bias",
                                                         "classifier.weight", "classifier.bias"}));
-    EXPECT_EQ(report.unused, std::vector<std::string>{"cls.predictions.bias"});
+    EXPECT_EQ(report.unused,
+              (std::vector<std::string>{"cls.predictions.bias", "embeddings.position_ids"}));
     EXPECT_EQ(to_string(report),
               "fresh: pooler.weight, pooler.bias, classifier.weight, classifier.bias; unused: "
-              "cls.predictions.bias");
+              "cls.predictions.bias, embeddings.position_ids");
     const std::vector<real> after = all_values(*model);
     const std::ptrdiff_t head = model->config().hidden_size * (model->config().hidden_size + 4) + 3;
     EXPECT_TRUE(std::equal(before.end() - head, before.end(), after.end() - head));
@@ -183,6 +185,13 @@ TEST_P(Pretraining, BadWeightsAreOneClearLineAndChangeNothing) {
     expect_error(load, {"of another shape: " + position + " (14, 7), expected (14, "});
     rewrite([&](const std::string&) { return std::string(); }, {{"other", Tensor::zeros({1})}});
     expect_error(load, {"missing: ", " more"});
+    // A block more than config.json speaks of: without it the model would be another one.
+    for (const std::string& prefix : {GetParam() + ".", std::string()}) {
+        const std::string extra = prefix + (GetParam() == "bert" ? "encoder" : "transformer") +
+                                  ".layer.7.attention.weight";
+        rewrite([](const std::string& name) { return name; }, {{extra, Tensor::zeros({3})}});
+        expect_error(load, {"does not fit " + GetParam(), "unexpected: " + extra});
+    }
     Tensor spoilt = Tensor::zeros({14, model->config().hidden_size});
     spoilt.data()[3] = std::numeric_limits<real>::quiet_NaN();
     rewrite([&](const std::string& name) { return name == position ? "" : name; },
