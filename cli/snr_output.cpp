@@ -47,6 +47,21 @@ std::string interval(const json& row, const std::string& name) {
                        cell(row, (name + "_high").c_str()));
 }
 
+/// Geometric means of N numbers over rows; a row in which one of them has no logarithm is left out.
+template <std::size_t N>
+struct GeometricMeans {
+    std::array<double, N> logs{};
+    std::int64_t rows = 0;
+
+    void add(std::array<double, N> values) {
+        for (double& value : values) value = std::log(value);
+        if (!std::ranges::all_of(values, [](double log) { return std::isfinite(log); })) return;
+        for (std::size_t i = 0; i < N; ++i) logs[i] += values[i];
+        ++rows;
+    }
+    double operator[](std::size_t i) const { return std::exp(logs[i] / static_cast<double>(rows)); }
+};
+
 json to_json(const GradientError& error) {
     if (error.empty()) return {{"error", nullptr}, {"cosine", nullptr}};
     return {{"error", number(error.relative())}, {"cosine", number(error.cosine())}};
@@ -147,35 +162,28 @@ Cells ratio_table(const json& rows) {
 }
 
 json means_of_layers(const json& rows) {
-    constexpr const char* ratios[] = {"predicted", "exact", "measured"};
-    struct Sums {
-        std::int64_t layers = 0, finite = 0;
-        double rank = 0, logs[3] = {};
+    struct Choice {
+        std::int64_t layers = 0;
+        double rank = 0;
+        GeometricMeans<3> ratios;
     };
-    std::map<std::pair<double, std::int64_t>, Sums> choices;
+    std::map<std::pair<double, std::int64_t>, Choice> choices;
     for (const json& row : rows) {
-        Sums& sums = choices[{row.at("epsilon"), row.at("oversample")}];
-        ++sums.layers;
-        sums.rank += value(row, "rank");
-        double logs[3];
-        std::ranges::transform(ratios, logs,
-                               [&](const char* ratio) { return std::log(value(row, ratio)); });
-        if (!std::ranges::all_of(logs, [](double x) { return std::isfinite(x); })) continue;
-        ++sums.finite;
-        for (int i = 0; i < 3; ++i) sums.logs[i] += logs[i];
+        Choice& choice = choices[{row.at("epsilon"), row.at("oversample")}];
+        ++choice.layers;
+        choice.rank += value(row, "rank");
+        choice.ratios.add({value(row, "predicted"), value(row, "exact"), value(row, "measured")});
     }
     json means = json::array();
-    for (const auto& [choice, sums] : choices) {
-        means.push_back({{"epsilon", choice.first},
-                         {"oversample", choice.second},
-                         {"layers", sums.layers},
-                         {"finite", sums.finite},
-                         {"mean_rank", sums.rank / static_cast<double>(sums.layers)}});
-        for (int i = 0; i < 3; ++i) {
-            json& mean = means.back()[ratios[i]];
-            if (sums.finite > 0) mean = std::exp(sums.logs[i] / static_cast<double>(sums.finite));
-        }
-    }
+    for (const auto& [key, choice] : choices)
+        means.push_back({{"epsilon", key.first},
+                         {"oversample", key.second},
+                         {"layers", choice.layers},
+                         {"finite", choice.ratios.rows},
+                         {"mean_rank", choice.rank / static_cast<double>(choice.layers)},
+                         {"predicted", number(choice.ratios[0])},
+                         {"exact", number(choice.ratios[1])},
+                         {"measured", number(choice.ratios[2])}});
     return means;
 }
 
@@ -244,18 +252,13 @@ Cells error_table(const json& errors) {
 }
 
 StalenessMeans geometric_means(const json& rows) {
-    std::map<std::pair<std::int64_t, std::int64_t>, std::array<double, 3>> logs;
-    for (const json& row : rows) {
-        const double stale = value(row, "stale"), fresh = value(row, "fresh");
-        if (!(stale > 0 && fresh > 0 && std::isfinite(stale) && std::isfinite(fresh))) continue;
-        auto& sums = logs[{row.at("oversample"), row.at("steps")}];
-        sums[0] += std::log(stale);
-        sums[1] += std::log(fresh);
-        sums[2] += 1;
-    }
+    std::map<std::pair<std::int64_t, std::int64_t>, GeometricMeans<2>> sums;
+    for (const json& row : rows)
+        sums[{row.at("oversample"), row.at("steps")}].add(
+            {value(row, "stale"), value(row, "fresh")});
     StalenessMeans means;
-    for (const auto& [key, sums] : logs)
-        means[key.first][key.second] = {std::exp(sums[0] / sums[2]), std::exp(sums[1] / sums[2])};
+    for (const auto& [key, mean] : sums)
+        if (mean.rows > 0) means[key.first][key.second] = {mean[0], mean[1]};
     return means;
 }
 

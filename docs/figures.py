@@ -4,7 +4,8 @@
     ./run figures snr runs/figures      a figure, or three, of every runs/figures/NAME/snr.json
     ./run figures mrpc runs/mrpc        the tables of mrpc.md and their figure, of finished runs
 
-The figure of NAME becomes docs/images/snr-NAME.svg, a second one snr-NAME-WHAT.svg. Equal numbers make equal bytes.
+The figure of NAME becomes docs/images/snr-NAME.svg, a second one snr-NAME-WHAT.svg. Equal numbers
+make equal bytes.
 """
 
 import argparse

@@ -55,10 +55,6 @@ def accuracy_table(runs: list[dict], blocks: str) -> str:
     return "\n".join(lines)
 
 
-def less(values: list[float], vanilla: list[float]) -> str:
-    return f"{mean(vanilla) / mean(values):.2f}× less"
-
-
 def table_against_vanilla(runs: list[dict], blocks: str, head: str, cells) -> str:
     """A row a method: cells(its runs, and vanilla's, None in vanilla's own row)."""
     columns = head.count("|") - 1
@@ -77,11 +73,11 @@ def table_against_vanilla(runs: list[dict], blocks: str, head: str, cells) -> st
 def cost_table(runs: list[dict], blocks: str) -> str:
     def cells(row: list[dict], vanilla: list[dict] | None) -> list[str]:
         def cell(group: str, key: str, scale: float, digits: int) -> str:
-            values = [run[group][key] for run in row]
-            text = f"{mean(values) * scale:.{digits}f}"
-            if not vanilla:
-                return text
-            return f"{text} ({less(values, [run[group][key] for run in vanilla])})"
+            def mean_of(runs: list[dict]) -> float:
+                return mean([run[group][key] for run in runs])
+
+            text = f"{mean_of(row) * scale:.{digits}f}"
+            return f"{text} ({mean_of(vanilla) / mean_of(row):.2f}× less)" if vanilla else text
 
         return [cell("flops", "backward_linear", 1e-12, 2),
                 cell("flops", "backward_linear_with_calibration", 1e-12, 2),
