@@ -9,6 +9,7 @@
 #include <exception>
 #include <filesystem>
 #include <map>
+#include <new>
 #include <system_error>
 #include <vector>
 
@@ -27,8 +28,19 @@ CLI::App* add_command(CLI::App& program, const std::string& name, const std::str
 
 namespace {
 
+/// Names of files and the like may hold anything; a message is one line.
+std::string one_line(const std::string& message) {
+    std::string line;
+    for (const char c : message)
+        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F)
+            line += fmt::format("\\x{:02x}", c);
+        else
+            line += c;
+    return line;
+}
+
 int usage_error(const std::string& message) {
-    fmt::print(stderr, "slimgrad: {}\n", message);
+    fmt::print(stderr, "slimgrad: {}\n", one_line(message));
     return exit_usage;
 }
 
@@ -103,6 +115,9 @@ int main(int argc, char** argv) {
         return run(argc, argv);
     } catch (const slimgrad::Error& error) {
         return usage_error(error.what());
+    } catch (const std::bad_alloc&) {
+        fmt::print(stderr, "slimgrad: out of memory. Hint: a smaller batch, model or data set\n");
+        return exit_failure;
     } catch (const std::exception& error) {
         fmt::print(stderr, "slimgrad: unexpected failure: {}\n", error.what());
         return exit_failure;

@@ -1,0 +1,186 @@
+#!/usr/bin/env python3
+"""Gives every option of every command values that nobody means.
+
+    tests/torture/options.py build/slimgrad [SECONDS]
+
+The options are those that `slimgrad COMMAND --help` lists. Each value comes in by the command line, and by
+`--config` and `--methods` where they take the option. A try may end with status 0, or with status 2 and one line
+on standard error that names the option. Anything else is a finding: another status, a signal, more than ten seconds,
+a message of several lines, silence about a value that has no meaning. Tries come in a random order, the same each
+time, so that a short run sees something of everything. Prints one line of JSON; the status is 1 if it found anything.
+"""
+
+import concurrent.futures
+import dataclasses
+import json
+import os
+import random
+import re
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+SECONDS, MEMORY = 10, 1 << 30  # of one try
+
+NUMBERS = {  # no number that an option could mean
+    "empty": "", "blank": " ", "word": "fast", "nan": "nan", "infinite": "inf", "too large": "1e999",
+    "beyond 64 bits": "18446744073709551616", "wraps to 1": "4611686018427387905", "hexadecimal": "0x10", "plus": "+1",
+    "blank before": " 1", "unit": "1k", "underscore": "1_000", "hole": "1,,2", "twice": "1,1", "comma": "1,",
+    "letters": "ü☃", "not UTF-8": b"\xff\xfe", "two lines": "1\n2", "long": "9" * 100_000, "format": "{}%s%n",
+}
+SOMETIMES = {"minus one": "-1", "zero": "0", "one": "1", "huge": "9223372036854775807", "tiny": "1e-300", "half": "0.5",
+             "million": "1000000", "3000": "3000"}
+TEXTS = {"empty": "", "not UTF-8": b"\xff\xfe"}
+TEXTS_SOMETIMES = {"letters": "ü☃", "two lines": "a\nb", "long": "x" * 100_000, "name too long": "x" * 300,
+                   "format": "{}%s%n", "minus one": "-1", "root": "/", "nothing": "/dev/null", "hole": "a,,b",
+                   "up": "../../..", "colon": ":", "equals": "vanilla:=", "endless": "/dev/zero", "quotes": "'\"\\"}
+JSONS = {"null": "null", "list": "[1]", "object": "{}", "too large": "1e999", "minus": "-1e300", "twice": None,
+         "deep": "[" * 100_000, "half a number": "1.", "not UTF-8": b'"\xff"', "wraps to 1": "4611686018427387905"}
+
+
+@dataclasses.dataclass
+class Try:
+    command: str
+    option: str
+    what: str  # is given
+    words: list
+    config: bytes = None  # of the file that --config names
+    refuse: bool = False  # anything but a refusal is wrong
+
+
+def run(words, directory, **how):
+    return subprocess.run(words, cwd=directory, stdin=subprocess.DEVNULL, capture_output=True, **how)
+
+
+def options_of(program, command):
+    """Names of the options that take a value, with what they take: N, X, WORD or TEXT."""
+    text = run([program, *command.split(), "--help"], ".").stdout.decode()
+    return re.findall(r"^  --([\w-]+) (N|X|WORD|TEXT)", text, re.M)
+
+
+def base(run_directory):
+    """What each command needs to be done soon."""
+    train = {"model": "mlp", "limit-train": "16", "limit-test": "8", "batch": "8", "epochs": "1", "threads": "1"}
+    return {
+        "train": ([], train | {"out": "run"}),
+        "compare": ([], train | {"methods": "vanilla", "out": "runs"}),
+        "eval": ([], {"from": run_directory, "threads": "1"}),
+        "cost": ([], {"method": "instant", "rank-x": "4", "rank-g": "4"}),
+        "snr": ([], {"samples": "50", "threads": "1"}),
+        "report": ([run_directory], {"out": "report.html"}),
+        "bench": (["linear/tiny"], {"rounds": "1", "warmup": "0", "threads": "1"}),
+        "data verify": (["embedded-text"], {}),
+        "data get": (["mrpc"], {"mirror": "http://127.0.0.1:1"}),
+    }
+
+
+def by_command_line(command, arguments, given, name, kind):
+    numbers = kind in "NX"
+    never, sometimes = (NUMBERS, SOMETIMES) if numbers else (TEXTS, TEXTS_SOMETIMES)
+    if kind == "WORD":
+        never, sometimes = NUMBERS | TEXTS_SOMETIMES, {}
+    rest = [word for key, value in given.items() if key != name for word in (f"--{key}", value)]
+    words = [*command.split(), *arguments, *rest]
+    for what, value in {**never, **sometimes}.items():
+        if kind == "N" and what == "half":
+            never = never | {what: value}
+        yield Try(command, name, what, [*words, f"--{name}", value], refuse=what in never)
+    yield Try(command, name, "no value", [*words, f"--{name}"], refuse=True)
+    one = {"N": "1", "X": "0.5"}.get(kind, "a")
+    yield Try(command, name, "given twice", [*words, f"--{name}", one, f"--{name}", one], refuse=True)
+
+
+def by_config_and_spec(given, name, kind):
+    rest = [word for key, value in given.items() if key != name for word in (f"--{key}", value)]
+    key = name.replace("-", "_")
+    for what, value in JSONS.items():
+        value = value.encode() if isinstance(value, str) else value
+        pair = lambda text: b'"' + key.encode() + b'": ' + text  # noqa: E731
+        content = b"{" + (pair(value) if value is not None else pair(b"1") + b", " + pair(b"1")) + b"}"
+        fine = what == "wraps to 1" and kind == "N" and name == "seed"
+        yield Try("train", name, f"config: {what}", ["train", *rest, "--config", "c.json"], content, not fine)
+    if name in ("out", "seed", "method"):
+        return
+    compare = [word for word in ["compare", *rest] if word != "run"]
+    compare = [word for word in compare if word != "--out"] + ["--out", "runs"]
+    for what, value in (NUMBERS if kind in "NX" else TEXTS).items():
+        if isinstance(value, str) and "," not in value and len(value) < 1000:
+            spec = f"vanilla:{name}={value}"
+            yield Try("compare", name, f"spec: {what}", [*compare, "--methods", spec], refuse=True)
+
+
+def all_tries(program, run_directory):
+    for command, (arguments, given) in base(run_directory).items():
+        options = options_of(program, command)
+        if not options:
+            raise SystemExit(f"slimgrad {command} --help lists no options")
+        for name, kind in options:
+            yield from by_command_line(command, arguments, given, name, kind)
+            if command == "train" and name not in ("config", "resume"):
+                yield from by_config_and_spec(given, name, kind)
+
+
+def verdict(one, status, out, err):
+    """What is wrong with the way a try has ended; empty if nothing."""
+    lines = [line for line in err.decode(errors="replace").splitlines() if not line.startswith("note: ")]
+    if status < 0:
+        return f"ended by {signal.Signals(-status).name}"
+    if status == 1 and (one.command == "data get" or any("out of memory" in line for line in lines)):
+        return ""  # the network, or more than the try may have, is no fault of the option
+    if status not in (0, 2):
+        return f"status {status}: {lines[-1:]}"
+    if status == 0:
+        return "accepted" if one.refuse else ""
+    if out or len(lines) != 1 or not err.endswith(b"\n"):
+        return f"not one line on standard error: {lines[:3]}"
+    named = re.sub("[-_]", "", one.option) in re.sub("[-_]", "", lines[0])
+    whole_file = one.what in ("config: deep", "config: half a number", "config: not UTF-8", "config: too large")
+    if one.refuse and not named and not whole_file:
+        return f"the message does not name the option: {lines[0][:200]}"
+    return ""
+
+
+def attempt(program, one):
+    limit = lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))  # noqa: E731
+    with tempfile.TemporaryDirectory(prefix="torture-") as directory:
+        if one.config is not None:
+            Path(directory, "c.json").write_bytes(one.config)
+        try:
+            done = run([program, *one.words], directory, timeout=SECONDS, preexec_fn=limit)
+        except subprocess.TimeoutExpired:
+            return f"takes more than {SECONDS} seconds", None
+        return verdict(one, done.returncode, done.stdout, done.stderr), done.returncode
+
+
+def main():
+    program = str(Path(sys.argv[1]).resolve())
+    end = time.monotonic() + float(sys.argv[2] if len(sys.argv) > 2 else "inf")
+    os.environ["OMP_WAIT_POLICY"] = "passive"
+    counts, found = {}, []
+    with tempfile.TemporaryDirectory(prefix="torture-") as root:
+        made = run([program, "train", "--model", "mlp", "--limit-train", "16", "--limit-test", "8", "--batch", "8",
+                    "--threads", "1", "--out", "run"], root)
+        if made.returncode != 0:
+            raise SystemExit(made.stderr.decode())
+        tries = list(all_tries(program, str(Path(root, "run"))))
+        random.Random(0).shuffle(tries)
+        work = lambda one: attempt(program, one) if time.monotonic() < end else None  # noqa: E731
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            for one, answer in zip(tries, pool.map(work, tries)):
+                if answer is None:
+                    continue
+                wrong, status = answer
+                counts[str(status)] = counts.get(str(status), 0) + 1
+                if wrong:
+                    found.append({"command": one.command, "option": one.option, "given": one.what, "wrong": wrong})
+    tried = sum(counts.values())
+    print(json.dumps({"what": "options", "tried": tried, "left": len(tries) - tried, "status": counts, "found": found}))
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
