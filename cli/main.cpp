@@ -44,6 +44,14 @@ int usage_error(const std::string& message) {
     return exit_usage;
 }
 
+/// A flag stands alone, or as --flag=true and --flag=false. (Left to itself, CLI11 takes any
+/// number.)
+void make_flags_strict(CLI::App& app) {
+    for (CLI::Option* option : app.get_options())
+        if (option->get_expected_max() == 0) option->check(CLI::IsMember({"true", "false"}));
+    for (CLI::App* command : app.get_subcommands({})) make_flags_strict(*command);
+}
+
 int run(int argc, char** argv) {
     CLI::App program("Low-rank backpropagation, from scratch: to read, to measure, to trust.",
                      "slimgrad");
@@ -56,6 +64,7 @@ int run(int argc, char** argv) {
         {"snr", add_snr(program)},         {"report", add_report(program)},
         {"info", add_info(program)},       {"data", add_data(program)},
         {"bench", add_bench(program)}};
+    make_flags_strict(program);
 
     if (argc < 2 || (argv[1][0] != '-' && !actions.contains(argv[1]))) {
         std::vector<std::string> known;

@@ -25,7 +25,9 @@ std::string help_of(const Option& option) {
     if (words) return fmt::format("{}: {}", option.help, fmt::join(words->known, ", "));
     if (text && text->known.empty()) return option.help;
     if (text) return fmt::format("{}: {}", option.help, fmt::join(text->known, ", "));
-    return fmt::format("{}; {}", option.help, describe(option.range));
+    std::string range = describe(option.range);
+    range.erase(0, range.find("number ") + 7);  // which the name of the type says
+    return fmt::format("{}; {}", option.help, range);
 }
 
 /// Adds an option or an argument, told apart by its names.
@@ -71,6 +73,7 @@ CLI::Option* add_argument(CLI::App& command, const Option& option,
     };
     return add(command, option.name, option, take)
         ->expected(1, CLI::detail::expected_max_vector_size)
+        ->allow_extra_args()
         ->default_str(fmt::format("{}", fmt::join(values, " ")));
 }
 
@@ -84,6 +87,7 @@ std::vector<std::string> split_list(const std::string& where, const Option& opti
             parts.emplace_back();
         else
             parts.back() += c;
+    if (list.empty()) return parts;  // what a part may not be, its range says
     for (auto part = parts.begin(); part != parts.end(); ++part) {
         require(!part->empty(), "{} expected words with commas between them as {}, got {}", where,
                 option.name, shown(list));

@@ -31,7 +31,7 @@ CLI::Option* add_argument(CLI::App& command, const Option& option,
 
 /// "data_dir" as it stands on the command line: "--data-dir".
 std::string flag(const std::string& name);
-/// "a,b,c" in parts. Throws Error if a part is empty or stands there twice.
+/// "a,b,c" in parts. Throws Error if one of several is empty or stands there twice.
 std::vector<std::string> split_list(const std::string& where, const Option& option,
                                     const std::string& list);
 

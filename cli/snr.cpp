@@ -166,10 +166,10 @@ void add_measure_options(CLI::App& command, SnrRequest& o) {
         "directions added to the rank, with commas", o.oversample);
     add("offset", Words{snr_offset_names()}, "scale of the projection (paper: 1/epsilon)",
         o.offset);
-    add("alpha", Reals{0, 1e6, true}, "a scale of one's own instead", o.alpha);
+    add("alpha", snr_alphas, "a scale of one's own instead", o.alpha);
     add("side", method_option("side").range, "axis; auto for runs only (default: the run's)",
         o.side);
-    add("confidence", Reals{0, 1, true, true}, "of the intervals", o.confidence);
+    add("confidence", snr_confidences, "of the intervals", o.confidence);
     add("sweep", Words{{"epsilon", "oversample", "offset", "staleness", "spectrum"}},
         "the last two are of runs; spectrum: how many eigenvalues hold epsilon of the energy of "
         "g_y",

@@ -131,7 +131,7 @@ void for_each_option(Config& c, F f) {
     f({"lr", Reals{0, largest}, "base learning rate"}, c.lr);
     f({"momentum", Reals{0, 1}, "momentum of sgd"}, c.momentum);
     f({"nesterov", YesNo{}, "Nesterov's momentum in sgd"}, c.nesterov);
-    f({"weight_decay", Reals{0, largest},
+    f({"weight_decay", Reals{0, million},
        "weight decay (decoupled in adamw; for texts not of biases and LayerNorm)"},
       c.weight_decay);
     f({"schedule", Words{schedule_names()}, "learning-rate schedule"}, c.schedule);

@@ -5,9 +5,10 @@
 
 The options are those that `slimgrad COMMAND --help` lists. Each value comes in by the command line, and by
 `--config` and `--methods` where they take the option. A try may end with status 0, or with status 2 and one line
-on standard error that names the option. Anything else is a finding: another status, a signal, more than ten seconds,
-a message of several lines, silence about a value that has no meaning. Tries come in a random order, the same each
-time, so that a short run sees something of everything. Prints one line of JSON; the status is 1 if it found anything.
+on standard error that names the option. Anything else is a finding: another status, a signal, a message of several
+lines, silence about a value that has no meaning. What takes long, as a million epochs do, must end on SIGTERM.
+Tries come in a random order, the same each time, so that a short run sees something of everything. Prints one line
+of JSON; the status is 1 if it found anything.
 """
 
 import concurrent.futures
@@ -24,7 +25,7 @@ import tempfile
 import time
 from pathlib import Path
 
-SECONDS, MEMORY = 10, 1 << 30  # of one try
+SECONDS, MEMORY = 10, 1 << 30  # of one try, and as many seconds again to end when it is asked to
 
 NUMBERS = {  # no number that an option could mean
     "empty": "", "blank": " ", "word": "fast", "nan": "nan", "infinite": "inf", "too large": "1e999",
@@ -34,10 +35,11 @@ NUMBERS = {  # no number that an option could mean
 }
 SOMETIMES = {"minus one": "-1", "zero": "0", "one": "1", "huge": "9223372036854775807", "tiny": "1e-300", "half": "0.5",
              "million": "1000000", "3000": "3000"}
+INTEGERS = ("beyond 64 bits", "wraps to 1", "long")  # no integers, and yet numbers
 TEXTS = {"empty": "", "not UTF-8": b"\xff\xfe"}
 TEXTS_SOMETIMES = {"letters": "ü☃", "two lines": "a\nb", "long": "x" * 100_000, "name too long": "x" * 300,
-                   "format": "{}%s%n", "minus one": "-1", "root": "/", "nothing": "/dev/null", "hole": "a,,b",
-                   "up": "../../..", "colon": ":", "equals": "vanilla:=", "endless": "/dev/zero", "quotes": "'\"\\"}
+                   "format": "{}%s%n", "minus one": "-1", "no place": "/proc/self", "nothing": "/dev/null", "hole": "a,,b",
+                   "up": "..", "colon": ":", "equals": "vanilla:=", "endless": "/dev/zero", "quotes": "'\"\\"}
 JSONS = {"null": "null", "list": "[1]", "object": "{}", "too large": "1e999", "minus": "-1e300", "twice": None,
          "deep": "[" * 100_000, "half a number": "1.", "not UTF-8": b'"\xff"', "wraps to 1": "4611686018427387905"}
 
@@ -52,46 +54,53 @@ class Try:
     refuse: bool = False  # anything but a refusal is wrong
 
 
-def run(words, directory, **how):
-    return subprocess.run(words, cwd=directory, stdin=subprocess.DEVNULL, capture_output=True, **how)
+def run(words, directory):
+    return subprocess.run(words, cwd=directory, stdin=subprocess.DEVNULL, capture_output=True)
 
 
 def options_of(program, command):
-    """Names of the options that take a value, with what they take: N, X, WORD or TEXT."""
+    """Names of the options, with what they take: N, X, WORD, TEXT or, if nothing, an empty text."""
     text = run([program, *command.split(), "--help"], ".").stdout.decode()
-    return re.findall(r"^  --([\w-]+) (N|X|WORD|TEXT)", text, re.M)
+    return re.findall(r"^  --([\w-]+) (N|X|WORD|TEXT|)", text, re.M)
 
 
 def base(run_directory):
     """What each command needs to be done soon."""
     train = {"model": "mlp", "limit-train": "16", "limit-test": "8", "batch": "8", "epochs": "1", "threads": "1"}
     return {
-        "train": ([], train | {"out": "run"}),
+        "train": (["--quiet"], train | {"out": "run"}),
         "compare": ([], train | {"methods": "vanilla", "out": "runs"}),
         "eval": ([], {"from": run_directory, "threads": "1"}),
         "cost": ([], {"method": "instant", "rank-x": "4", "rank-g": "4"}),
         "snr": ([], {"samples": "50", "threads": "1"}),
         "report": ([run_directory], {"out": "report.html"}),
-        "bench": (["linear/tiny"], {"rounds": "1", "warmup": "0", "threads": "1"}),
+        "bench": (["linear/tiny", "--quiet"], {"rounds": "1", "warmup": "0", "threads": "1"}),
         "data verify": (["embedded-text"], {}),
         "data get": (["mrpc"], {"mirror": "http://127.0.0.1:1"}),
     }
 
 
 def by_command_line(command, arguments, given, name, kind):
-    numbers = kind in "NX"
-    never, sometimes = (NUMBERS, SOMETIMES) if numbers else (TEXTS, TEXTS_SOMETIMES)
-    if kind == "WORD":
-        never, sometimes = NUMBERS | TEXTS_SOMETIMES, {}
     rest = [word for key, value in given.items() if key != name for word in (f"--{key}", value)]
     words = [*command.split(), *arguments, *rest]
-    for what, value in {**never, **sometimes}.items():
-        if kind == "N" and what == "half":
-            never = never | {what: value}
-        yield Try(command, name, what, [*words, f"--{name}", value], refuse=what in never)
+    if not kind:
+        for what in ("", "2", "-1", "fast", "9" * 30):
+            yield Try(command, name, f"flag: {what}", [*words, f"--{name}={what}"], refuse=True)
+        return
+    never, sometimes = {"N": (NUMBERS | {"half": "0.5"}, SOMETIMES), "X": (NUMBERS, SOMETIMES),
+                        "WORD": (NUMBERS | TEXTS_SOMETIMES, {}), "TEXT": (TEXTS, TEXTS_SOMETIMES)}[kind]
+    for what, value in {**sometimes, **never}.items():
+        refuse = what in never and not (what in INTEGERS and (kind == "X" or name == "seed"))
+        yield Try(command, name, what, [*words, f"--{name}", value], refuse=refuse)
     yield Try(command, name, "no value", [*words, f"--{name}"], refuse=True)
     one = {"N": "1", "X": "0.5"}.get(kind, "a")
     yield Try(command, name, "given twice", [*words, f"--{name}", one, f"--{name}", one], refuse=True)
+
+
+def by_argument(command, arguments, given):
+    rest = [word for key, value in given.items() for word in (f"--{key}", value)]
+    for what, value in (TEXTS | TEXTS_SOMETIMES).items():
+        yield Try(command, "", what, [*command.split(), value, *arguments[1:], *rest], refuse=what in TEXTS)
 
 
 def by_config_and_spec(given, name, kind):
@@ -101,16 +110,15 @@ def by_config_and_spec(given, name, kind):
         value = value.encode() if isinstance(value, str) else value
         pair = lambda text: b'"' + key.encode() + b'": ' + text  # noqa: E731
         content = b"{" + (pair(value) if value is not None else pair(b"1") + b", " + pair(b"1")) + b"}"
-        fine = what == "wraps to 1" and kind == "N" and name == "seed"
+        fine = what in INTEGERS and (kind == "X" or name == "seed")
         yield Try("train", name, f"config: {what}", ["train", *rest, "--config", "c.json"], content, not fine)
     if name in ("out", "seed", "method"):
         return
-    compare = [word for word in ["compare", *rest] if word != "run"]
-    compare = [word for word in compare if word != "--out"] + ["--out", "runs"]
-    for what, value in (NUMBERS if kind in "NX" else TEXTS).items():
+    for what, value in (NUMBERS if kind in ("N", "X") else TEXTS).items():
         if isinstance(value, str) and "," not in value and len(value) < 1000:
-            spec = f"vanilla:{name}={value}"
-            yield Try("compare", name, f"spec: {what}", [*compare, "--methods", spec], refuse=True)
+            spec = ["--methods", f"vanilla:{name}={value}"]
+            yield Try("compare", name, f"spec: {what}", ["compare", *rest, *spec], None,
+                      not (what in INTEGERS and kind == "X"))
 
 
 def all_tries(program, run_directory):
@@ -120,40 +128,55 @@ def all_tries(program, run_directory):
             raise SystemExit(f"slimgrad {command} --help lists no options")
         for name, kind in options:
             yield from by_command_line(command, arguments, given, name, kind)
-            if command == "train" and name not in ("config", "resume"):
+            if command == "train" and kind and name not in ("config", "resume"):
                 yield from by_config_and_spec(given, name, kind)
+        if arguments and not arguments[0].startswith("-"):
+            yield from by_argument(command, arguments, given)
 
 
 def verdict(one, status, out, err):
     """What is wrong with the way a try has ended; empty if nothing."""
-    lines = [line for line in err.decode(errors="replace").splitlines() if not line.startswith("note: ")]
+    lines = err.decode(errors="replace").splitlines()
+    errors = [line for line in lines if line.startswith("slimgrad: ")]
     if status < 0:
         return f"ended by {signal.Signals(-status).name}"
-    if status == 1 and (one.command == "data get" or any("out of memory" in line for line in lines)):
+    if status == 1 and (one.command == "data get" or any("memory" in line for line in errors)):
         return ""  # the network, or more than the try may have, is no fault of the option
     if status not in (0, 2):
         return f"status {status}: {lines[-1:]}"
     if status == 0:
         return "accepted" if one.refuse else ""
-    if out or len(lines) != 1 or not err.endswith(b"\n"):
+    if out or len(errors) != 1 or lines[-1] != errors[0] or (one.refuse and len(lines) > 1):
         return f"not one line on standard error: {lines[:3]}"
-    named = re.sub("[-_]", "", one.option) in re.sub("[-_]", "", lines[0])
+    named = re.sub("[-_]", "", one.option) in re.sub("[-_]", "", errors[0])
     whole_file = one.what in ("config: deep", "config: half a number", "config: not UTF-8", "config: too large")
     if one.refuse and not named and not whole_file:
-        return f"the message does not name the option: {lines[0][:200]}"
+        return f"the message does not name the option: {errors[0][:200]}"
     return ""
 
 
 def attempt(program, one):
     limit = lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))  # noqa: E731
-    with tempfile.TemporaryDirectory(prefix="torture-") as directory:
+    # A run of `compare` that is killed may write for a moment yet.
+    with tempfile.TemporaryDirectory(prefix="torture-", ignore_cleanup_errors=True) as root:
+        directory = Path(root, "here")
+        directory.mkdir()
         if one.config is not None:
             Path(directory, "c.json").write_bytes(one.config)
+        child = subprocess.Popen([program, *one.words], cwd=directory, stdin=subprocess.DEVNULL, preexec_fn=limit,
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         try:
-            done = run([program, *one.words], directory, timeout=SECONDS, preexec_fn=limit)
+            out, err = child.communicate(timeout=SECONDS)
         except subprocess.TimeoutExpired:
-            return f"takes more than {SECONDS} seconds", None
-        return verdict(one, done.returncode, done.stdout, done.stderr), done.returncode
+            child.terminate()
+            try:
+                child.communicate(timeout=SECONDS)
+                return f"takes more than {SECONDS} seconds" if one.refuse else "", "stopped"
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.communicate()
+                return "does not end on SIGTERM", "killed"
+        return verdict(one, child.returncode, out, err), child.returncode
 
 
 def main():

@@ -66,7 +66,7 @@ TEST(Config, JsonIsCheckedAsItIsWritten) {
     EXPECT_EQ(from_json(R"({"epochs": 2.0})"),
               "[config] c.json: expected a whole number from 1 to 1000000 as epochs, got 2.0");
     EXPECT_EQ(from_json(R"({"augment": 1})"),
-              "[config] c.json: expected true or false as augment, got '1'");
+              "[config] c.json: expected true or false as augment, got 1");
     EXPECT_EQ(from_json(R"({"epsilon": 0})"),
               "[config] c.json: expected a number above 0 and at most 1 as epsilon, got 0");
     EXPECT_EQ(from_json(R"({"optimizer": ["sgd"]})"),
@@ -118,7 +118,7 @@ TEST(JsonFile, IsStricterThanTheParser) {
     EXPECT_EQ(parse(R"({"a": [1, {"b": 2}, {"b": 3}], "c": {"a": 1}})"), "");
     EXPECT_EQ(parse(R"({"a": {"b": 1, "c": 2, "b": 3}})"), "[test] it has the key 'b' twice");
     EXPECT_EQ(parse("[1e400]"), "[test] it has a number that is too large: '1e400'");
-    EXPECT_EQ(parse("[1, 2"), "[test] it is not valid JSON: mistake at byte 7");
+    EXPECT_EQ(parse("[1, 2"), "[test] it is not valid JSON: mistake at byte 6");
     EXPECT_EQ(parse(std::string(64, '[') + std::string(64, ']')), "");
     EXPECT_EQ(parse(std::string(65, '[')), "[test] it is nested more than 64 levels deep");
     EXPECT_EQ(parse("\"\xff\""), "[test] it is not valid JSON: mistake at byte 2");
