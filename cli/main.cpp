@@ -10,11 +10,13 @@
 #include <filesystem>
 #include <map>
 #include <new>
+#include <string_view>
 #include <system_error>
 #include <vector>
 
 #include "cli/commands.h"
 #include "tensor/error.h"
+#include "tensor/option.h"
 
 namespace slimgrad::cli {
 
@@ -52,7 +54,19 @@ void make_flags_strict(CLI::App& app) {
     for (CLI::App* command : app.get_subcommands({})) make_flags_strict(*command);
 }
 
+/// CLI11 takes --overwrite= for --overwrite, as if there were no variable of the shell behind it.
+void refuse_empty_values(int argc, char** argv) {
+    for (int i = 1; i < argc; ++i) {
+        const std::string_view word = argv[i];
+        require(!word.starts_with("--") || word.find('=') + 1 != word.size(),
+                "expected a value after {}, got an empty text. Hint: is a variable of the shell "
+                "not set?",
+                shown(word));
+    }
+}
+
 int run(int argc, char** argv) {
+    refuse_empty_values(argc, argv);
     CLI::App program("Low-rank backpropagation, from scratch: to read, to measure, to trust.",
                      "slimgrad");
     program.footer("\nExample:\n  slimgrad train --method instant --epochs 2 --out runs/first");

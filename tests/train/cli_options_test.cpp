@@ -21,8 +21,10 @@ TEST_F(Cli, AnEmptyValueIsNoValue) {
         expect_refused(words, name + ", got an empty text");
         words.pop_back();
         words.back() += "=";
-        EXPECT_EQ(run(words).status, 2) << option;
+        expect_refused(words, "expected a value after '" + name + "=', got an empty text");
     }
+    expect_refused({"train", "--overwrite="}, "expected a value after '--overwrite='");
+    expect_refused({"train", "--overwrite=2"}, "--overwrite");
     expect_refused({"bench", ""}, "as cases, got an empty text");
     expect_refused({"report", ""}, "as runs, got an empty text");
     expect_refused({"data", "verify", ""}, "as name, got an empty text");
