@@ -87,6 +87,11 @@ json environment() {
 /// The ranks that were asked for. Throws Error for one that this case would cut to its axis: it
 /// would be measured under a name that is not its own.
 std::vector<bench::Ranks> ranks_of(const Options& o, const bench::Case& which) {
+    require(!which.ranks || (o.ranks.empty() && !o.rank_x && !o.rank_g),
+            "[bench] {} has ranks of its own: leave out --ranks, --rank-x and --rank-g",
+            which.name);
+    require(o.ranks.empty() || !o.rank_x || !o.rank_g,
+            "[bench] --ranks has no effect: both slots have their own");
     const std::int64_t most = bench::longest_rank(which);
     const auto check = [&](const char* name, std::int64_t rank) {
         const std::string where = fmt::format("[bench] {}:", which.name);
@@ -114,6 +119,10 @@ int run(Options& o) {
             auto ranks = ranks_of(o, which);
             cases.emplace_back(std::move(which), std::move(ranks));
         }
+    require(!o.layers ||
+                std::ranges::any_of(
+                    cases, [](const auto& one) { return one.first.kind == bench::Kind::linears; }),
+            "[bench] --layers has no effect: no case is of single layers");
     catch_interrupts();
     Progress progress("bench", 0, 1, o.quiet);
     o.measure.stop = interrupted;

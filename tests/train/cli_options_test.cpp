@@ -139,6 +139,9 @@ TEST_F(Cli, BenchMeasuresNoRankUnderAnotherName) {
     expect_refused({"bench", "linear/tiny", "--ranks", "100000"},
                    "linear/tiny: expected a whole number from 1 to 8 as --ranks, got 100000");
     expect_refused({"bench", "memory", "step/tiny", "--rank-g", "9"}, "as --rank-g, got 9");
+    expect_refused({"bench", "tab11", "--ranks", "8"}, "tab11/linears has ranks of its own");
+    expect_refused({"bench", "--ranks", "8", "--rank-x", "4", "--rank-g", "4"}, "no effect");
+    expect_refused({"bench", "step/tiny", "--layers"}, "--layers has no effect");
     const json document = run_json({"bench", "linear/tiny", "--methods", "instant", "--rounds", "1",
                                     "--warmup", "0", "--quiet", "--json"});
     EXPECT_EQ(document["rows"][0]["rank_x"], 8) << "16 by default, cut to the axis";
