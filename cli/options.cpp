@@ -37,6 +37,10 @@ CLI::Option* add(CLI::App& command, const std::string& names, const Option& opti
         for (const std::string& word : words) {
             require(find_invalid_utf8(word) == std::string::npos,
                     "{} expected UTF-8 as {}, got other bytes", where, option.name);
+            // `--out $RUN --json` where the variable is not set.
+            require(!word.starts_with("--") || !command.get_option_no_throw(word),
+                    "{} expected {} as {}, got the option {}", where, describe(option.range),
+                    option.name, word);
             take(where, option, word);
         }
         return true;

@@ -25,6 +25,8 @@ TEST_F(Cli, AnEmptyValueIsNoValue) {
     }
     expect_refused({"train", "--overwrite="}, "expected a value after '--overwrite='");
     expect_refused({"train", "--overwrite=2"}, "--overwrite");
+    expect_refused({"train", "--out", "--json"}, "expected a text as --out, got the option --json");
+    expect_refused({"train", "--resume", "--quiet"}, "as --resume, got the option --quiet");
     expect_refused({"bench", ""}, "as cases, got an empty text");
     expect_refused({"report", ""}, "as runs, got an empty text");
     expect_refused({"data", "verify", ""}, "as name, got an empty text");
