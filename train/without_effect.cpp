@@ -25,9 +25,6 @@ std::vector<Idle> idle_options(const TrainConfig& c) {
         {c.optimizer != "sgd", {"momentum", "nesterov"}, "the optimizer is " + c.optimizer},
         {c.schedule != "step", {"lr_step", "gamma"}, "the schedule is " + c.schedule},
         {c.steps > 0, {"epochs"}, "steps is given"},
-        {c.data.starts_with("embedded"),
-         {"data_dir"},
-         fmt::format("data {} ship with slimgrad", c.data)},
         {!is_text(c.data), {"max_length"}, data},
         {c.model.starts_with("resnet"), {"dropout"}, fmt::format("model {} has none", c.model)},
     };

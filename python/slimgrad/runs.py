@@ -46,7 +46,7 @@ def train(*, resume=None, overwrite=False, quiet=False, stop=None, **options) ->
         config = _words("train", options)
         if not config.get("out"):
             raise _core.Error("[train] expected out, the run directory to create")
-        _warn(_core.check_run(config))
+        _warn(_core.check_run(config), 3)
     if stop is not None and not callable(stop):
         raise _core.Error(f"[train] expected a function of the step as stop, got {stop!r}")
     overwrite = _yes_or_no("train", "overwrite", overwrite)
@@ -85,10 +85,10 @@ def _yes_or_no(place, name, value):
     return bool(value)
 
 
-def _warn(notes):
-    """Says which options have no effect, in the name of the caller of this module."""
+def _warn(notes, depth):
+    """Says which options have no effect, in the name of whoever called this module."""
     for note in notes:
-        warnings.warn(note, stacklevel=3)
+        warnings.warn(note, stacklevel=depth)
 
 
 _FIGURES = {
@@ -159,7 +159,7 @@ def _checked(methods, seeds, options):
     for method in methods:
         idle.append(set(_core.check_run(dict(options, method=method))))
         _core.check_run(dict(options, method=method, seed=options.get("seed", 0) + seeds - 1))
-    _warn(sorted(set.intersection(*idle)))
+    _warn(sorted(set.intersection(*idle)), 4)
     return methods, operator.index(seeds), options
 
 

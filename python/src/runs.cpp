@@ -71,8 +71,8 @@ nlohmann::json to_json(const std::string& name, nb::handle value) {
         fail("[config] expected UTF-8 as {}, got other bytes", name);
     }
     if (PyLong_Check(value.ptr())) {
-        std::int64_t number = 0;
-        if (nb::try_cast(value, number)) return number;
+        if (std::int64_t number = 0; nb::try_cast(value, number)) return number;
+        if (std::uint64_t number = 0; nb::try_cast(value, number)) return number;
         return HUGE_VAL;  // more than any option may be
     }
     fail("[config] expected a number, a text, True or False as {}, got {}", name,
@@ -93,7 +93,8 @@ TrainConfig to_config(const nb::dict& options) {
 std::vector<std::string> check(const nb::dict& options) {
     const TrainConfig config = to_config(options);
     validate(config);
-    const nlohmann::json chosen = slimgrad::to_json(config), defaults = slimgrad::to_json(TrainConfig());
+    const nlohmann::json chosen = slimgrad::to_json(config),
+                         defaults = slimgrad::to_json(TrainConfig());
     std::vector<std::string> names;
     for (const auto& [name, value] : chosen.items())
         if (value != defaults.value(name, nlohmann::json())) names.push_back(name);
@@ -146,9 +147,8 @@ void bind_runs(nb::module_& core) {
     core.def("check_run", &check, "options"_a,
              "Raises sg.Error unless these options make a run; says which of them have no effect.");
     core.def(
-        "check_seeds",
-        [](std::int64_t seeds) { check_option("[compare]", seeds_option(), seeds); }, "seeds"_a,
-        "Raises sg.Error unless a comparison may have so many seeds.");
+        "check_seeds", [](std::int64_t seeds) { check_option("[compare]", seeds_option(), seeds); },
+        "seeds"_a, "Raises sg.Error unless a comparison may have so many seeds.");
     core.def("run_options", &options,
              "Name, default as JSON, and what it means and may be, of every option of a run.");
     core.def("write_report", &write_report, "runs"_a, "path"_a,
