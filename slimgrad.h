@@ -11,6 +11,7 @@
 #include "tensor/linalg.h"
 #include "tensor/meter.h"
 #include "tensor/ops.h"
+#include "tensor/option.h"
 #include "tensor/random.h"
 #include "tensor/storage.h"
 #include "tensor/tensor.h"

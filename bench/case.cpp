@@ -2,6 +2,8 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
+
 #include "instant/cost_model.h"
 #include "tensor/error.h"
 
@@ -95,6 +97,22 @@ std::vector<Case> find_cases(const std::string& word) {
     }
     require(!found.empty(), "[bench] unknown case '{}'. Known: {}", word, fmt::join(known, ", "));
     return found;
+}
+
+Case find_case(const std::string& name) {
+    const std::vector<Case> found = find_cases(name);
+    require(found.front().name == name, "[bench] expected one case, got the group '{}'", name);
+    return found.front();
+}
+
+std::int64_t longest_rank(const Case& which) {
+    // The second stage of ResNet-20 has 16·16 tokens and 9·32 columns; the others have less of one.
+    if (which.kind == Kind::resnet) return 256;
+    std::int64_t longest = 1;
+    for (const LinearShape& layer : linear_shapes(which, /*fused=*/true))
+        for (const std::int64_t channels : {layer.in_channels, layer.out_channels})
+            longest = std::max(longest, std::min(layer.tokens, channels));
+    return longest;
 }
 
 std::vector<LinearShape> linear_shapes(const Case& which, bool fused) {

@@ -53,6 +53,12 @@ const std::vector<Case>& cases();
 /// Error for an unknown word and lists the known ones.
 std::vector<Case> find_cases(const std::string& word);
 
+/// The one case of this name. Throws Error for a group.
+Case find_case(const std::string& name);
+
+/// The largest rank that some linear map of a case does not cut to its axis.
+std::int64_t longest_rank(const Case& which);
+
 /// The linear maps of a `linears` case, in order of execution.
 std::vector<LinearShape> linear_shapes(const Case& which, bool fused);
 

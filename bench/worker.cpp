@@ -3,7 +3,9 @@
 #include <fmt/ranges.h>
 
 #include <istream>
+#include <limits>
 #include <map>
+#include <new>
 #include <nlohmann/json.hpp>
 #include <ostream>
 
@@ -12,6 +14,7 @@
 #include "bench/workload.h"
 #include "tensor/blas.h"
 #include "tensor/error.h"
+#include "train/json_file.h"
 
 namespace slimgrad::bench {
 namespace {
@@ -36,6 +39,13 @@ json describe(const Case& which, const Variant& variant) {
             {"flop_ratio", flop_ratio(which, variant)}};
 }
 
+constexpr Integers sizes{1, 1'000'000};
+
+std::int64_t integer(const json& command, const char* key, Integers range, std::int64_t otherwise) {
+    const auto found = command.find(key);
+    return found == command.end() ? otherwise : read_integer("[worker]", {key, range}, *found);
+}
+
 class Worker {
   public:
     json answer(const json& command) {
@@ -45,7 +55,7 @@ class Worker {
         if (what == "hello") return hello();
         if (what == "prepare") return prepare(command);
         if (what == "threads") {
-            set_threads(command.at("threads").get<int>());
+            set_threads(integer(command, "threads", {1, max_threads()}, 0));
             return {{"threads", threads()}};
         }
         if (what == "run") return run(find(command)->second);
@@ -72,23 +82,22 @@ class Worker {
 
     /// The case and the variant that a command speaks of.
     static std::pair<Case, Variant> subject(const json& command) {
-        const std::string name = command.at("case");
-        const std::vector<Case> found = find_cases(name);
-        require(found.front().name == name, "[worker] expected one case, got the group '{}'", name);
-        Case which = found.front();
-        which.size.batch = command.value("batch", which.size.batch);
+        Case which = find_case(command.at("case"));
+        which.size.batch = integer(command, "batch", sizes, which.size.batch);
         Variant variant;
         variant.method = command.value("method", variant.method);
-        variant.ranks.x = command.value("rank_x", variant.ranks.x);
-        variant.ranks.g = command.value("rank_g", variant.ranks.g);
+        variant.ranks.x = integer(command, "rank_x", sizes, variant.ranks.x);
+        variant.ranks.g = integer(command, "rank_g", sizes, variant.ranks.g);
         variant.fused = command.value("fused", true);
-        variant.seed = command.value("seed", std::uint64_t{0});
+        variant.seed = static_cast<std::uint64_t>(
+            integer(command, "seed", {0, std::numeric_limits<std::int64_t>::max()}, 0));
         return {which, variant};
     }
 
     static json memory(const json& command) {
         const auto [which, variant] = subject(command);
-        return to_json(measure_memory(which, variant, command.value("steps", 3)));
+        const std::int64_t steps = integer(command, "steps", {1, 1'000'000}, 3);
+        return to_json(measure_memory(which, variant, static_cast<int>(steps)));
     }
 
     json prepare(const json& command) {
@@ -131,13 +140,15 @@ void serve(std::istream& in, std::ostream& out) {
     for (std::string line; std::getline(in, line);) {
         json answer;
         try {
-            const json command = json::parse(line);
+            const json command = parse_json(line, "[worker] the command");
             if (command.is_object() && command.value("do", json()) == "quit") return;
             answer = worker.answer(command);
         } catch (const Error& error) {
             answer = {{"error", error.what()}};
         } catch (const json::exception& error) {
             answer = {{"error", std::string("[worker] bad command: ") + error.what()}};
+        } catch (const std::bad_alloc&) {
+            answer = {{"error", "[worker] out of memory"}};
         }
         out << answer.dump() << std::endl;
     }

@@ -48,11 +48,12 @@ std::unique_ptr<Workload> make_workload(const Case& which, const Variant& varian
     options.method = variant.method;
     options.rank_x = variant.ranks.x;
     options.rank_g = variant.ranks.g;
+    options.batch = which.size.batch;
     validate(options);
     const Size& s = which.size;
-    require(s.batch >= 1 && s.tokens >= 1 && s.width >= 1 && s.blocks >= 1,
-            "[bench] expected sizes of at least 1, got batch {}, {} tokens, width {}, {} blocks",
-            s.batch, s.tokens, s.width, s.blocks);
+    require(s.tokens >= 1 && s.width >= 1 && s.blocks >= 1,
+            "[bench] expected sizes of at least 1, got {} tokens, width {}, {} blocks", s.tokens,
+            s.width, s.blocks);
     Variant chosen = variant;
     chosen.ranks = which.ranks.value_or(variant.ranks);
     if (which.kind == Kind::linears) return make_linears(which, chosen);

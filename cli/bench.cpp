@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -23,8 +24,8 @@ using nlohmann::json;
 struct Options {
     bool json = false, quiet = false, no_verify = false, layers = false;
     std::vector<std::string> cases = {"linear/minilm-32x128x384", "step/minilm-32x128x384"};
-    std::string methods = "vanilla,compress-x,compress-gy,instant";
-    std::vector<std::int64_t> ranks = {16};
+    std::vector<std::string> methods = method_names();
+    std::vector<std::int64_t> ranks;  // none: 16, or the axis where that is shorter
     std::optional<std::int64_t> rank_x, rank_g, batch;
     bench::MeasureOptions measure;
 };
@@ -83,29 +84,56 @@ json environment() {
     return {{"version", SLIMGRAD_VERSION}, {"cpu", cpu_name()}, {"kernels", blas().kernels}};
 }
 
+/// The ranks that were asked for. Throws Error for one that this case would cut to its axis: it
+/// would be measured under a name that is not its own.
+std::vector<bench::Ranks> ranks_of(const Options& o, const bench::Case& which) {
+    require(!which.ranks || (o.ranks.empty() && !o.rank_x && !o.rank_g),
+            "[bench] {} has ranks of its own: leave out --ranks, --rank-x and --rank-g",
+            which.name);
+    require(o.ranks.empty() || !o.rank_x || !o.rank_g,
+            "[bench] --ranks has no effect: both slots have their own");
+    const std::int64_t most = bench::longest_rank(which);
+    const auto check = [&](const char* name, std::int64_t rank) {
+        const std::string where = fmt::format("[bench] {}:", which.name);
+        check_option(where, {name, Integers{1, most}}, rank);
+    };
+    std::vector<bench::Ranks> ranks;
+    for (const std::int64_t r :
+         o.ranks.empty() ? std::vector{std::min<std::int64_t>(16, most)} : o.ranks)
+        ranks.push_back({o.rank_x.value_or(r), o.rank_g.value_or(r), {}});
+    for (const bench::Ranks& r : ranks) {
+        check(o.rank_x ? "--rank-x" : "--ranks", r.x);
+        check(o.rank_g ? "--rank-g" : "--ranks", r.g);
+    }
+    return ranks;
+}
+
 int run(Options& o) {
-    std::vector<bench::Case> cases;
+    std::vector<std::pair<bench::Case, std::vector<bench::Ranks>>> cases;
     for (const std::string& word : o.cases)
         for (bench::Case& which : bench::find_cases(word)) {
+            require(std::ranges::none_of(
+                        cases, [&](const auto& one) { return one.first.name == which.name; }),
+                    "[bench] expected each case once, got '{}' twice", which.name);
             if (o.batch) which.size.batch = *o.batch;
-            cases.push_back(std::move(which));
+            auto ranks = ranks_of(o, which);
+            cases.emplace_back(std::move(which), std::move(ranks));
         }
-    std::vector<bench::Ranks> ranks;
-    for (const std::int64_t r : o.ranks)
-        ranks.push_back({o.rank_x.value_or(r), o.rank_g.value_or(r), {}});
-    const auto methods = split_list("--methods", o.methods);
-    for (const std::string& method : methods) method_slots(method);
+    require(!o.layers ||
+                std::ranges::any_of(
+                    cases, [](const auto& one) { return one.first.kind == bench::Kind::linears; }),
+            "[bench] --layers has no effect: no case is of single layers");
     catch_interrupts();
     Progress progress("bench", 0, 1, o.quiet);
     o.measure.stop = interrupted;
     o.measure.verify = !o.no_verify;
 
     json document = {{"environment", environment()}, {"rows", json::array()}};
-    for (const bench::Case& which : cases) {
+    for (const auto& [which, ranks] : cases) {
         if (interrupted()) break;
         if (!o.quiet) fmt::print(stderr, "{}\n", which.name);
         const json rows = bench::to_json(
-            bench::measure(which, bench::variants_of(which, methods, ranks), o.measure));
+            bench::measure(which, bench::variants_of(which, o.methods, ranks), o.measure));
         if (rows.empty()) continue;
         document["rows"].insert(document["rows"].end(), rows.begin(), rows.end());
         if (o.json) continue;
@@ -118,17 +146,13 @@ int run(Options& o) {
 
 /// One process for each method, since a peak is that of a process; this one asks itself.
 int memory(const Options& o, const std::string& name) {
-    const auto methods = split_list("--methods", o.methods);
+    const bench::Case which = bench::find_case(name);
+    const bench::Ranks ranks = ranks_of(o, which).front();
     Table table{{{"peak of a step, MiB", "process (VmHWM)", "ledger", "of it saved"}}};
     json document = json::array();
-    for (const std::string& method : methods) {
-        method_slots(method);
-        json command = {{"do", "memory"},
-                        {"case", name},
-                        {"method", method},
-                        {"steps", 4},
-                        {"rank_x", o.rank_x.value_or(o.ranks.front())},
-                        {"rank_g", o.rank_g.value_or(o.ranks.front())}};
+    for (const std::string& method : o.methods) {
+        json command = {{"do", "memory"}, {"case", name},      {"method", method},
+                        {"steps", 4},     {"rank_x", ranks.x}, {"rank_g", ranks.g}};
         if (o.batch) command["batch"] = *o.batch;
         json answer = json::parse(ask_self({"bench", "worker"}, command.dump() + "\n"));
         require(!answer.contains("error"), "{}", answer.value("error", ""));
@@ -162,6 +186,37 @@ int list(bool as_json) {
     return exit_done;
 }
 
+void add_measure_options(CLI::App& command, Options& o) {
+    add_argument(command,
+                 {"cases", AnyText{}, "cases by name, or a group of them: linear, step, ..."},
+                 o.cases);
+    const auto add = [&](const char* name, Range range, const char* help, auto& value) {
+        add_option(command, {name, std::move(range), help}, value);
+    };
+    constexpr Integers ranks{1, 100'000}, rounds{1, 100'000};
+    add("methods", Words{method_names()}, "with commas", o.methods);
+    add("ranks", ranks, "of both slots, with commas (default: 16, or the axis if that is shorter)",
+        o.ranks);
+    add("rank_x", ranks, "of the x slot instead", o.rank_x);
+    add("rank_g", ranks, "of the g slot instead", o.rank_g);
+    add("batch", method_option("batch").range, "samples instead of the case's own", o.batch);
+    add("threads", Integers{1, max_threads()}, "with commas", o.measure.threads);
+    add("rounds", rounds, "repetitions of each variant", o.measure.rounds);
+    add("warmup", Integers{0, rounds.high}, "repetitions before those that count",
+        o.measure.warmup);
+    command.add_flag("--layers", o.layers, "a table of the single layers as well");
+    command.add_flag("--no-verify", o.no_verify, "do not compare with the dense formulas first");
+    command.add_flag("--quiet", o.quiet, "no progress on standard error");
+}
+
+/// Throws Error for an option that is not for `list`, `worker` or `memory`.
+void refuse_idle(const CLI::App& command, const std::string& under) {
+    std::set<std::string> used = {"json"};
+    if (under == "memory") used.insert({"methods", "ranks", "rank_x", "rank_g", "batch"});
+    for (const std::string& name : given(command))
+        require(used.contains(name), "[bench] {} is not for {}", name, under);
+}
+
 }  // namespace
 
 Action add_bench(CLI::App& program) {
@@ -179,33 +234,16 @@ Action add_bench(CLI::App& program) {
     CLI::App* listing = command->add_subcommand("list", "the cases by name");
     CLI::App* worker = command->add_subcommand(
         "worker", "runs what JSON commands on standard input ask for (bench/worker.h)");
-    command->add_option("cases", o->cases, "cases by name, or a group of them: linear, step, ...");
-    command->add_option("--methods", o->methods, "with commas")->capture_default_str();
-    command->add_option("--ranks", o->ranks, "of both slots, with commas")
-        ->delimiter(',')
-        ->capture_default_str();
-    command->add_option("--rank-x", o->rank_x, "of the x slot instead");
-    command->add_option("--rank-g", o->rank_g, "of the g slot instead");
-    command->add_option("--batch", o->batch, "samples instead of the case's own");
-    command->add_option("--threads", o->measure.threads, "with commas")
-        ->delimiter(',')
-        ->capture_default_str();
-    command->add_option("--rounds", o->measure.rounds, "repetitions of each variant")
-        ->check(CLI::PositiveNumber)
-        ->capture_default_str();
-    command->add_option("--warmup", o->measure.warmup, "repetitions before those that count")
-        ->check(CLI::NonNegativeNumber)
-        ->capture_default_str();
-    command->add_flag("--layers", o->layers, "a table of the single layers as well");
-    command->add_flag("--no-verify", o->no_verify, "do not compare with the dense formulas first");
-    command->add_flag("--quiet", o->quiet, "no progress on standard error");
+    add_measure_options(*command, *o);
     CLI::App* memory_of = command->add_subcommand(
         "memory", "peak memory of a training step in every method, a process each");
     auto step = std::make_shared<std::string>("step/minilm-32x128x384");
-    memory_of->add_option("case", *step, "a step by name")->capture_default_str();
+    add_argument(*memory_of, {"case", AnyText{}, "a step by name"}, *step);
     // Options of the command hold for what stands under it too.
     for (CLI::App* under : {listing, worker, memory_of}) under->fallthrough();
-    return [o, listing, worker, memory_of, step] {
+    return [o, command, listing, worker, memory_of, step] {
+        for (const CLI::App* under : {listing, worker, memory_of})
+            if (under->parsed()) refuse_idle(*command, under->get_name());
         if (memory_of->parsed()) return memory(*o, *step);
         if (listing->parsed()) return list(o->json);
         if (!worker->parsed()) return run(*o);

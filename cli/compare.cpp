@@ -25,7 +25,7 @@ using nlohmann::json;
 
 struct Options {
     bool json = false, overwrite = false, resume = false;
-    std::string methods = "vanilla,compress-x,compress-gy,instant";
+    std::vector<std::string> methods = method_names();
     std::int64_t seeds = 1;
     std::string out = "runs/compare";
     std::unique_ptr<RunOptions> run;
@@ -148,15 +148,29 @@ int run_one(TrainConfig config, const fs::path& out, Left left) {
     if (left == Left::rest) return run_self({"train", "--resume", out.string()});
     config.out = out.string();
     std::vector<std::string> words = arguments(config);
-    words.insert(words.begin(), {"train", "--overwrite"});
+    words.insert(words.begin(), {"train", "--overwrite", "--no-notes"});
     return run_self(words);
+}
+
+/// What has no effect: options of a method on its run, and those of all on every run.
+std::vector<std::string> notes_on(const std::vector<MethodRun>& methods, const Options& options) {
+    std::vector<std::string> notes;
+    for (std::size_t i = 0; i < methods.size(); ++i)
+        for (const std::string& note : without_effect(methods[i].config, methods[i].given))
+            notes.push_back(fmt::format("{}: {}", options.methods[i], note));
+    for (const std::string& name : options.run->given()) {
+        std::vector<std::string> of_runs;
+        for (const MethodRun& method : methods)
+            for (std::string& note : without_effect(method.config, {name}))
+                of_runs.push_back(std::move(note));
+        if (of_runs.size() == methods.size()) notes.push_back(of_runs.front());
+    }
+    return notes;
 }
 
 int compare(const Options& options) {
     catch_interrupts();
     const TrainConfig base = options.run->config();
-    const std::vector<std::string> methods = split_list("--methods", options.methods);
-    require(options.seeds >= 1, "[compare] expected --seeds >= 1, got {}", options.seeds);
     const fs::path out = options.out;
     struct Run {
         std::string method;  // as it was asked for
@@ -164,10 +178,12 @@ int compare(const Options& options) {
         fs::path directory;
         Left left;
     };
+    std::vector<MethodRun> methods;
     std::vector<Run> runs;
-    for (const std::string& method : methods)
+    for (const std::string& method : options.methods) {
+        methods.push_back(with_method(base, method));
         for (std::int64_t k = 0; k < options.seeds; ++k) {
-            TrainConfig config = with_method(base, method);
+            TrainConfig config = methods.back().config;
             config.seed += static_cast<std::uint64_t>(k);
             validate(config);
             config = resolved(std::move(config));
@@ -178,6 +194,8 @@ int compare(const Options& options) {
             const Left left = left_to_do(config, directory, options);
             runs.push_back({method, std::move(config), directory, left});
         }
+    }
+    print_notes(notes_on(methods, options));
 
     json document{
         {"runs", json::array()}, {"methods", json::array()}, {"majority_baseline", nullptr}};
@@ -231,15 +249,13 @@ Action add_compare(CLI::App& program) {
         "  slimgrad compare --methods vanilla,instant:oversample=0,instant:oversample=7 --out "
         "runs/oversample",
         options->json);
-    command
-        ->add_option("--methods", options->methods,
-                     "methods, with commas between them; each may have options of its own, "
-                     "instant:oversample=7:train-blocks=last:1")
-        ->capture_default_str();
-    command->add_option("--seeds", options->seeds, "runs of each method: --seed, --seed + 1, ...")
-        ->capture_default_str();
-    command->add_option("--out", options->out, "directory for the runs, one in each")
-        ->capture_default_str();
+    add_option(*command,
+               {"methods", AnyText{},
+                "methods, with commas between them; each may have options of its own, "
+                "instant:oversample=7:train-blocks=last:1"},
+               options->methods);
+    add_option(*command, seeds_option(), options->seeds);
+    add_option(*command, {"out", AnyText{}, "directory for the runs, one in each"}, options->out);
     command->add_flag("--overwrite", options->overwrite, "replace the runs that --out holds");
     command->add_flag("--resume", options->resume,
                       "go on with a comparison that was stopped: finished runs are kept");

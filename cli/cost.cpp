@@ -1,10 +1,13 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
+#include "cli/options.h"
 #include "cli/table.h"
+#include "instant/architectures.h"
 #include "train/cost_document.h"
 
 namespace slimgrad::cli {
@@ -143,41 +146,38 @@ int cost(const Options& options) {
     return exit_done;
 }
 
+/// Which of the options that were given have no effect.
+std::vector<std::string> notes_on(const CostOptions& o, const CLI::App& command) {
+    const auto architectures = architecture_names();
+    const bool known = std::ranges::find(architectures, o.model) != architectures.end();
+    return idle_notes({{o.method == "vanilla",
+                        {"rank_x", "rank_g", "side", "side_x", "side_g", "break_even",
+                         "calibrate_every", "calibrate_batches"},
+                        "the method is vanilla"},
+                       {known && takes_tokens(o.model),
+                        {"channels", "height", "width"},
+                        fmt::format("{} reads texts", o.model)},
+                       {known, {"classes"}, "an architecture has no classifier"}},
+                      given(command));
+}
+
 }  // namespace
 
 Action add_cost(CLI::App& program) {
     auto options = std::make_shared<Options>();
-    CostOptions& o = options->cost;
     CLI::App* command = add_command(
         program, "cost", "FLOPs and bytes of the linear maps in closed form, in both conventions",
         "slimgrad cost --model bert-base --tokens 512 --train-blocks last:1 --method instant "
         "--rank-x 8 --rank-g 8",
         options->json);
-    const auto add = [command](const char* name, auto& value, const char* what) {
-        command->add_option(name, value, what)->capture_default_str();
-    };
     command->add_flag("--layers", options->layers, "a table of all layers as well");
-    add("--model", o.model,
-        "bert-base, distilbert, minilm-l6, bert-small, bert-tiny, vit-b32, tinyllama, resnet50, "
-        "mobilenetv2, or a model of train");
-    add("--tokens", o.tokens, "sequence length of a transformer (0: its usual one)");
-    add("--train-blocks", o.train_blocks, "all or last:K");
-    add("--method", o.method, "backward method");
-    command->add_option("--rank-x", o.rank_x, "rank of the x slot, at most the length of its axis");
-    command->add_option("--rank-g", o.rank_g, "rank of the g slot");
-    add("--side", o.side, "token, channel or auto (the shorter axis)");
-    add("--side-x", o.side_x, "that of the x slot, if it is another");
-    add("--side-g", o.side_g, "that of the g slot, if it is another");
-    add("--break-even", o.break_even,
-        "slots whose rank costs more FLOPs than it saves: report, or vanilla to leave them exact");
-    add("--batch", o.batch, "samples over which once-a-batch terms are spread");
-    add("--calibrate-every", o.calibrate_every, "steps between calibrations (0: once in all)");
-    add("--calibrate-batches", o.calibrate_batches, "batches of one calibration");
-    add("--channels", o.channels, "of the images");
-    add("--height", o.height, "of the images");
-    add("--width", o.width, "of the images");
-    add("--classes", o.classes, "of the data set (models of train)");
-    return [options] { return cost(*options); };
+    for_each_option(options->cost, [&](const Option& option, auto& value) {
+        add_option(*command, option, value);
+    });
+    return [options, command] {
+        print_notes(notes_on(options->cost, *command));
+        return cost(*options);
+    };
 }
 
 }  // namespace slimgrad::cli

@@ -9,6 +9,7 @@
 
 #include "cli/commands.h"
 #include "cli/download.h"
+#include "cli/options.h"
 #include "data/image_data.h"
 #include "data/metrics.h"
 #include "data/text_data.h"
@@ -58,12 +59,6 @@ std::string origin(const std::string& name) {
     return "https://gluebenchmark.com/tasks";
 }
 
-std::vector<std::string> all_names() {
-    std::vector<std::string> names = image_data_names();
-    for (std::string& name : text_data_names()) names.push_back(std::move(name));
-    return names;
-}
-
 bool is_text(const std::string& name) {
     const std::vector<std::string> names = text_data_names();
     return std::ranges::find(names, name) != names.end();
@@ -71,7 +66,7 @@ bool is_text(const std::string& name) {
 
 int list(const Options& options) {
     json document = json::array();
-    for (const std::string& name : all_names()) {
+    for (const std::string& name : data_names()) {
         const std::string kind = is_text(name) ? "text" : "images";
         document.push_back({{"name", name}, {"kind", kind}, {"from", origin(name)}});
         if (!options.json) fmt::print("{:16} {:8} {}\n", name, kind, origin(name));
@@ -93,7 +88,7 @@ Progress progress_of(const std::string& name, std::int64_t bytes) {
 int get(const Options& options) {
     const auto source = std::ranges::find(sources(), options.name, &Source::name);
     if (source == sources().end()) {
-        const std::vector<std::string> names = all_names();
+        const std::vector<std::string> names = data_names();
         const bool known = std::ranges::find(names, options.name) != names.end();
         fail("[data] {} '{}'. Known: mrpc{}",
              known ? "slimgrad does not download" : "unknown data set", options.name,
@@ -150,7 +145,7 @@ int verify(const Options& options) {
         document["train"] = describe_text(splits.train, majority);
         document["test"] = describe_text(splits.test, majority);
     } else {
-        const std::vector<std::string> names = all_names();
+        const std::vector<std::string> names = data_names();
         if (std::ranges::find(names, options.name) == names.end())
             fail("[data] unknown data set '{}'. Known: {}", options.name, fmt::join(names, ", "));
         const ImageSplits splits = load_images(options.name, options.data_dir);
@@ -189,10 +184,12 @@ Action add_data(CLI::App& program) {
         add_command(*data, "verify", "Read a data set as a training would, and describe it",
                     "slimgrad data verify mrpc --data-dir data-sets", options->json);
     for (CLI::App* const command : {gets, verifies})
-        command->add_option("name", options->name, "the data set")->required();
-    gets->add_option("--data-dir", options->data_dir, "where its folder is made (default: here)");
-    gets->add_option("--mirror", options->mirror, "take the files from URL/FILE instead");
-    verifies->add_option("--data-dir", options->data_dir, "where its files are");
+        add_argument(*command, {"name", AnyText{}, "the data set"}, options->name)->required();
+    add_option(*gets, {"data_dir", AnyText{}, "where its folder is made (default: here)"},
+               options->data_dir);
+    add_option(*gets, {"mirror", AnyText{}, "take the files from URL/FILE instead"},
+               options->mirror);
+    add_option(*verifies, {"data_dir", AnyText{}, "where its files are"}, options->data_dir);
     return [=] {
         if (lists->parsed()) return list(*options);
         if (verifies->parsed()) return verify(*options);

@@ -28,14 +28,18 @@ TrainConfig config_of(const Options& options) {
     TrainConfig config =
         is_run ? options.run->config_over(options.from + "/config.json") : options.run->config();
     config.from = options.from;
-    if (is_run) config.vocab.clear();  // the run has a copy
+    std::vector<std::string> notes = without_effect(config, options.run->given());
+    if (is_run && !std::exchange(config.vocab, "").empty() &&
+        std::ranges::count(options.run->given(), "vocab") > 0)
+        notes.emplace_back("vocab has no effect: the run has its own");
+    print_notes(notes);
     validate(config);
     return resolved(std::move(config));
 }
 
 int eval(const Options& options) {
     const TrainConfig config = config_of(options);
-    if (config.threads > 0) set_threads(static_cast<int>(config.threads));
+    if (config.threads > 0) set_threads(config.threads);
     const std::unique_ptr<Task> task = open_task(config);
     const std::unique_ptr<Module> model = task->model();
     const std::string note = task->load(*model);
@@ -64,9 +68,11 @@ Action add_eval(CLI::App& program) {
         "slimgrad eval --data cifar10 --data-dir DIR --model resnet20 --from resnet20.safetensors\n"
         "  slimgrad eval --from runs/mrpc",
         options->json);
-    command->add_option("--from", options->from,
-                        "a run, whose own options hold unless others are given; a safetensors "
-                        "file; or a directory of Hugging Face");
+    add_option(*command,
+               {"from", AnyText{},
+                "a run, whose own options hold unless others are given; a safetensors file; or a "
+                "directory of Hugging Face"},
+               options->from);
     const std::set<std::string> used = {"data",  "data_dir", "limit_test", "max_length",
                                         "vocab", "model",    "batch",      "threads"};
     options->run = std::make_unique<RunOptions>(*command, used, RunOptions::Pick::only);

@@ -9,11 +9,14 @@
 #include <exception>
 #include <filesystem>
 #include <map>
+#include <new>
+#include <string_view>
 #include <system_error>
 #include <vector>
 
 #include "cli/commands.h"
 #include "tensor/error.h"
+#include "tensor/option.h"
 
 namespace slimgrad::cli {
 
@@ -27,12 +30,43 @@ CLI::App* add_command(CLI::App& program, const std::string& name, const std::str
 
 namespace {
 
+/// Names of files and the like may hold anything; a message is one line.
+std::string one_line(const std::string& message) {
+    std::string line;
+    for (const char c : message)
+        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F)
+            line += fmt::format("\\x{:02x}", c);
+        else
+            line += c;
+    return line;
+}
+
 int usage_error(const std::string& message) {
-    fmt::print(stderr, "slimgrad: {}\n", message);
+    fmt::print(stderr, "slimgrad: {}\n", one_line(message));
     return exit_usage;
 }
 
+/// A flag stands alone, or as --flag=true and --flag=false. (Left to itself, CLI11 takes any
+/// number.)
+void make_flags_strict(CLI::App& app) {
+    for (CLI::Option* option : app.get_options())
+        if (option->get_expected_max() == 0) option->check(CLI::IsMember({"true", "false"}));
+    for (CLI::App* command : app.get_subcommands({})) make_flags_strict(*command);
+}
+
+/// CLI11 takes --overwrite= for --overwrite, as if there were no variable of the shell behind it.
+void refuse_empty_values(int argc, char** argv) {
+    for (int i = 1; i < argc; ++i) {
+        const std::string_view word = argv[i];
+        require(!word.starts_with("--") || word.find('=') + 1 != word.size(),
+                "expected a value after {}, got an empty text. Hint: is a variable of the shell "
+                "not set?",
+                shown(word));
+    }
+}
+
 int run(int argc, char** argv) {
+    refuse_empty_values(argc, argv);
     CLI::App program("Low-rank backpropagation, from scratch: to read, to measure, to trust.",
                      "slimgrad");
     program.footer("\nExample:\n  slimgrad train --method instant --epochs 2 --out runs/first");
@@ -44,6 +78,7 @@ int run(int argc, char** argv) {
         {"snr", add_snr(program)},         {"report", add_report(program)},
         {"info", add_info(program)},       {"data", add_data(program)},
         {"bench", add_bench(program)}};
+    make_flags_strict(program);
 
     if (argc < 2 || (argv[1][0] != '-' && !actions.contains(argv[1]))) {
         std::vector<std::string> known;
@@ -103,6 +138,9 @@ int main(int argc, char** argv) {
         return run(argc, argv);
     } catch (const slimgrad::Error& error) {
         return usage_error(error.what());
+    } catch (const std::bad_alloc&) {
+        fmt::print(stderr, "slimgrad: out of memory. Hint: a smaller batch, model or data set\n");
+        return exit_failure;
     } catch (const std::exception& error) {
         fmt::print(stderr, "slimgrad: unexpected failure: {}\n", error.what());
         return exit_failure;

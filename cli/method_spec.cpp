@@ -1,9 +1,7 @@
 #include "cli/method_spec.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <sstream>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -24,36 +22,27 @@ std::vector<std::string> parts_of(const std::string& spec) {
     return parts;
 }
 
-bool is_text_option(const std::string& name) {
-    bool is_text = false;
-    const TrainConfig config;
-    for_each_option(config, [&](const char* known, const auto& value, const char*) {
-        using T = std::remove_cvref_t<decltype(value)>;
-        if (name == known) is_text = std::is_same_v<T, std::string>;
-    });
-    return is_text;
-}
-
 }  // namespace
 
-TrainConfig with_method(const TrainConfig& base, const std::string& spec) {
-    const std::string source = fmt::format("--methods '{}'", spec);
+MethodRun with_method(const TrainConfig& base, const std::string& spec) {
+    const std::string where = fmt::format("[config] --methods {}:", shown(spec));
     const std::vector<std::string> parts = parts_of(spec);
-    nlohmann::json json = to_json(base);
-    json["method"] = parts.front();
+    MethodRun run{base, {}};
+    set_option(run.config, "method", parts.empty() ? "" : parts.front(), where);
     for (std::size_t i = 1; i < parts.size(); ++i) {
         const std::size_t equals = parts[i].find('=');
         require(equals != std::string::npos && equals > 0,
-                "[config] {}: expected option=value after the method, got '{}'", source, parts[i]);
+                "{} expected option=value after the method, got {}", where, shown(parts[i]));
         std::string name = parts[i].substr(0, equals);
         std::ranges::replace(name, '-', '_');
         require(name != "seed" && name != "out" && name != "method",
-                "[config] {}: '{}' is not for a method to choose", source, name);
-        const std::string value = parts[i].substr(equals + 1);
-        const auto parsed = nlohmann::json::parse(value, nullptr, /*allow_exceptions=*/false);
-        json[name] = is_text_option(name) || parsed.is_discarded() ? nlohmann::json(value) : parsed;
+                "{} '{}' is not for a method to choose", where, name);
+        require(std::ranges::find(run.given, name) == run.given.end(), "{} has {} twice", where,
+                shown(name));
+        set_option(run.config, name, parts[i].substr(equals + 1), where);
+        run.given.push_back(name);
     }
-    return config_from_json(json, source);
+    return run;
 }
 
 std::string file_name(std::string spec) {

@@ -1,34 +1,51 @@
 #include "cli/options.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <nlohmann/json.hpp>
-#include <sstream>
 #include <type_traits>
 
-#include "data/image_data.h"
-#include "data/text_data.h"
-#include "nn/models/bert_config.h"
-#include "nn/models/model.h"
+#include "data/unicode.h"
 #include "tensor/error.h"
-#include "train/run_directory.h"
+#include "train/json_file.h"
 
 namespace slimgrad::cli {
 namespace {
 
-/// The words that an option may be, for its help; empty where they are not a list.
-std::vector<std::string> words(const std::string& name) {
-    const auto both = [](std::vector<std::string> images, const std::vector<std::string>& texts) {
-        images.insert(images.end(), texts.begin(), texts.end());
-        return images;
+/// What may be given, in a word for help.
+const char* type_name(const Range& range) {
+    if (std::holds_alternative<Integers>(range)) return "N";
+    if (std::holds_alternative<Reals>(range)) return "X";
+    return std::holds_alternative<Words>(range) ? "WORD" : "TEXT";
+}
+
+/// What the option means and what it may be.
+std::string help_of(const Option& option) {
+    const auto* words = std::get_if<Words>(&option.range);
+    const auto* text = std::get_if<AnyText>(&option.range);
+    if (words) return fmt::format("{}: {}", option.help, fmt::join(words->known, ", "));
+    if (text && text->known.empty()) return option.help;
+    if (text) return fmt::format("{}: {}", option.help, fmt::join(text->known, ", "));
+    std::string range = describe(option.range);
+    range.erase(0, range.find("number ") + 7);  // which the name of the type says
+    return fmt::format("{}; {}", option.help, range);
+}
+
+/// Adds an option or an argument, told apart by its names.
+CLI::Option* add(CLI::App& command, const std::string& names, const Option& option, Take take) {
+    const auto see = [&command, option, take = std::move(take)](const CLI::results_t& words) {
+        const std::string where = fmt::format("[{}]", command.get_name());
+        for (const std::string& word : words) {
+            require(find_invalid_utf8(word) == std::string::npos,
+                    "{} expected UTF-8 as {}, got other bytes", where, option.name);
+            // `--out $RUN --json` where the variable is not set.
+            require(!word.starts_with("--") || !command.get_option_no_throw(word),
+                    "{} expected {} as {}, got the option {}", where, describe(option.range),
+                    option.name, word);
+            take(where, option, word);
+        }
+        return true;
     };
-    if (name == "data") return both(image_data_names(), text_data_names());
-    if (name == "model") return both(model_names(), text_model_names());
-    if (name == "method") return method_names();
-    if (name == "optimizer") return optimizer_names();
-    if (name == "schedule") return schedule_names();
-    return {};
+    return command.add_option(names, see, help_of(option))->type_name(type_name(option.range));
 }
 
 }  // namespace
@@ -39,21 +56,70 @@ std::string flag(const std::string& name) {
     return flag;
 }
 
-RunOptions::RunOptions(CLI::App& command, const std::set<std::string>& names, Pick pick) {
-    command.add_option("--config", file_, "JSON file of options; those given here come first");
-    for_each_option(parsed_, [&](const char* name, auto& value, const char* what) {
-        if (names.contains(name) == (pick == Pick::all_but)) return;
-        std::string help = what;
-        if (const auto known = words(name); !known.empty())
-            help += fmt::format(" ({})", fmt::join(known, ", "));
-        using T = std::remove_cvref_t<decltype(value)>;
-        if constexpr (std::is_same_v<T, bool>)
-            options_[name] = command.add_flag(flag(name), value, help);
-        else if constexpr (std::is_same_v<T, std::optional<std::int64_t>> ||
-                           std::is_same_v<T, std::optional<double>>)
-            options_[name] = command.add_option(flag(name), value, help);
+CLI::Option* add_option(CLI::App& command, Option option, const std::string& initial, Take take) {
+    option.name = flag(option.name);
+    return add(command, option.name, option, std::move(take))->default_str(initial);
+}
+
+CLI::Option* add_argument(CLI::App& command, const Option& option, std::string& value) {
+    return add(command, option.name, option,
+               [&value](const auto& where, const Option& how, const std::string& word) {
+                   parse_option(where, how, word, value);
+               });
+}
+
+CLI::Option* add_argument(CLI::App& command, const Option& option,
+                          std::vector<std::string>& values) {
+    const auto take = [&values, first = true](const auto& where, const Option& how,
+                                              const std::string& word) mutable {
+        if (std::exchange(first, false)) values.clear();  // what is given replaces the default
+        parse_option(where, how, word, values.emplace_back());
+    };
+    return add(command, option.name, option, take)
+        ->expected(1, CLI::detail::expected_max_vector_size)
+        ->allow_extra_args()
+        ->default_str(fmt::format("{}", fmt::join(values, " ")));
+}
+
+std::string initial_text(const std::string& value) { return value; }
+
+std::vector<std::string> split_list(const std::string& where, const Option& option,
+                                    const std::string& list) {
+    std::vector<std::string> parts(1);
+    for (const char c : list)
+        if (c == ',')
+            parts.emplace_back();
         else
-            options_[name] = command.add_option(flag(name), value, help)->capture_default_str();
+            parts.back() += c;
+    if (list.empty()) return parts;  // what a part may not be, its range says
+    for (auto part = parts.begin(); part != parts.end(); ++part) {
+        require(!part->empty(), "{} expected words with commas between them as {}, got {}", where,
+                option.name, shown(list));
+        require(std::find(parts.begin(), part, *part) == part, "{} {} has {} twice", where,
+                option.name, shown(*part));
+    }
+    return parts;
+}
+
+std::vector<std::string> given(const CLI::App& command) {
+    std::vector<std::string> names;
+    for (const CLI::Option* option : command.get_options()) {
+        if (option->count() == 0) continue;
+        names.push_back(option->get_single_name());
+        std::ranges::replace(names.back(), '-', '_');
+    }
+    return names;
+}
+
+RunOptions::RunOptions(CLI::App& command, const std::set<std::string>& names, Pick pick) {
+    add_option(command, {"config", AnyText{}, "JSON file of options; those given here come first"},
+               file_);
+    for_each_option(parsed_, [&](const Option& option, auto& value) {
+        if (names.contains(option.name) == (pick == Pick::all_but)) return;
+        if constexpr (std::is_same_v<std::remove_cvref_t<decltype(value)>, bool>)
+            options_[option.name] = command.add_flag(flag(option.name), value, option.help);
+        else
+            options_[option.name] = add_option(command, option, value);
     });
 }
 
@@ -62,16 +128,14 @@ TrainConfig RunOptions::config_over(const std::string& file) const {
     nlohmann::json json = read_json(file);
     config_from_json(json, file);
     const nlohmann::json overrides = to_json(parsed_);
-    for (const auto& [name, option] : options_)
-        if (option->count() > 0) json[name] = overrides.at(name);
+    for (const std::string& name : given()) json[name] = overrides.at(name);
     return config_from_json(json, file);
 }
 
 std::vector<std::string> RunOptions::given() const {
     std::vector<std::string> given;
-    if (!file_.empty()) given.emplace_back("--config");
     for (const auto& [name, option] : options_)
-        if (option->count() > 0) given.push_back(flag(name));
+        if (option->count() > 0) given.push_back(name);
     return given;
 }
 
@@ -89,13 +153,8 @@ std::vector<std::string> arguments(const TrainConfig& config) {
     return result;
 }
 
-std::vector<std::string> split_list(const std::string& option, const std::string& list) {
-    std::vector<std::string> parts;
-    std::istringstream stream(list);
-    for (std::string part; std::getline(stream, part, ',');) parts.push_back(part);
-    require(!parts.empty() && list.back() != ',' && std::ranges::find(parts, "") == parts.end(),
-            "[{}] expected words with commas between them, got '{}'", option, list);
-    return parts;
+void print_notes(const std::vector<std::string>& notes) {
+    for (const std::string& note : notes) fmt::print(stderr, "note: {}\n", note);
 }
 
 }  // namespace slimgrad::cli

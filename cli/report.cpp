@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
+#include "cli/options.h"
 #include "train/report.h"
 
 namespace slimgrad::cli {
@@ -37,9 +38,11 @@ Action add_report(CLI::App& program) {
     CLI::App* command =
         add_command(program, "report", "One self-contained HTML page for one run or several",
                     "slimgrad report runs/vanilla runs/instant --out report.html", options->json);
-    command->add_option("runs", options->runs, "run directories")->required();
-    command->add_option("--out", options->out,
-                        "page to write (default: report.html, in the run if there is one)");
+    add_argument(*command, {"runs", AnyText{}, "run directories"}, options->runs)->required();
+    add_option(
+        *command,
+        {"out", AnyText{}, "page to write (default: report.html, in the run if there is one)"},
+        options->out);
     return [options] { return report(*options); };
 }
 

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <limits>
 #include <memory>
 
 #include "cli/commands.h"
+#include "cli/options.h"
 #include "cli/snr_output.h"
 #include "cli/snr_sources.h"
 #include "cli/table.h"
@@ -59,15 +61,10 @@ void write_files(const SnrRequest& o, const SnrFindings& found) {
 }
 
 int snr_command(const SnrRequest& o) {
-    const std::vector<std::string> sweeps = {"epsilon", "oversample", "offset", "staleness",
-                                             "spectrum"};
-    require(o.sweep.empty() || std::ranges::find(sweeps, o.sweep) != sweeps.end(),
-            "[snr] unknown sweep '{}'. Known: {}", o.sweep, fmt::join(sweeps, ", "));
     const bool files = is_array(o.source), made = o.source == "synthetic";
     require((o.sweep != "staleness" && o.sweep != "spectrum") || !(files || made),
             "[snr] --sweep {} needs a run: --source RUN", o.sweep);
-    snr_choice(o, o.epsilon.empty() ? 0.95 : o.epsilon.front(), 0, Side::token);  // fails early
-    if (o.threads > 0) set_threads(static_cast<int>(o.threads));
+    if (o.threads > 0) set_threads(o.threads);
 
     SnrFindings found;
     found.document["source"] = o.source;
@@ -98,6 +95,92 @@ int snr_command(const SnrRequest& o) {
     return exit_done;
 }
 
+/// Throws Error for an option that does nothing for this source or sweep: whoever gave it would
+/// take the answer for another one.
+void refuse_idle(const SnrRequest& o, const CLI::App& command) {
+    const bool made = o.source == "synthetic", files = is_array(o.source), run = !made && !files;
+    const bool spectrum = o.sweep == "spectrum", staleness = o.sweep == "staleness";
+    const std::vector<std::string> notes =
+        idle_notes({{!files, {"weight"}, "the source is no array"},
+                    {!made,
+                     {"covariance", "samples", "seeds", "seed", "tokens", "out_channels",
+                      "in_channels", "decay", "contrast"},
+                     "the source is not synthetic"},
+                    {o.covariance == "separable", {"contrast"}, "the covariance is separable"},
+                    {!run, {"layer", "batches", "calibrate_batches"}, "the source is no run"},
+                    {!staleness, {"steps", "lr"}, "it is for --sweep staleness"},
+                    {made && !o.sweep.empty(), {"seeds"}, "a sweep is over one source"},
+                    {o.sweep == "epsilon", {"epsilon"}, "the sweep is over it"},
+                    {o.sweep == "oversample", {"oversample"}, "the sweep is over it"},
+                    {o.sweep == "offset", {"offset", "alpha"}, "the sweep is over it"},
+                    {o.alpha.has_value(), {"offset"}, "alpha is given"},
+                    {spectrum,
+                     {"oversample", "offset", "alpha", "confidence", "batches"},
+                     "a spectrum counts eigenvalues alone"}},
+                   given(command));
+    if (!notes.empty()) fail("[snr] {}", notes.front());
+    require(o.sweep.empty() || spectrum || o.epsilon.size() <= 1,
+            "[snr] expected one --epsilon for a sweep over {}, got {}", o.sweep, o.epsilon.size());
+    require(o.sweep.empty() || staleness || o.oversample.size() <= 1,
+            "[snr] expected one --oversample for a sweep over {}, got {}", o.sweep,
+            o.oversample.size());
+}
+
+constexpr std::int64_t million = 1'000'000;
+
+void add_source_options(CLI::App& command, SnrRequest& o) {
+    const auto add = [&](const char* name, Range range, const char* help, auto& value) {
+        add_option(command, {name, std::move(range), help}, value);
+    };
+    constexpr Integers axis{2, 4096};  // all eigenvectors of its covariance are computed
+    add("source", AnyText{}, "synthetic, a run directory, or g.npy: (samples, tokens, channels)",
+        o.source);
+    add("weight", AnyText{}, "w.npy beside g.npy: (out_channels, in_channels)", o.weight);
+    add("covariance", Words{{"separable", "non-separable"}}, "of synthetic gradients",
+        o.covariance);
+    // The generator of samples counts them in 32 bits.
+    add("samples", Integers{2, 1000 * million}, "fresh samples of a synthetic comparison",
+        o.samples);
+    add("seeds", Integers{1, 10'000}, "synthetic sources, with one seed each", o.seeds);
+    add("seed", Integers{0, std::numeric_limits<std::int64_t>::max() - 10'000}, "the first of them",
+        o.seed);
+    add("tokens", axis, "synthetic: L", o.synthetic.tokens);
+    add("out_channels", axis, "synthetic: Cy", o.synthetic.out_channels);
+    add("in_channels", axis, "synthetic: Cx", o.synthetic.in_channels);
+    add("decay", Reals{0, 1, true}, "synthetic: ratio of neighbouring eigenvalues",
+        o.synthetic.decay);
+    add("contrast", Reals{0, 1e6, true}, "non-separable: how much larger W is for dropped modes",
+        o.synthetic.contrast);
+    add("layer", AnyText{}, "of a run: this layer alone", o.layer);
+    add("batches", Integers{1, million}, "of a run: fresh batches to measure on", o.batches);
+    add("calibrate_batches", Integers{1, million}, "of a run (default: the run's)",
+        o.calibrate_batches);
+}
+
+void add_measure_options(CLI::App& command, SnrRequest& o) {
+    const auto add = [&](const char* name, Range range, const char* help, auto& value) {
+        add_option(command, {name, std::move(range), help}, value);
+    };
+    add("epsilon", method_option("epsilon").range, "shares of energy, with commas", o.epsilon);
+    add("oversample", method_option("oversample").range,
+        "directions added to the rank, with commas", o.oversample);
+    add("offset", Words{snr_offset_names()}, "scale of the projection (paper: 1/epsilon)",
+        o.offset);
+    add("alpha", snr_alphas, "a scale of one's own instead", o.alpha);
+    add("side", method_option("side").range, "axis; auto for runs only (default: the run's)",
+        o.side);
+    add("confidence", snr_confidences, "of the intervals", o.confidence);
+    add("sweep", Words{{"epsilon", "oversample", "offset", "staleness", "spectrum"}},
+        "the last two are of runs; spectrum: how many eigenvalues hold epsilon of the energy of "
+        "g_y",
+        o.sweep);
+    add("steps", Integers{0, million}, "staleness: steps since calibration, with commas", o.steps);
+    add("lr", Reals{0, 1e38}, "staleness: constant learning rate (default: the run's base rate)",
+        o.lr);
+    add("threads", Integers{0, max_threads()}, "threads (0: as many as OpenMP gives)", o.threads);
+    add("out", AnyText{}, "directory for report.html, rows.csv and snr.json", o.out);
+}
+
 }  // namespace
 
 Action add_snr(CLI::App& program) {
@@ -113,46 +196,13 @@ Action add_snr(CLI::App& program) {
         "  slimgrad snr --source runs/instant --sweep spectrum --epsilon 0.95\n"
         "  slimgrad snr --source g.npy --weight w.npy --epsilon 0.9,0.95",
         o->json);
-    const auto add = [command](const char* name, auto& value, const char* what) {
-        return command->add_option(name, value, what);
-    };
-    add("--source", o->source, "synthetic, a run directory, or g.npy: (samples, tokens, channels)")
-        ->capture_default_str();
-    add("--weight", o->weight, "w.npy beside g.npy: (out_channels, in_channels)");
-    add("--covariance", o->covariance, "of synthetic gradients: separable or non-separable")
-        ->capture_default_str();
-    add("--epsilon", o->epsilon, "shares of energy, with commas")->delimiter(',');
-    add("--oversample", o->oversample, "directions added to the rank, with commas")->delimiter(',');
-    add("--offset", o->offset, "scale of the projection: paper (1/epsilon), none, energy or signal")
-        ->capture_default_str();
-    add("--alpha", o->alpha, "a scale of one's own instead");
-    add("--side", o->side, "token or channel; for runs also auto (default: the run's)");
-    add("--confidence", o->confidence, "of the intervals")->capture_default_str();
-    add("--sweep", o->sweep,
-        "epsilon, oversample, offset; of runs also staleness, and spectrum: how "
-        "many eigenvalues hold epsilon of the energy of g_y");
-    add("--samples", o->samples, "fresh samples of a synthetic comparison")->capture_default_str();
-    add("--seeds", o->seeds, "synthetic sources, with one seed each")->capture_default_str();
-    add("--seed", o->seed, "the first of them")->capture_default_str();
-    add("--tokens", o->synthetic.tokens, "synthetic: L")->capture_default_str();
-    add("--out-channels", o->synthetic.out_channels, "synthetic: Cy")->capture_default_str();
-    add("--in-channels", o->synthetic.in_channels, "synthetic: Cx")->capture_default_str();
-    add("--decay", o->synthetic.decay, "synthetic: ratio of neighbouring eigenvalues")
-        ->capture_default_str();
-    add("--contrast", o->synthetic.contrast,
-        "non-separable: how much larger W is for dropped modes")
-        ->capture_default_str();
-    add("--layer", o->layer, "of a run: this layer alone");
-    add("--batches", o->batches, "of a run: fresh batches to measure on")->capture_default_str();
-    add("--calibrate-batches", o->calibrate_batches, "of a run (default: the run's)");
-    add("--steps", o->steps, "staleness: steps since calibration, with commas")
-        ->delimiter(',')
-        ->capture_default_str();
-    add("--lr", o->lr, "staleness: constant learning rate (default: the run's base rate)");
-    add("--threads", o->threads, "threads (0: as many as OpenMP gives)")->capture_default_str();
-    add("--out", o->out, "directory for report.html, rows.csv and snr.json");
+    add_source_options(*command, *o);
+    add_measure_options(*command, *o);
     command->add_flag("--quiet", o->quiet, "no progress on standard error");
-    return [o] { return snr_command(*o); };
+    return [o, command] {
+        refuse_idle(*o, *command);
+        return snr_command(*o);
+    };
 }
 
 }  // namespace slimgrad::cli

@@ -130,10 +130,8 @@ void snr_of_run(SnrRequest o, SnrFindings& found) {
     validate(method);
     require(o.sweep.empty() || o.sweep == "staleness" || o.sweep == "spectrum" || !o.layer.empty(),
             "[snr] expected --layer NAME for a sweep over {} of a run", o.sweep);
-    require(o.batches >= 1, "[snr] expected --batches >= 1");
     RunStudyOptions study;
     study.calibrate_batches = o.calibrate_batches.value_or(config.calibrate_batches);
-    require(study.calibrate_batches >= 1, "[snr] expected --calibrate-batches >= 1");
     study.batches = o.batches;
     study.side = method.side_of_g();
     if (!o.quiet && isatty(STDERR_FILENO))

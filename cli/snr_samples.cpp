@@ -22,9 +22,6 @@ void snr_of_synthetic(SnrRequest o, SnrFindings& found) {
     if (o.epsilon.empty() && o.sweep.empty()) o.epsilon = {0.8, 0.9, 0.95, 0.99, 0.999};
     if (o.epsilon.empty()) o.epsilon = {0.95};
     if (o.oversample.empty()) o.oversample = {0};
-    require(o.covariance == "separable" || o.covariance == "non-separable",
-            "[snr] unknown covariance '{}'. Known: separable, non-separable", o.covariance);
-    require(o.samples >= 2 && o.seeds >= 1, "[snr] expected --samples >= 2 and --seeds >= 1");
     const Side side = fixed_side(o);
     SnrSourceOptions shape = o.synthetic;
     shape.separable = o.covariance == "separable";

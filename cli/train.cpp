@@ -15,7 +15,7 @@ namespace slimgrad::cli {
 namespace {
 
 struct Options {
-    bool json = false, quiet = false, overwrite = false;
+    bool json = false, quiet = false, overwrite = false, no_notes = false;
     std::string resume;
     std::unique_ptr<RunOptions> run;
 };
@@ -61,16 +61,20 @@ int train(const Options& options) {
                              .stop = [](std::int64_t) { return interrupted(); }};
     std::unique_ptr<Trainer> trainer;
     if (!options.resume.empty()) {
-        const auto given = options.run->given();
-        require(given.empty() && !options.overwrite,
-                "[train] --resume takes every option from {}/config.json: leave out {}",
-                options.resume, given.empty() ? "--overwrite" : given.front());
+        std::vector<std::string> given;
+        if (options.run->has_file()) given.emplace_back("--config");
+        for (const std::string& name : options.run->given()) given.push_back(flag(name));
+        if (options.overwrite) given.emplace_back("--overwrite");
+        if (!given.empty())
+            fail("[train] --resume takes every option from {}/config.json: leave out {}",
+                 options.resume, given.front());
         trainer = std::make_unique<Trainer>(std::filesystem::path(options.resume), how);
     } else {
         TrainConfig config = options.run->config();
         validate(config);
         config = resolved(std::move(config));
         if (config.out.empty()) config.out = default_directory(config);
+        if (!options.no_notes) print_notes(without_effect(config, options.run->given()));
         trainer = std::make_unique<Trainer>(std::move(config), how);
     }
     const std::string directory = trainer->directory().string();
@@ -97,10 +101,14 @@ Action add_train(CLI::App& program) {
         "  slimgrad train --data mrpc --data-dir DIR --from all-MiniLM-L6-v2 --method instant "
         "--schedule linear --lr 1e-4 --batch 32 --epochs 3 --calibrate-every 50 --out runs/mrpc",
         options->json);
-    command->add_option("--resume", options->resume,
-                        "continue this run from its last checkpoint, to the same bits");
+    add_option(
+        *command,
+        {"resume", AnyText{}, "continue this run from its last checkpoint, to the same bits"},
+        options->resume);
     command->add_flag("--overwrite", options->overwrite, "replace the run that --out holds");
     command->add_flag("--quiet", options->quiet, "no progress on standard error");
+    command->add_flag("--no-notes", options->no_notes,
+                      "do not say which of the options have no effect beside the others");
     options->run = std::make_unique<RunOptions>(*command);
     return [options] { return train(*options); };
 }

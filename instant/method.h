@@ -3,9 +3,11 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "tensor/config.h"
+#include "tensor/option.h"
 
 namespace slimgrad::inline SLIMGRAD_PRECISION {
 
@@ -55,6 +57,10 @@ struct Slots {
 };
 /// Throws Error for an unknown method and lists the known ones.
 Slots method_slots(const std::string& method);
+/// The options of all methods, in the order in which help lists them.
+const std::vector<Option>& method_options();
+/// One of them. Throws Error for a name that is none.
+const Option& method_option(std::string_view name);
 /// Throws Error for an unknown method or an option out of its range.
 void validate(const MethodOptions& options);
 

@@ -62,13 +62,14 @@ SnrOffset parse_snr_offset(const std::string& word) {
 }
 
 void validate(const SnrOptions& o) {
-    require(o.epsilon > 0 && o.epsilon <= 1, "[snr] expected 0 < epsilon <= 1, got {}", o.epsilon);
-    require(o.oversample >= 0, "[snr] expected oversample >= 0, got {}", o.oversample);
-    require(!o.rank || *o.rank >= 1, "[snr] expected rank >= 1, got {}", o.rank.value_or(0));
-    require(!o.alpha || (std::isfinite(*o.alpha) && *o.alpha > 0),
-            "[snr] expected alpha > 0, got {}", o.alpha.value_or(0));
-    require(o.confidence > 0 && o.confidence < 1, "[snr] expected 0 < confidence < 1, got {}",
-            o.confidence);
+    const auto check = [](const Option& option, const auto& value) {
+        check_option("[snr]", option, value);
+    };
+    check(method_option("epsilon"), o.epsilon);
+    check(method_option("oversample"), o.oversample);
+    check({"rank", method_option("rank_x").range}, o.rank);
+    check({"alpha", snr_alphas}, o.alpha);
+    check({"confidence", snr_confidences}, o.confidence);
 }
 
 double snr_of(double alpha, double S, double N) {

@@ -35,6 +35,8 @@ std::string to_string(SnrOffset offset);
 /// Throws Error that lists the known words.
 SnrOffset parse_snr_offset(const std::string& word);
 
+inline constexpr Reals snr_alphas{0, 1e38, true}, snr_confidences{0, 1, true, true};
+
 struct SnrOptions {
     double epsilon = 0.95;
     std::int64_t oversample = 0;

@@ -104,8 +104,10 @@ GradientModes SnrSource::modes(Side side) const {
 }
 
 Tensor SnrSource::draw(std::int64_t first, std::int64_t count, std::uint64_t draw) const {
-    require(first >= 0 && count >= 0, "[snr] expected samples from 0 on, got {} from {}", count,
-            first);
+    // The stream counts samples in 32 bits: beyond them they would begin anew.
+    constexpr std::int64_t most = std::int64_t{1} << 32;
+    require(first >= 0 && count >= 0 && first <= most && count <= most - first,
+            "[snr] expected samples from 0 to {}, got {} from {}", most, count, first);
     const std::int64_t tokens = options_.tokens, channels = options_.out_channels;
     std::vector<real> scale;  // √(σ_i Λ_i,c)
     for (std::int64_t i = 0; i < tokens; ++i)

@@ -19,12 +19,14 @@ Schedule::Schedule(ScheduleOptions options) : options_(std::move(options)) {
     require(options_.warmup >= 0, "[schedule] expected warmup >= 0, got {}", options_.warmup);
     require(options_.step_size >= 0, "[schedule] expected step_size >= 0, got {}",
             options_.step_size);
-    require(options_.gamma > 0, "[schedule] expected gamma > 0, got {}", options_.gamma);
+    require(options_.gamma > 0 && std::isfinite(options_.gamma),
+            "[schedule] expected a finite gamma > 0, got {}", options_.gamma);
     if (options_.step_size == 0)
         options_.step_size = std::max<std::int64_t>(1, (options_.total_steps + 2) / 3);
 }
 
 double Schedule::factor(std::int64_t step) const {
+    require(step >= 0, "[schedule] expected step >= 0, got {}", step);
     if (step < options_.warmup)
         return static_cast<double>(step + 1) / static_cast<double>(options_.warmup);
     const std::int64_t t = step - options_.warmup;

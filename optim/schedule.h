@@ -29,7 +29,7 @@ class Schedule {
   public:
     /// Throws Error for an unknown name or an option out of range.
     explicit Schedule(ScheduleOptions options);
-    /// The factor at step s = 0, 1, ...
+    /// The factor at step s = 0, 1, ... Throws Error for a negative one.
     double factor(std::int64_t step) const;
 
   private:

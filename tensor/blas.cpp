@@ -3,11 +3,12 @@
 #include <cblas.h>
 #include <omp.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <fstream>
 
-#include "tensor/error.h"
+#include "tensor/option.h"
 
 // Exported by every OpenBLAS built for several processors (DYNAMIC_ARCH), but in no header.
 extern "C" {
@@ -70,13 +71,16 @@ namespace {
 std::atomic<int> chosen_threads = 0;  // 0: nobody has chosen, OpenMP's own default holds
 }
 
-void set_threads(int threads) {
-    require(threads >= 1, "[threads] expected at least 1, got {}", threads);
+void set_threads(std::int64_t threads) {
+    check_option("[threads]", {"threads", Integers{1, max_threads()}}, threads);
     blas();
-    chosen_threads = threads;
-    omp_set_num_threads(threads);
-    openblas_set_num_threads(threads);
+    const int count = static_cast<int>(threads);
+    chosen_threads = count;
+    omp_set_num_threads(count);
+    openblas_set_num_threads(count);
 }
+
+std::int64_t max_threads() { return std::max(256, 4 * omp_get_num_procs()); }
 
 void adopt_threads() {
     thread_local int adopted = 0;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 namespace slimgrad {
@@ -20,8 +21,11 @@ struct BlasInfo {
 const BlasInfo& blas();
 
 /// Threads for the kernels from now on (OpenMP and BLAS), whichever thread of the process calls
-/// them. Throws Error unless `threads` >= 1.
-void set_threads(int threads);
+/// them. Throws Error unless `threads` is from 1 to max_threads().
+void set_threads(std::int64_t threads);
+/// How many threads may be asked for: 256, or four for each processor if that is more. Beyond it a
+/// product only waits for its threads, for minutes.
+std::int64_t max_threads();
 /// Brings the choice of set_threads to the calling thread: OpenMP keeps one for each thread that a
 /// process makes by itself. Every tape does so; code without tapes need not unless it minds.
 void adopt_threads();

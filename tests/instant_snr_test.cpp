@@ -255,6 +255,11 @@ TEST(SnrSource, ASampleDependsOnItsNumberAlone) {
         EXPECT_EQ(some.data()[i], all.rows(6, 3).data()[i]);
     EXPECT_FALSE(identical(all, source.draw(0, 10, 1)));
     EXPECT_FALSE(identical(all, SnrSource({.seed = 5}).draw(0, 10)));
+    // The last sample that the stream can tell apart; the next would be the first again.
+    constexpr std::int64_t end = std::int64_t{1} << 32;
+    EXPECT_FALSE(identical(source.draw(end - 1, 1), source.draw(0, 1)));
+    EXPECT_THROW(source.draw(end, 1), Error);
+    EXPECT_THROW(source.draw(1, std::numeric_limits<std::int64_t>::max()), Error);
 }
 
 TEST(Fieller, QuantilesAreThoseOfTables) {

@@ -244,7 +244,9 @@ TEST(Schedule, FactorsAtTheirCorners) {
     EXPECT_NEAR(factor("linear", 500), 0, 1e-12);
     EXPECT_THROW(Schedule({.name = "cosin"}), Error);
     EXPECT_THROW(Schedule({.warmup = -1}), Error);
-    EXPECT_THROW(Schedule({.name = "step", .gamma = 0}), Error);
+    for (const double gamma : {0.0, std::nan(""), HUGE_VAL})
+        EXPECT_THROW(Schedule({.name = "step", .gamma = gamma}), Error) << gamma;
+    EXPECT_THROW(factor("linear", -1), Error);
 }
 
 TEST(Clip, ScalesOnlyWhatIsTooLong) {

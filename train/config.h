@@ -1,14 +1,19 @@
 #pragma once
 
+#include <concepts>
 #include <cstdint>
+#include <limits>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "instant/method.h"
 #include "optim/optimizer.h"
 #include "optim/schedule.h"
+#include "tensor/blas.h"
+#include "tensor/option.h"
 
 namespace slimgrad {
 
@@ -65,72 +70,109 @@ struct TrainConfig {
     ScheduleOptions schedule_options(std::int64_t total_steps) const;
 };
 
-/// Calls f(name, member, help) for every option, in the order in which help lists them.
+/// Names of data sets, and of models, of images and of texts.
+std::vector<std::string> data_names();
+std::vector<std::string> known_models();
+
+/// Calls f(option, member) for every option, in the order in which help lists them. Passes over the
+/// data times steps of a pass stay far below 2^63: no product of two options wraps.
 template <class Config, class F>
+requires std::same_as<std::remove_const_t<Config>, TrainConfig>
 void for_each_option(Config& c, F f) {
-    f("data", c.data, "data set, of images or of texts");
-    f("data_dir", c.data_dir, "directory that holds its files");
-    f("limit_train", c.limit_train, "train on the first N samples only (0: all)");
-    f("limit_test", c.limit_test, "evaluate on the first N samples only (0: all)");
-    f("augment", c.augment, "random crops and flips of images");
-    f("max_length", c.max_length,
-      "tokens of a text; longer ones are cut, and in training shorter ones filled up");
-    f("vocab", c.vocab,
-      "vocab.txt or tokenizer.json of a text model that begins from nothing (default: the one that "
-      "ships with slimgrad)");
-    f("model", c.model,
-      "model (default: vit-micro for images; for texts that of from, or "
-      "bert-tiny)");
-    f("dropout", c.dropout,
-      "dropout probability (default: 0 for images; for texts that of the model, 0.1)");
-    f("train_blocks", c.train_blocks, "all, or last:K to freeze all but the last K blocks");
-    f("from", c.from,
-      "start from these weights: a safetensors file, a run, or a directory of Hugging Face with "
-      "config.json, model.safetensors and vocab.txt or tokenizer.json");
-    f("method", c.method, "backward method");
-    f("epsilon", c.epsilon, "share of the energy that the ranks keep");
-    f("oversample", c.oversample, "directions added to the rank that epsilon asks for");
-    f("rank_x", c.rank_x, "fix the rank of the x slot instead");
-    f("rank_g", c.rank_g, "fix the rank of the g slot instead");
-    f("side", c.side, "axis to compress: token, channel or auto (the shorter one)");
-    f("side_x", c.side_x, "that of the x slot, if it is another");
-    f("side_g", c.side_g, "that of the g slot, if it is another");
-    f("offset", c.offset, "scale of the projection: none, energy or signal");
-    f("break_even", c.break_even,
-      "slots whose rank costs more FLOPs than it saves: report, or vanilla to leave them exact");
-    f("calibrate_every", c.calibrate_every,
-      "steps between calibrations (0: only one, before training)");
-    f("calibrate_batches", c.calibrate_batches, "batches of one calibration");
-    f("calibrate_split", c.calibrate_split, "mini-batches into which each of them is split");
-    f("epochs", c.epochs, "passes over the training set");
-    f("steps", c.steps, "stop after N steps instead (0: use epochs)");
-    f("batch", c.batch, "samples a step");
-    f("optimizer", c.optimizer, "optimiser");
-    f("lr", c.lr, "base learning rate");
-    f("momentum", c.momentum, "momentum of sgd");
-    f("nesterov", c.nesterov, "Nesterov's momentum in sgd");
-    f("weight_decay", c.weight_decay,
-      "weight decay (decoupled in adamw; for texts not of biases and LayerNorm)");
-    f("schedule", c.schedule, "learning-rate schedule");
-    f("warmup", c.warmup, "steps of linear warm-up");
-    f("lr_step", c.lr_step, "schedule step: steps between drops (0: a third of the run)");
-    f("gamma", c.gamma, "schedule step: factor of each drop");
-    f("clip", c.clip, "clip the norm of all gradients to this (0: off)");
-    f("label_smoothing", c.label_smoothing, "label smoothing of the training loss");
-    f("seed", c.seed, "seed of weights, order, augmentation and dropout");
-    f("threads", c.threads, "threads (0: as many as OpenMP gives)");
-    f("checkpoint_every", c.checkpoint_every, "steps between checkpoints (0: each epoch)");
-    f("log_every", c.log_every, "steps between lines of metrics.jsonl");
-    f("out", c.out, "run directory to create");
+    constexpr std::int64_t million = 1'000'000, billion = 1'000'000'000;
+    constexpr double largest = 1e38;  // single precision holds no more
+    f({"data", Words{data_names()}, "data set, of images or of texts"}, c.data);
+    f({"data_dir", AnyText{}, "directory that holds its files"}, c.data_dir);
+    f({"limit_train", Integers{0, billion}, "train on the first N samples only (0: all)"},
+      c.limit_train);
+    f({"limit_test", Integers{0, billion}, "evaluate on the first N samples only (0: all)"},
+      c.limit_test);
+    f({"augment", YesNo{}, "random crops and flips of images"}, c.augment);
+    f({"max_length", Integers{1, million},
+       "tokens of a text; longer ones are cut, and in training shorter ones filled up"},
+      c.max_length);
+    f({"vocab", AnyText{},
+       "vocab.txt or tokenizer.json of a text model that begins from nothing (default: the one "
+       "that ships with slimgrad)"},
+      c.vocab);
+    f({"model", AnyText{known_models()},
+       "model (default: vit-micro for images; for texts that of from, or bert-tiny)"},
+      c.model);
+    f({"dropout", Reals{0, 1, false, true},
+       "dropout probability (default: 0 for images; for texts that of the model, 0.1)"},
+      c.dropout);
+    f({"train_blocks", AnyText{}, "all, or last:K to freeze all but the last K blocks"},
+      c.train_blocks);
+    f({"from", AnyText{},
+       "start from these weights: a safetensors file, a run, or a directory of Hugging Face with "
+       "config.json, model.safetensors and vocab.txt or tokenizer.json"},
+      c.from);
+    f({"method", Words{method_names()}, "backward method"}, c.method);
+    f(method_option("epsilon"), c.epsilon);
+    f(method_option("oversample"), c.oversample);
+    f(method_option("rank_x"), c.rank_x);
+    f(method_option("rank_g"), c.rank_g);
+    f(method_option("side"), c.side);
+    f(method_option("side_x"), c.side_x);
+    f(method_option("side_g"), c.side_g);
+    f(method_option("offset"), c.offset);
+    f(method_option("break_even"), c.break_even);
+    f({"calibrate_every", Integers{0, billion},
+       "steps between calibrations (0: only one, before training)"},
+      c.calibrate_every);
+    f({"calibrate_batches", Integers{1, million}, "batches of one calibration"},
+      c.calibrate_batches);
+    f({"calibrate_split", Integers{1, million}, "mini-batches into which each of them is split"},
+      c.calibrate_split);
+    f({"epochs", Integers{1, million}, "passes over the training set"}, c.epochs);
+    f({"steps", Integers{0, billion}, "stop after N steps instead (0: use epochs)"}, c.steps);
+    f(method_option("batch"), c.batch);
+    f({"optimizer", Words{optimizer_names()}, "optimiser"}, c.optimizer);
+    f({"lr", Reals{0, largest}, "base learning rate"}, c.lr);
+    f({"momentum", Reals{0, 1}, "momentum of sgd"}, c.momentum);
+    f({"nesterov", YesNo{}, "Nesterov's momentum in sgd"}, c.nesterov);
+    f({"weight_decay", Reals{0, million},
+       "weight decay (decoupled in adamw; for texts not of biases and LayerNorm)"},
+      c.weight_decay);
+    f({"schedule", Words{schedule_names()}, "learning-rate schedule"}, c.schedule);
+    f({"warmup", Integers{0, billion}, "steps of linear warm-up"}, c.warmup);
+    f({"lr_step", Integers{0, billion},
+       "schedule step: steps between drops (0: a third of the run)"},
+      c.lr_step);
+    f({"gamma", Reals{0, 1000, true}, "schedule step: factor of each drop"}, c.gamma);
+    f({"clip", Reals{0, largest}, "clip the norm of all gradients to this (0: off)"}, c.clip);
+    f({"label_smoothing", Reals{0, 1, false, true}, "label smoothing of the training loss"},
+      c.label_smoothing);
+    f({"seed", Integers{0, std::numeric_limits<std::int64_t>::max()},
+       "seed of weights, order, augmentation and dropout"},
+      c.seed);
+    f({"threads", Integers{0, max_threads()}, "threads (0: as many as OpenMP gives)"}, c.threads);
+    f({"checkpoint_every", Integers{0, billion}, "steps between checkpoints (0: each epoch)"},
+      c.checkpoint_every);
+    f({"log_every", Integers{1, billion}, "steps between lines of metrics.jsonl"}, c.log_every);
+    f({"out", AnyText{}, "run directory to create"}, c.out);
 }
 
+/// The names of all options.
+std::vector<std::string> option_names();
+
+/// How many runs a comparison makes of each method, with one seed each.
+Option seeds_option();
+
 /// Throws Error, one line that names the option and what it may be, unless every option is known
-/// and in range.
+/// and in range, and they fit each other.
 void validate(const TrainConfig& config);
+/// Which of the options named have no effect beside the others, with the reason: "momentum has no
+/// effect: the optimizer is adamw".
+std::vector<std::string> without_effect(const TrainConfig& config,
+                                        const std::vector<std::string>& names);
 
 nlohmann::json to_json(const TrainConfig& config);
-/// Throws Error for a key that is not an option (it lists them) or a value of another type. Options
-/// that are absent keep their defaults. `source` names the file in messages.
+/// Throws Error for a key that is not an option (it lists them) or a value that the option may not
+/// have. Options that are absent keep their defaults. `source` names the file in messages.
 TrainConfig config_from_json(const nlohmann::json& json, const std::string& source);
+/// Sets one option from a text of the command line. Throws Error that begins with `where`.
+void set_option(TrainConfig& config, const std::string& name, const std::string& text,
+                const std::string& where);
 
 }  // namespace slimgrad

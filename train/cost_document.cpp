@@ -17,7 +17,6 @@ using nlohmann::json;
 std::vector<LinearShape> shapes_of(const CostOptions& o) {
     const auto architectures = architecture_names();
     const bool known = std::ranges::find(architectures, o.model) != architectures.end();
-    require(o.tokens >= 0, "[cost] tokens must be at least 1, got {}", o.tokens);
     require(o.tokens == 0 || (known && takes_tokens(o.model)),
             "[cost] '{}' takes images: leave out tokens and give height and width", o.model);
     if (known)
@@ -25,10 +24,10 @@ std::vector<LinearShape> shapes_of(const CostOptions& o) {
             o.model,
             {.tokens = o.tokens, .channels = o.channels, .height = o.height, .width = o.width},
             o.train_blocks);
-    const auto models = model_names();
-    require(std::ranges::find(models, o.model) != models.end(),
-            "[cost] unknown model '{}'. Known: {}, {}", o.model, fmt::join(architectures, ", "),
-            fmt::join(models, ", "));
+    constexpr std::int64_t most_pixels = 1 << 24;  // the model is built and run once
+    require(o.channels * o.height * o.width <= most_pixels,
+            "[cost] expected channels * height * width up to {}, got {}", most_pixels,
+            o.channels * o.height * o.width);
     const auto model = make_model(
         o.model,
         {.channels = o.channels, .height = o.height, .width = o.width, .classes = o.classes});
@@ -47,7 +46,6 @@ MethodOptions method_of(const CostOptions& o) {
                          .side_g = parse_side(o.side_g.empty() ? o.side : o.side_g),
                          .break_even = parse_break_even(o.break_even),
                          .batch = o.batch};
-    parse_side(o.side);
     validate(method);
     return method;
 }
@@ -175,12 +173,15 @@ json convention_json(const ModelCost& cost, const ModelCost& vanilla, const Cost
 
 }  // namespace
 
+std::vector<std::string> cost_models() {
+    std::vector<std::string> names = architecture_names();
+    for (std::string& name : model_names()) names.push_back(std::move(name));
+    return names;
+}
+
 json cost_document(const CostOptions& o) {
-    require(o.batch >= 1 && o.calibrate_batches >= 1 && o.calibrate_every >= 0,
-            "[cost] expected batch and calibrate_batches of at least 1, and calibrate_every of at "
-            "least 0");
-    require(o.channels >= 1 && o.height >= 1 && o.width >= 1 && o.classes >= 1,
-            "[cost] expected channels, height, width and classes of at least 1");
+    for_each_option(
+        o, [](const Option& option, const auto& value) { check_option("[cost]", option, value); });
     const MethodOptions method = method_of(o);
     const std::vector<LinearShape> shapes = shapes_of(o);
     const std::vector<Compression> compressions = compressions_of(shapes, method);

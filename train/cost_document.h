@@ -1,9 +1,15 @@
 #pragma once
 
+#include <concepts>
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
+#include <type_traits>
+#include <vector>
+
+#include "instant/method.h"
+#include "tensor/option.h"
 
 namespace slimgrad {
 
@@ -23,6 +29,41 @@ struct CostOptions {
     std::int64_t batch = 1;  // once-a-batch terms are spread over it
     std::int64_t calibrate_every = 200, calibrate_batches = 5;
 };
+
+/// Architectures, and models of images that slimgrad builds.
+std::vector<std::string> cost_models();
+
+/// Calls f(option, member) for every one of them, in the order in which help lists them.
+template <class Options, class F>
+requires std::same_as<std::remove_const_t<Options>, CostOptions>
+void for_each_option(Options& o, F f) {
+    constexpr std::int64_t million = 1'000'000, billion = 1'000'000'000;
+    constexpr Integers side{1, 16'384};
+    f({"model", Words{cost_models()}, "an architecture of the paper's tables, or a model of train"},
+      o.model);
+    f({"tokens", Integers{0, million}, "sequence length of a transformer (0: its usual one)"},
+      o.tokens);
+    f({"train_blocks", AnyText{}, "all, or last:K"}, o.train_blocks);
+    f({"method", Words{method_names()}, "backward method"}, o.method);
+    f({"rank_x", method_option("rank_x").range,
+       "rank of the x slot, at most the length of its axis"},
+      o.rank_x);
+    f({"rank_g", method_option("rank_g").range, "rank of the g slot"}, o.rank_g);
+    f(method_option("side"), o.side);
+    f(method_option("side_x"), o.side_x);
+    f(method_option("side_g"), o.side_g);
+    f(method_option("break_even"), o.break_even);
+    f({"batch", method_option("batch").range, "samples over which once-a-batch terms are spread"},
+      o.batch);
+    f({"calibrate_every", Integers{0, billion}, "steps between calibrations (0: once in all)"},
+      o.calibrate_every);
+    f({"calibrate_batches", Integers{1, million}, "batches of one calibration"},
+      o.calibrate_batches);
+    f({"channels", Integers{1, 4096}, "of the images"}, o.channels);
+    f({"height", side, "of the images"}, o.height);
+    f({"width", side, "of the images"}, o.width);
+    f({"classes", Integers{1, 100'000}, "of the data set (models of train)"}, o.classes);
+}
 
 /// FLOPs and bytes of the linear maps that train, in closed form: one object for each convention of
 /// docs/counting.md, `paper` and `executed`, a sample; docs/cost.md explains each field. Throws

@@ -23,7 +23,7 @@ TrainConfig config_of(const std::filesystem::path& run, std::int64_t threads) {
     if (threads > 0) config.threads = threads;
     validate(config);
     config = resolved(std::move(config));
-    if (config.threads > 0) set_threads(static_cast<int>(config.threads));
+    if (config.threads > 0) set_threads(config.threads);
     return config;
 }
 

@@ -10,16 +10,6 @@
 namespace slimgrad {
 namespace fs = std::filesystem;
 
-nlohmann::json read_json(const fs::path& file) {
-    std::ifstream in(file);
-    require(in.good(), "[run] cannot read '{}': {}", file.string(), std::strerror(errno));
-    try {
-        return nlohmann::json::parse(in);
-    } catch (const nlohmann::json::parse_error& error) {
-        fail("[run] '{}' is not valid JSON: mistake at byte {}", file.string(), error.byte);
-    }
-}
-
 void write_file(const fs::path& file, const std::string& text) {
     AtomicFile out(file);
     out.write(text);

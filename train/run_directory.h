@@ -6,10 +6,10 @@
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 
+#include "train/json_file.h"
+
 namespace slimgrad {
 
-/// Reads a JSON file. Throws Error that names the file and the place of the mistake.
-nlohmann::json read_json(const std::filesystem::path& file);
 /// Replaces a file as a whole: whoever reads it finds the old or the new text, never a part.
 /// Throws Error if it cannot be written.
 void write_file(const std::filesystem::path& file, const std::string& text);

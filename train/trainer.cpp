@@ -52,7 +52,7 @@ TrainConfig checked(TrainConfig config) {
     // A run may be resumed from another directory.
     for (std::string* place : {&config.data_dir, &config.from, &config.vocab})
         if (!place->empty()) *place = std::filesystem::absolute(*place).lexically_normal().string();
-    set_threads(static_cast<int>(config.threads));
+    set_threads(config.threads);
     return config;
 }
 

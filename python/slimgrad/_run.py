@@ -2,6 +2,7 @@
 
 import json
 import sys
+import warnings
 
 import slimgrad as sg
 
@@ -9,6 +10,7 @@ import slimgrad as sg
 def main() -> int:
     """Runs the job and returns the exit status."""
     job = json.load(sys.stdin)
+    warnings.simplefilter("ignore")  # which options have no effect, compare() has said
     try:
         summary = sg.train(overwrite=job["overwrite"], quiet=job["quiet"], **job["options"])
     except sg.Error as error:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import math
+import operator
 import os
 import subprocess
 import sys
+import warnings
+
+import numpy as np
 
 from . import _core
 
 
 def run_options() -> dict[str, tuple[object, str]]:
-    """Every option of a run: its default and what it means. The same words as on the command line."""
+    """Every option of a run: its default, and what it means and may be. The same words as on the
+    command line."""
     return {name: (json.loads(default), text) for name, default, text in _core.run_options()}
 
 
@@ -38,19 +43,52 @@ def train(*, resume=None, overwrite=False, quiet=False, stop=None, **options) ->
             )
         config = None
     else:
-        if not options.get("out"):
+        config = _words("train", options)
+        if not config.get("out"):
             raise _core.Error("[train] expected out, the run directory to create")
-        config = json.dumps({k: v for k, v in _words(options).items() if v is not None})
-    summary = _core.train(config, os.fspath(resume or ""), overwrite, quiet, stop)
+        _warn(_core.check_run(config), 3)
+    if stop is not None and not callable(stop):
+        raise _core.Error(f"[train] expected a function of the step as stop, got {stop!r}")
+    overwrite = _yes_or_no("train", "overwrite", overwrite)
+    quiet = _yes_or_no("train", "quiet", quiet)
+    resume = "" if resume is None else _path("train", "resume", resume)
+    summary = _core.train(config, resume, overwrite, quiet, stop)
     return json.loads(summary) if summary is not None else {}
 
 
-def _words(options):
-    """Options as the program has them: paths as texts, and from_ for from, a word of Python."""
-    return {
-        name.removesuffix("_"): os.fspath(value) if isinstance(value, os.PathLike) else value
-        for name, value in options.items()
-    }
+def _words(place, options):
+    """Options as the program has them: paths as texts, numbers of NumPy as numbers, and from_ for
+    from, a word of Python. None counts as not given."""
+    words = {}
+    for name, value in options.items():
+        name = "from" if name == "from_" else name
+        if value is None:
+            continue
+        if name in words:
+            raise _core.Error(f"[{place}] expected {name} once: leave out from or from_")
+        if isinstance(value, os.PathLike):
+            value = _path(place, name, value)
+        words[name] = value.item() if isinstance(value, np.generic) else value
+    return words
+
+
+def _path(place, name, value):
+    try:
+        return os.fsdecode(value)
+    except TypeError:
+        raise _core.Error(f"[{place}] expected a path as {name}, got {value!r}") from None
+
+
+def _yes_or_no(place, name, value):
+    if not isinstance(value, (bool, np.bool_)):
+        raise _core.Error(f"[{place}] expected True or False as {name}, got {value!r}")
+    return bool(value)
+
+
+def _warn(notes, depth):
+    """Says which options have no effect, in the name of whoever called this module."""
+    for note in notes:
+        warnings.warn(note, stacklevel=depth)
 
 
 _FIGURES = {
@@ -80,29 +118,56 @@ def compare(methods, *, seeds=1, out, overwrite=False, quiet=False, **options) -
     one seed, or None where a method has no such figure. Also writes `out`/compare.json and
     `out`/report.html. Raises sg.Error with the message of a run that failed.
     """
-    if seeds < 1:
-        raise _core.Error(f"[compare] expected seeds >= 1, got {seeds}")
-    first = options.pop("seed", 0)
+    methods, seeds, options = _checked(methods, seeds, options)
+    out = _path("compare", "out", out)
+    overwrite = _yes_or_no("compare", "overwrite", overwrite)
+    quiet = _yes_or_no("compare", "quiet", quiet)
+    first = options.get("seed", 0)
     document: dict = {"runs": [], "methods": []}
     for method in methods:
         summaries = []
         for seed in range(first, first + seeds):
-            run = os.path.join(os.fspath(out), f"{method}-seed{seed}")
+            run = os.path.join(out, f"{method}-seed{seed}")
             job = dict(options, method=method, seed=seed, out=run)
-            summaries.append(_run_alone(_words(job), overwrite, quiet))
+            summaries.append(_run_alone(job, overwrite, quiet))
             document["runs"].append(run)
         row = {"method": method, "seeds": seeds}
         row.update((name, _statistics(summaries, path)) for name, path in _FIGURES.items())
         document["methods"].append(row)
-    with open(os.path.join(os.fspath(out), "compare.json"), "w") as file:
+    with open(os.path.join(out, "compare.json"), "w") as file:
         json.dump(document, file, indent=2)
-    report(document["runs"], os.path.join(os.fspath(out), "report.html"))
+    report(document["runs"], os.path.join(out, "report.html"))
     return document
+
+
+def _checked(methods, seeds, options):
+    """What compare() is given, if every run that it asks for may be."""
+    methods = methods if isinstance(methods, str) else list(methods)
+    if isinstance(methods, str) or not methods or not all(isinstance(m, str) for m in methods):
+        raise _core.Error(f"[compare] expected a list of methods, got {methods!r}")
+    if len(set(methods)) < len(methods):
+        raise _core.Error(f"[compare] expected each method once, got {methods}")
+    options = _words("compare", options)
+    for own in ("method", "out"):
+        if own in options:
+            raise _core.Error(f"[compare] {own} is not an option of the runs: leave it out")
+    try:
+        _core.check_seeds(operator.index(seeds))
+    except (TypeError, OverflowError):
+        raise _core.Error(f"[compare] expected a whole number as seeds, got {seeds!r}") from None
+    idle = []
+    for method in methods:
+        idle.append(set(_core.check_run(dict(options, method=method))))
+        _core.check_run(dict(options, method=method, seed=options.get("seed", 0) + seeds - 1))
+    _warn(sorted(set.intersection(*idle)), 4)
+    return methods, operator.index(seeds), options
 
 
 def report(runs, path) -> None:
     """Writes one HTML page that compares finished runs; it needs no network."""
-    _core.write_report([os.fspath(run) for run in runs], os.fspath(path))
+    runs = [runs] if isinstance(runs, (str, bytes, os.PathLike)) else list(runs)
+    runs = [_path("report", "runs", run) for run in runs]
+    _core.write_report(runs, _path("report", "path", path))
 
 
 def _run_alone(options, overwrite, quiet):

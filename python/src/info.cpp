@@ -43,7 +43,8 @@ void bind_info(nb::module_& core) {
         "Version, processor, BLAS and the kernels in use and who chose them, threads.");
     core.def(
         "set_num_threads", &set_threads, nb::arg("threads"),
-        "Threads for the kernels from now on. Raises sg.Error unless at least 1. Where another "
+        "Threads for the kernels from now on. Raises sg.Error unless from 1 to four "
+        "times the processors (at least 256). Where another "
         "library shares this process's OpenMP runtime, it is set for both.");
     core.def("get_num_threads", &threads, "Threads that the kernels use.");
     core.def(

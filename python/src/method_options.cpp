@@ -5,26 +5,50 @@
 namespace slimgrad::inline SLIMGRAD_PRECISION::python {
 namespace {
 
-using Read = std::function<void(MethodOptions&, nb::handle)>;
+/// A Python value as the C++ type of the option, if it is one: True is no number, 1.5 no integer.
+template <class T>
+bool read(nb::handle value, T& result) {
+    if constexpr (std::is_arithmetic_v<T>)
+        if (PyBool_Check(value.ptr())) return false;
+    if constexpr (std::is_integral_v<T>)
+        if (!PyIndex_Check(value.ptr())) return false;
+    return nb::try_cast(value, result);
+}
 
-std::string word(nb::handle value) { return nb::cast<std::string>(value); }
+template <class T>
+T take(const std::string& where, const Option& option, nb::handle value) {
+    T result{};
+    if (!read(value, result)) refuse(where, option, shown(text(nb::repr(value))));
+    check_option(where, option, result);
+    return result;
+}
 
-const std::vector<std::pair<std::string, Read>>& readers() {
-    using Options = MethodOptions;
-    static const std::vector<std::pair<std::string, Read>> all{
-        {"epsilon", [](Options& o, nb::handle v) { o.epsilon = nb::cast<double>(v); }},
-        {"oversample", [](Options& o, nb::handle v) { o.oversample = nb::cast<std::int64_t>(v); }},
-        {"rank_x", [](Options& o, nb::handle v) { o.rank_x = nb::cast<std::int64_t>(v); }},
-        {"rank_g", [](Options& o, nb::handle v) { o.rank_g = nb::cast<std::int64_t>(v); }},
-        {"side", [](Options& o, nb::handle v) { o.side = parse_side(word(v)); }},
-        {"side_x", [](Options& o, nb::handle v) { o.side_x = parse_side(word(v)); }},
-        {"side_g", [](Options& o, nb::handle v) { o.side_g = parse_side(word(v)); }},
-        {"offset", [](Options& o, nb::handle v) { o.offset = parse_offset(word(v)); }},
-        {"min_tokens", [](Options& o, nb::handle v) { o.min_tokens = nb::cast<std::int64_t>(v); }},
-        {"break_even", [](Options& o, nb::handle v) { o.break_even = parse_break_even(word(v)); }},
-        {"batch", [](Options& o, nb::handle v) { o.batch = nb::cast<std::int64_t>(v); }},
+/// Sets one option from a Python value.
+void set(const std::string& where, const Option& option, nb::handle value, MethodOptions& o) {
+    const auto number = [&](auto& member) {
+        using T = std::remove_cvref_t<decltype(member)>;
+        if constexpr (std::is_arithmetic_v<T>)
+            member = take<T>(where, option, value);
+        else
+            member = take<typename T::value_type>(where, option, value);
     };
-    return all;
+    const auto word = [&] { return take<std::string>(where, option, value); };
+    const auto side = [&] {
+        const std::string side = word();
+        return side.empty() ? std::nullopt : parse_side(side);
+    };
+    const std::string& name = option.name;
+    if (name == "epsilon") number(o.epsilon);
+    if (name == "oversample") number(o.oversample);
+    if (name == "rank_x") number(o.rank_x);
+    if (name == "rank_g") number(o.rank_g);
+    if (name == "side") o.side = side();
+    if (name == "side_x") o.side_x = side();
+    if (name == "side_g") o.side_g = side();
+    if (name == "offset") o.offset = parse_offset(word());
+    if (name == "min_tokens") number(o.min_tokens);
+    if (name == "break_even") o.break_even = parse_break_even(word());
+    if (name == "batch") number(o.batch);
 }
 
 }  // namespace
@@ -33,21 +57,18 @@ MethodOptions to_method_options(const std::string& where, const std::string& met
                                 const nb::dict& options) {
     MethodOptions result;
     result.method = method;
+    const std::string place = fmt::format("[{}]", where);
     for (const auto [key, value] : options) {
         const std::string name = nb::cast<std::string>(key);
-        std::string known;
-        const Read* read = nullptr;
-        for (const auto& [option, reader] : readers()) {
-            if (option == name) read = &reader;
-            known += (known.empty() ? "" : ", ") + option;
+        std::vector<std::string> known;
+        const Option* found = nullptr;
+        for (const Option& option : method_options()) {
+            if (option.name == name) found = &option;
+            known.push_back(option.name);
         }
-        require(read != nullptr, "[{}] unknown option '{}'; known: {}", where, name, known);
-        if (value.is_none()) continue;
-        try {
-            (*read)(result, value);
-        } catch (const nb::cast_error&) {
-            fail("[{}] {} cannot be {}", where, name, text(nb::steal(PyObject_Repr(value.ptr()))));
-        }
+        require(found != nullptr, "{} unknown option '{}'; known: {}", place, name,
+                fmt::join(known, ", "));
+        if (!value.is_none()) set(place, *found, value, result);
     }
     return result;
 }

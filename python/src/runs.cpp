@@ -6,10 +6,12 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "precision.h"
 #include "tensor/blas.h"
+#include "tensor/error.h"
 #include "train/config.h"
 #include "train/report.h"
 #include "train/trainer.h"
@@ -56,21 +58,65 @@ class Stop {
     std::exception_ptr error_;
 };
 
-nb::object train(const std::optional<std::string>& config, const std::string& resume,
+/// A value of an option as JSON, which has no type of its own for paths and for numbers of NumPy:
+/// these have been turned into words and numbers before.
+nlohmann::json to_json(const std::string& name, nb::handle value) {
+    if (PyBool_Check(value.ptr())) return value.ptr() == Py_True;
+    if (PyFloat_Check(value.ptr())) return PyFloat_AsDouble(value.ptr());
+    if (PyUnicode_Check(value.ptr())) {
+        Py_ssize_t size = 0;
+        if (const char* text = PyUnicode_AsUTF8AndSize(value.ptr(), &size))
+            return std::string(text, static_cast<std::size_t>(size));
+        PyErr_Clear();
+        fail("[config] expected UTF-8 as {}, got other bytes", name);
+    }
+    if (PyLong_Check(value.ptr())) {
+        if (std::int64_t number = 0; nb::try_cast(value, number)) return number;
+        if (std::uint64_t number = 0; nb::try_cast(value, number)) return number;
+        return HUGE_VAL;  // more than any option may be
+    }
+    fail("[config] expected a number, a text, True or False as {}, got {}", name,
+         shown(nb::cast<std::string>(nb::repr(value))));
+}
+
+TrainConfig to_config(const nb::dict& options) {
+    nlohmann::json json = nlohmann::json::object();
+    for (const auto& [key, value] : options) {
+        const std::string name = nb::cast<std::string>(key);
+        json[name] = to_json(name, value);
+    }
+    return config_from_json(json, "train()");
+}
+
+/// Throws Error unless these options make a run. Notes on those that have no effect: a value that
+/// is the default may come from a file with all of them, and is passed over.
+std::vector<std::string> check(const nb::dict& options) {
+    const TrainConfig config = to_config(options);
+    validate(config);
+    const nlohmann::json chosen = slimgrad::to_json(config),
+                         defaults = slimgrad::to_json(TrainConfig());
+    std::vector<std::string> names;
+    for (const auto& [name, value] : chosen.items())
+        if (value != defaults.value(name, nlohmann::json())) names.push_back(name);
+    return without_effect(config, names);
+}
+
+nb::object train(const std::optional<nb::dict>& options_of_run, const std::string& resume,
                  bool overwrite, bool quiet, nb::object wish) {
     const KeepThreads threads;
     Stop stop(std::move(wish));
     const TrainerOptions options{.overwrite = overwrite,
                                  .quiet = quiet,
                                  .stop = [&](std::int64_t step) { return stop(step); }};
+    std::optional<TrainConfig> config;
+    if (options_of_run) config = to_config(*options_of_run);
     bool finished = false;
     std::string summary;
     {
         const nb::gil_scoped_release release;
         std::unique_ptr<Trainer> trainer;
         if (config)
-            trainer = std::make_unique<Trainer>(
-                config_from_json(nlohmann::json::parse(*config), "train()"), options);
+            trainer = std::make_unique<Trainer>(*config, options);
         else
             trainer = std::make_unique<Trainer>(std::filesystem::path(resume), options);
         finished = trainer->run();
@@ -80,13 +126,14 @@ nb::object train(const std::optional<std::string>& config, const std::string& re
     return finished ? nb::cast(summary) : nb::none();
 }
 
-/// Name, default as JSON and help of every option of a run.
+/// Name, default as JSON, and what it means and may be, of every option of a run.
 std::vector<std::tuple<std::string, std::string, std::string>> options() {
     std::vector<std::tuple<std::string, std::string, std::string>> all;
     const TrainConfig config;
-    const nlohmann::json defaults = to_json(config);
-    for_each_option(config, [&](const char* name, const auto&, const char* help) {
-        all.emplace_back(name, defaults.contains(name) ? defaults[name].dump() : "null", help);
+    const nlohmann::json defaults = slimgrad::to_json(config);
+    for_each_option(config, [&](const Option& option, const auto&) {
+        all.emplace_back(option.name, defaults.value(option.name, nlohmann::json()).dump(),
+                         fmt::format("{}; {}", option.help, describe(option.range)));
     });
     return all;
 }
@@ -97,7 +144,13 @@ void bind_runs(nb::module_& core) {
     core.def("train", &train, "config"_a.none(), "resume"_a, "overwrite"_a, "quiet"_a,
              "stop"_a.none(),
              "Runs the training loop; the summary as JSON, or None if it stopped.");
-    core.def("run_options", &options, "Name, default as JSON and help of every option of a run.");
+    core.def("check_run", &check, "options"_a,
+             "Raises sg.Error unless these options make a run; says which of them have no effect.");
+    core.def(
+        "check_seeds", [](std::int64_t seeds) { check_option("[compare]", seeds_option(), seeds); },
+        "seeds"_a, "Raises sg.Error unless a comparison may have so many seeds.");
+    core.def("run_options", &options,
+             "Name, default as JSON, and what it means and may be, of every option of a run.");
     core.def("write_report", &write_report, "runs"_a, "path"_a,
              nb::call_guard<nb::gil_scoped_release>(),
              "Writes one HTML page that compares finished runs.");

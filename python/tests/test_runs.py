@@ -5,10 +5,16 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 import slimgrad as sg
+
+# Some runs below are vanilla, which calibrates nothing.
+pytestmark = pytest.mark.filterwarnings("ignore:calibrate_batches has no effect")
 
 small = dict(
     model="vit-micro",
@@ -36,7 +42,7 @@ def test_train_refuses_nonsense(tmp_path):
         sg.train(steps=1)
     with pytest.raises(sg.Error, match="unknown option 'step'.*Known: data"):
         sg.train(step=1, out=tmp_path / "x")
-    with pytest.raises(sg.Error, match="'steps' must be an integer"):
+    with pytest.raises(sg.Error, match="expected a whole number from 0 to .* as steps, got 'many'"):
         sg.train(steps="many", out=tmp_path / "x")
     with pytest.raises(sg.Error, match="unknown model 'vit-huge'"):
         sg.train(model="vit-huge", out=tmp_path / "x")
@@ -44,6 +50,86 @@ def test_train_refuses_nonsense(tmp_path):
         sg.train(resume=tmp_path, steps=3)
     default, meaning = sg.run_options()["epsilon"]
     assert default == 0.95 and "energy" in meaning
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"lr": float("nan")}, "as lr, got nan"),
+        ({"lr": float("inf")}, "as lr, got inf"),
+        ({"lr": "1e-3"}, "as lr, got '1e-3'"),
+        ({"lr": [1e-3]}, r"expected a number, a text, True or False as lr, got '\[0.001\]'"),
+        ({"lr": np.array([1e-3])}, "as lr, got 'array"),
+        ({"lr": 1e-3j}, "as lr"),
+        ({"lr": 10**400}, "as lr, got inf"),
+        ({"epochs": True}, "as epochs, got 'true'"),
+        ({"epochs": np.float64(2)}, "as epochs, got 2"),
+        ({"epochs": 2**62 + 1}, "from 1 to 1000000 as epochs, got 4611686018427387905"),
+        ({"epochs": 2**70}, "as epochs, got inf"),
+        ({"epochs": np.int64(-1)}, "as epochs, got -1"),
+        ({"seed": -1}, "as seed, got -1"),
+        ({"threads": 3000}, "as threads, got 3000"),
+        ({"augment": 1}, "true or false as augment, got 1"),
+        ({"optimizer": 3}, "one of sgd, adam, adamw as optimizer, got 3"),
+        ({"vocab": 3}, "a text as vocab"),
+        ({"data": "\udcff"}, "expected UTF-8 as data"),
+        ({"side_x": "left"}, "unknown side_x 'left'"),
+        ({"lr_": 1}, "unknown option 'lr_'"),
+        ({"from_": "a", "from": "b"}, "expected from once"),
+        ({"epsilon": 0}, "as epsilon, got 0"),
+        ({"rank_g": 0}, "as rank_g, got 0"),
+        ({"overwrite": 1}, "True or False as overwrite, got 1"),
+        ({"stop": 3}, "a function of the step as stop, got 3"),
+    ],
+)
+def test_every_value_is_checked_with_the_librarys_words(tmp_path, options, message):
+    with pytest.raises(sg.Error, match=message) as error:
+        sg.train(**{"out": tmp_path / "x", "steps": 1, **small, **options})
+    assert "\n" not in str(error.value) and not (tmp_path / "x").exists()
+    if options.keys() & {"stop"}:
+        return
+    with pytest.raises(sg.Error, match=message):
+        sg.compare(["vanilla"], **{"out": tmp_path / "x", "steps": 1, **small, **options})
+    assert not (tmp_path / "x").exists()
+
+
+def test_numbers_of_numpy_and_paths_are_taken(tmp_path):
+    options = dict(small, batch=np.int32(16), lr=np.float32(1e-3), augment=np.bool_(False), dropout=None)
+    summary = sg.train(steps=np.uint8(1), out=tmp_path / "a", seed=2**63 - 1, **options)
+    assert summary["steps"] == 1 and summary["config"]["lr"] == float(np.float32(1e-3))
+    assert summary["config"]["seed"] == 2**63 - 1
+
+
+def test_options_without_effect_are_named(tmp_path):
+    with pytest.warns(UserWarning, match="momentum has no effect: the optimizer is adamw") as seen:
+        sg.train(method="instant", momentum=0.5, steps=1, out=tmp_path / "a", **small)
+        sg.compare(["instant"], momentum=0.5, steps=1, out=tmp_path / "d", **small)
+    assert [Path(warning.filename).name for warning in seen] == [Path(__file__).name] * 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        # A whole configuration: what is as by default says nothing.
+        config = json.loads((tmp_path / "a" / "config.json").read_text()) | {"momentum": 0.9}
+        sg.train(**{**config, "out": tmp_path / "b"}, quiet=True)
+        sg.compare(["vanilla", "instant"], epsilon=0.9, steps=1, out=tmp_path / "c", **small)
+
+
+def test_compare_refuses_nonsense(tmp_path):
+    for methods, seeds, message in [
+        ("vanilla", 1, "a list of methods, got 'vanilla'"),
+        ([], 1, "a list of methods"),
+        (["vanilla", "vanilla"], 1, "each method once"),
+        ([1], 1, "a list of methods"),
+        (["vanilla"], 10**8, "from 1 to 1000 as seeds, got 100000000"),
+        (["vanilla"], 1.5, "a whole number as seeds, got 1.5"),
+        (["vanilla"], 2**70, "a whole number as seeds"),
+    ]:
+        with pytest.raises(sg.Error, match=message):
+            sg.compare(methods, seeds=seeds, out=tmp_path / "x", **small)
+    with pytest.raises(sg.Error, match="as seed, got 9223372036854775808"):
+        sg.compare(["vanilla"], seeds=2, seed=2**63 - 1, out=tmp_path / "x", **small)
+    with pytest.raises(sg.Error, match="a path as out"):
+        sg.compare(["vanilla"], out=3, **small)
+    assert not (tmp_path / "x").exists()
 
 
 def test_stop_and_resume_give_the_same_bits(tmp_path):
@@ -115,5 +201,5 @@ def test_compare(tmp_path):
     assert (tmp_path / "c" / "report.html").exists()
     with pytest.raises(sg.Error, match="unknown method 'magic'"):
         sg.compare(["magic"], out=tmp_path / "d", steps=1, **small)
-    with pytest.raises(sg.Error, match="seeds >= 1"):
+    with pytest.raises(sg.Error, match="from 1 to 1000 as seeds, got 0"):
         sg.compare(["vanilla"], seeds=0, out=tmp_path / "d", **small)

@@ -94,6 +94,18 @@ def test_calibration_that_raises_leaves_the_rules():
         sg.Calibrator(layer, epsilom=0.9)
     with pytest.raises(sg.Error, match="unknown method 'magic'"):
         sg.Calibrator(layer, "magic")
+    for options, message in [
+        ({"epsilon": np.nan}, "a number above 0 and at most 1 as epsilon, got nan"),
+        ({"epsilon": True}, "as epsilon, got 'True'"),
+        ({"rank_x": 1.5}, "as rank_x, got '1.5'"),
+        ({"rank_x": 2**70}, "as rank_x, got '1180591620717411303424'"),
+        ({"oversample": "7"}, "as oversample, got ''7''"),
+        ({"side": 3}, "as side, got '3'"),
+        ({"min_tokens": 0}, "as min_tokens, got 0"),
+    ]:
+        with pytest.raises(sg.Error, match=message):
+            sg.Calibrator(layer, "compress-x", **options)
+    sg.Calibrator(layer, "compress-x", rank_x=np.int64(2), epsilon=np.float32(0.5))
 
 
 def test_batches_are_functions_of_the_step(precision):

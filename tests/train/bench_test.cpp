@@ -140,11 +140,11 @@ TEST(BenchWorkload, BadInputIsRefused) {
               std::string::npos);
     EXPECT_NE(message_of([] {
                   make_workload(tiny("step/tiny"), variant("instant", 0, 1));
-              }).find("at least 1"),
+              }).find("as rank_x, got 0"),
               std::string::npos);
     Case empty = tiny("step/tiny");
     empty.size.batch = 0;
-    EXPECT_NE(message_of([&] { make_workload(empty, variant("vanilla")); }).find("at least 1"),
+    EXPECT_NE(message_of([&] { make_workload(empty, variant("vanilla")); }).find("as batch, got 0"),
               std::string::npos);
 }
 
@@ -245,17 +245,20 @@ TEST(BenchWorker, WhatCannotBeDoneIsAnswered) {
     const auto says = [&](const std::string& line, const std::string& part) {
         EXPECT_NE(error(line).find(part), std::string::npos) << line << ": " << error(line);
     };
-    says("nonsense", "bad command");
+    says("nonsense", "not valid JSON");
     says("[1]", "expected an object");
     says(R"({"do": 3})", "bad command");
     says(R"({"do": "dance"})", "known: hello, prepare");
     says(R"({"do": "prepare", "id": "a", "case": "step/huge"})", "step/tiny");
     says(R"({"do": "prepare", "id": "a", "case": "step"})", "one case");
     says(R"({"do": "prepare", "id": "a", "case": "step/tiny", "method": "magic"})", "instant");
-    says(R"({"do": "prepare", "id": "a", "case": "step/tiny", "batch": -1})", "at least 1");
+    says(R"({"do": "prepare", "id": "a", "case": "step/tiny", "batch": -1})", "as batch, got -1");
+    says(R"({"do": "prepare", "id": "a", "case": "step/tiny", "batch": 288230376151711744})",
+         "as batch, got 288230376151711744");
     says(R"({"do": "prepare", "id": "a", "case": "step/tiny", "record": "/no/where.safetensors"})",
          "/no/where");
-    says(R"({"do": "threads", "threads": 0})", "at least 1");
+    says(R"({"do": "threads", "threads": 0})", "as threads, got 0");
+    says(R"({"do": "threads", "threads": 4294967297})", "as threads, got 4294967297");
     says(R"({"do": "run"})", "bad command");
 }
 

@@ -187,7 +187,7 @@ TEST(CostDocument, BadInputIsOneLine) {
     EXPECT_TRUE(has(message(o), "batch"));
     o = of("mobilenetv2");
     o.width = 0;
-    EXPECT_TRUE(has(message(o), "at least 1"));
+    EXPECT_TRUE(has(message(o), "from 1 to 16384 as width, got 0"));
 }
 
 }  // namespace

@@ -198,10 +198,10 @@ TEST_F(TextRun, WhatDoesNotFitIsRefusedBeforeAnyWork) {
         [](C& c) { c.data = "embedded-images"; });
     expect("unknown model 'gpt'. Known: bert-base", [](C& c) { c.model = "gpt"; });
     expect("augment is for images", [](C& c) { c.augment = true; });
-    expect("max_length >= 1", [](C& c) { c.max_length = 0; });
+    expect("as max_length, got 0", [](C& c) { c.max_length = 0; });
     expect("at least 5 tokens", [](C& c) { c.max_length = 4; });
     expect("max_length 513 is more than the 512 positions", [](C& c) { c.max_length = 513; });
-    expect("expected dropout in [0, 1)", [](C& c) { c.dropout = 1; });
+    expect("below 1 as dropout, got 1", [](C& c) { c.dropout = 1; });
     expect("nowhere': there is no such file", [](C& c) { c.from = "nowhere"; });
     expect("none.txt", [](C& c) { c.vocab = "none.txt"; });
     expect("mrpc needs a data directory", [](C& c) { c.data = "mrpc"; });
