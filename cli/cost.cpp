@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
+#include "cli/output.h"
 #include "cli/table.h"
 #include "train/cost_document.h"
 
@@ -123,7 +124,7 @@ int cost(const Options& options) {
     const CostOptions& o = options.cost;
     const json document = cost_document(o);
     if (options.json) {
-        fmt::print("{}\n", document.dump(2));
+        print_json(document);
         return exit_done;
     }
     fmt::print("{} {} {}, batch {}\n", o.model, o.train_blocks, o.method, o.batch);

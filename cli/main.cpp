@@ -9,11 +9,15 @@
 #include <exception>
 #include <filesystem>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <system_error>
 #include <vector>
 
 #include "cli/commands.h"
+#include "cli/interrupt.h"
+#include "cli/output.h"
 #include "tensor/error.h"
+#include "train/progress.h"
 
 namespace slimgrad::cli {
 
@@ -28,7 +32,7 @@ CLI::App* add_command(CLI::App& program, const std::string& name, const std::str
 namespace {
 
 int usage_error(const std::string& message) {
-    fmt::print(stderr, "slimgrad: {}\n", message);
+    say(fmt::format("slimgrad: {}\n", message));
     return exit_usage;
 }
 
@@ -93,18 +97,32 @@ void restart_with_short_waits(char** argv) {
     execv(program.c_str(), argv);  // returns only if it fails; then go on as we are
 }
 
+/// What is thrown in `run` as an exit status, and a line on standard error.
+int checked_run(int argc, char** argv) {
+    try {
+        return run(argc, argv);
+    } catch (const Error& error) {
+        return usage_error(error.what());
+    } catch (const std::filesystem::filesystem_error& error) {
+        return usage_error(
+            fmt::format("cannot use '{}': {}", error.path1().string(), error.code().message()));
+    } catch (const nlohmann::json::exception& error) {
+        return usage_error(
+            fmt::format("a file of JSON holds something else than expected: {}", error.what()));
+    } catch (const std::exception& error) {
+        if (std::ferror(stdout) != 0) return exit_done;  // finish_output() tells
+        say(fmt::format("slimgrad: unexpected failure: {}\n", error.what()));
+        return exit_failure;
+    }
+}
+
 }  // namespace
 }  // namespace slimgrad::cli
 
 int main(int argc, char** argv) {
     using namespace slimgrad::cli;
+    open_standard_streams();
     restart_with_short_waits(argv);
-    try {
-        return run(argc, argv);
-    } catch (const slimgrad::Error& error) {
-        return usage_error(error.what());
-    } catch (const std::exception& error) {
-        fmt::print(stderr, "slimgrad: unexpected failure: {}\n", error.what());
-        return exit_failure;
-    }
+    ignore_write_signals();
+    return finish_output(checked_run(argc, argv));
 }

@@ -7,7 +7,9 @@
 #include "cli/commands.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
+#include "cli/output.h"
 #include "tensor/error.h"
+#include "train/progress.h"
 #include "train/task.h"
 #include "train/trainer.h"
 
@@ -74,13 +76,15 @@ int train(const Options& options) {
         trainer = std::make_unique<Trainer>(std::move(config), how);
     }
     const std::string directory = trainer->directory().string();
+    if (trainer->was_complete() && !options.quiet)
+        say(fmt::format("'{}' is complete, and stays as it is\n", directory));
     if (!trainer->run()) {
-        fmt::print(stderr, "stopped, and saved. To continue: slimgrad train --resume '{}'\n",
-                   directory);
+        say(fmt::format("stopped, and saved. To continue: slimgrad train --resume '{}'\n",
+                        directory));
         return exit_interrupted;
     }
     if (options.json)
-        fmt::print("{}\n", trainer->summary().dump(2));
+        print_json(trainer->summary());
     else
         print_summary(trainer->summary(), directory);
     return exit_done;
@@ -97,9 +101,13 @@ Action add_train(CLI::App& program) {
         "  slimgrad train --data mrpc --data-dir DIR --from all-MiniLM-L6-v2 --method instant "
         "--schedule linear --lr 1e-4 --batch 32 --epochs 3 --calibrate-every 50 --out runs/mrpc",
         options->json);
-    command->add_option("--resume", options->resume,
-                        "continue this run from its last checkpoint, to the same bits");
-    command->add_flag("--overwrite", options->overwrite, "replace the run that --out holds");
+    command->add_option(
+        "--resume", options->resume,
+        "continue this run from its last checkpoint, to the same bits; no option of "
+        "it may have changed in its config.json");
+    command->add_flag(
+        "--overwrite", options->overwrite,
+        "replace the run that --out holds, once data and weights of the new one are read");
     command->add_flag("--quiet", options->quiet, "no progress on standard error");
     options->run = std::make_unique<RunOptions>(*command);
     return [options] { return train(*options); };
