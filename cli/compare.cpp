@@ -181,6 +181,7 @@ int compare(const Options& options) {
         for (std::int64_t k = 0; k < options.seeds; ++k) {
             TrainConfig config = with_method(base, method);
             config.seed += static_cast<std::uint64_t>(k);
+            require_utf8(config);
             validate(config);
             config = resolved(std::move(config));
             const fs::path directory =

@@ -57,7 +57,6 @@ void print_summary(const nlohmann::json& summary, const std::string& directory) 
 }
 
 int train(const Options& options) {
-    catch_interrupts();
     const TrainerOptions how{.overwrite = options.overwrite,
                              .quiet = options.quiet,
                              .stop = [](std::int64_t) { return interrupted(); }};
@@ -78,6 +77,8 @@ int train(const Options& options) {
     const std::string directory = trainer->directory().string();
     if (trainer->was_complete() && !options.quiet)
         say(fmt::format("'{}' is complete, and stays as it is\n", directory));
+    // Until here there was nothing to save: an interrupt ended the program.
+    catch_interrupts();
     if (!trainer->run()) {
         say(fmt::format("stopped, and saved. To continue: slimgrad train --resume '{}'\n",
                         directory));

@@ -175,6 +175,7 @@ void RunDirectory::begin(const nlohmann::json& config,
         write_file(folder / "config.json", config.dump(2) + "\n");
         MetricsFile(folder / "metrics.jsonl").sync();
         save(folder);
+        sync_directory(folder);
         move_file(folder, file(begun));
     } catch (...) {
         fs::remove_all(folder, error);

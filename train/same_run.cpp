@@ -4,7 +4,9 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <system_error>
+#include <type_traits>
 
+#include "data/unicode.h"
 #include "tensor/error.h"
 
 namespace slimgrad {
@@ -51,6 +53,14 @@ std::string changes(const json& begun, const json& now) {
                 fmt::format("{}{} is {} and was {}", text.empty() ? "" : ", ", name, after, before);
     }
     return text;
+}
+
+void require_utf8(const TrainConfig& config) {
+    for_each_option(config, [](const char* name, const auto& value, const char*) {
+        if constexpr (std::is_same_v<std::remove_cvref_t<decltype(value)>, std::string>)
+            require(find_invalid_utf8(value) == value.npos,
+                    "[config] expected {} in UTF-8, got '{}'", name, value);
+    });
 }
 
 void require_apart(const TrainConfig& config, const std::string& out) {

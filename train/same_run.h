@@ -15,6 +15,9 @@ nlohmann::json identity(const TrainConfig& config);
 /// begun with; empty if in none.
 std::string changes(const nlohmann::json& begun, const nlohmann::json& now);
 
+/// Throws Error unless every option is UTF-8, as config.json is.
+void require_utf8(const TrainConfig& config);
+
 /// Throws Error if a run would be begun from files of the directory that it is to replace: weights
 /// or vocabulary, by whatever links.
 void require_apart(const TrainConfig& config, const std::string& out);

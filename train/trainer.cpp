@@ -4,7 +4,6 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "data/unicode.h"
 #include "tensor/blas.h"
 #include "train/run_directory.h"
 #include "train/same_run.h"
@@ -15,15 +14,6 @@ namespace slimgrad {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// config.json holds the options as JSON, which is UTF-8.
-void require_utf8(const TrainConfig& config) {
-    for_each_option(config, [](const char* name, const auto& value, const char*) {
-        if constexpr (std::is_same_v<std::remove_cvref_t<decltype(value)>, std::string>)
-            require(find_invalid_utf8(value) == value.npos,
-                    "[config] expected {} in UTF-8, got '{}'", name, value);
-    });
-}
 
 TrainConfig checked(TrainConfig config) {
     require_utf8(config);
