@@ -131,7 +131,7 @@ Left left_to_do(const TrainConfig& config, const fs::path& directory, const Opti
         return Left::all;
     }
     // An option that an older program did not know had its default.
-    const fs::path file = directory / "config.json";
+    const fs::path file = config_file(directory);
     json there = options_of(resolved(config_from_json(read_json(file), file.string())));
     json here = options_of(config);
     if (config.threads == 0)  // as many as there are

@@ -35,13 +35,6 @@ bool is_left(const std::string& name) {
            std::ranges::any_of(replaced, [&](const char* of) { return is_temporary(name, of); });
 }
 
-/// config.json is moved in first, so it may still lie in `begun`.
-fs::path config_in(const fs::path& directory) {
-    std::error_code none;
-    const fs::path moving = directory / begun / "config.json";
-    return fs::exists(moving, none) ? moving : directory / "config.json";
-}
-
 bool is_config(const nlohmann::json& json) {
     const auto is_text = [&](const char* key) {
         const auto found = json.find(key);
@@ -75,9 +68,15 @@ nlohmann::json read_json(const fs::path& file) {
     }
 }
 
+fs::path config_file(const fs::path& directory) {
+    std::error_code none;
+    const fs::path moving = directory / begun / "config.json";
+    return fs::exists(moving, none) ? moving : directory / "config.json";
+}
+
 bool holds_run(const fs::path& directory) {
     std::error_code none;
-    const fs::path config = config_in(directory);
+    const fs::path config = config_file(directory);
     if (!fs::is_regular_file(config, none) ||
         !(fs::exists(directory / "metrics.jsonl", none) || fs::exists(directory / begun, none)))
         return false;
@@ -128,7 +127,7 @@ RunDirectory RunDirectory::create(const fs::path& path, bool overwrite) {
 
 RunDirectory RunDirectory::open(const fs::path& path) {
     std::error_code error;
-    const bool exists = fs::exists(config_in(path), error);
+    const bool exists = fs::exists(config_file(path), error);
     require(!error, "[run] cannot read '{}': {}", path.string(), error.message());
     require(exists, "[run] '{}' holds no run: it has no config.json", path.string());
     RunDirectory run(path);

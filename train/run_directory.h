@@ -26,6 +26,9 @@ inline constexpr const char* model_folder = "model";
 /// directory of Hugging Face, which has a config.json too, does not. False if it cannot be read.
 bool holds_run(const std::filesystem::path& directory);
 
+/// The config.json of a run. While the run is just beginning it may lie in a folder of its own.
+std::filesystem::path config_file(const std::filesystem::path& directory);
+
 /// Where one run keeps what it makes (train/README.md). It belongs to this process alone while the
 /// object lives.
 class RunDirectory {
