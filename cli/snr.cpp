@@ -14,6 +14,7 @@
 #include "cli/table.h"
 #include "tensor/blas.h"
 #include "tensor/error.h"
+#include "train/html.h"
 #include "train/run_directory.h"
 
 namespace slimgrad::cli {
@@ -51,15 +52,18 @@ bool is_array(const std::string& source) {
     return std::filesystem::path(source).extension() == ".npy";
 }
 
+constexpr const char* tables[] = {"snr.json", "rows.csv", "errors.csv"};
+
 /// Throws Error if --out has files that are not of an earlier study: they would be replaced.
 void require_free(const std::filesystem::path& out) {
     if (out.empty()) return;
     require(!holds_run(out), "[snr] '{0}' holds a run. Hint: --out {0}/snr", out.string());
+    html::require_replaceable(out / "report.html");
     std::ifstream in(out / "snr.json");
     const auto before = nlohmann::json::parse(in, nullptr, /*allow_exceptions=*/false);
     if (before.is_object() && before.contains("source") && before.contains("rows")) return;
     std::error_code none;
-    for (const char* name : {"snr.json", "rows.csv", "errors.csv", "report.html"})
+    for (const char* name : tables)
         require(!std::filesystem::exists(out / name, none),
                 "[snr] '{}' holds a file '{}' that is of no earlier study. Hint: another --out",
                 out.string(), name);
@@ -74,6 +78,7 @@ void write_files(const SnrRequest& o, const SnrFindings& found) {
     write_file(out / "rows.csv", csv(found.document.at("rows")));
     if (found.document.contains("errors"))
         write_file(out / "errors.csv", csv(found.document["errors"]["layers"]));
+    remove_leftovers(out, tables);
 }
 
 int snr_command(const SnrRequest& o) {
