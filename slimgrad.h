@@ -18,6 +18,7 @@
 
 #include "data/batch.h"
 #include "data/cifar.h"
+#include "data/digest.h"
 #include "data/embedded_images.h"
 #include "data/file.h"
 #include "data/glue.h"

@@ -244,4 +244,6 @@ def update(page: Path, made: dict, results: dict) -> None:
     for name, new in between.items():
         pattern = rf"(<!-- bench:{name} -->\n).*?(<!-- end -->)"
         content = re.sub(pattern, lambda m, new=new: m[1] + new + "\n" + m[2], content, flags=re.S)
-    page.write_text(content)
+    new = page.with_suffix(".new")
+    new.write_text(content)
+    new.replace(page)

@@ -10,6 +10,7 @@
 #include "cli/commands.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
+#include "cli/output.h"
 #include "cli/subprocess.h"
 #include "cli/table.h"
 #include "tensor/blas.h"
@@ -131,7 +132,7 @@ int run(Options& o) {
     json document = {{"environment", environment()}, {"rows", json::array()}};
     for (const auto& [which, ranks] : cases) {
         if (interrupted()) break;
-        if (!o.quiet) fmt::print(stderr, "{}\n", which.name);
+        if (!o.quiet) say(which.name + "\n");
         const json rows = bench::to_json(
             bench::measure(which, bench::variants_of(which, o.methods, ranks), o.measure));
         if (rows.empty()) continue;
@@ -140,7 +141,7 @@ int run(Options& o) {
         fmt::print("{}: {}\n{}\n", which.name, which.what, table_of(rows));
         if (o.layers && which.kind == bench::Kind::linears) fmt::print("{}\n", layer_table(rows));
     }
-    if (o.json) fmt::print("{}\n", document.dump(2));
+    if (o.json) print_json(document);
     return interrupted() ? exit_interrupted : exit_done;
 }
 
@@ -164,7 +165,7 @@ int memory(const Options& o, const std::string& name) {
         document.push_back(answer);
     }
     if (o.json)
-        fmt::print("{}\n", json{{"case", name}, {"rows", document}}.dump(2));
+        print_json(json{{"case", name}, {"rows", document}});
     else
         fmt::print("{}\n{}", name, table.text());
     return exit_done;
@@ -180,7 +181,7 @@ int list(bool as_json) {
                               std::to_string(c.size.blocks)});
     }
     if (as_json)
-        fmt::print("{}\n", document.dump(2));
+        print_json(document);
     else
         fmt::print("{}", table.text());
     return exit_done;

@@ -10,11 +10,15 @@
 #include "cli/interrupt.h"
 #include "cli/method_spec.h"
 #include "cli/options.h"
+#include "cli/output.h"
 #include "cli/subprocess.h"
 #include "cli/table.h"
 #include "tensor/error.h"
+#include "train/comparison_directory.h"
+#include "train/progress.h"
 #include "train/report.h"
 #include "train/run_directory.h"
+#include "train/same_run.h"
 #include "train/task.h"
 
 namespace slimgrad::cli {
@@ -111,44 +115,48 @@ Table make_table(const json& document) {
 /// What is left to do for one run of the comparison.
 enum class Left { all, rest, nothing };
 
-/// Throws Error if the directory holds a run that does not belong to this comparison.
+/// All options of a run but its directory, places as a run stores them.
+json options_of(TrainConfig config) {
+    for (std::string* place : {&config.data_dir, &config.from, &config.vocab})
+        if (!place->empty()) *place = fs::absolute(*place).lexically_normal().string();
+    json options = to_json(config);
+    options.erase("out");
+    return options;
+}
+
+/// Throws Error if the directory is not free for a run of this comparison.
 Left left_to_do(const TrainConfig& config, const fs::path& directory, const Options& options) {
-    if (options.overwrite || !fs::exists(directory / "config.json")) return Left::all;
-    require(options.resume,
-            "[compare] '{}' holds another run. Hint: --resume goes on with a comparison that was "
-            "stopped, --overwrite starts anew, another --out keeps both",
-            directory.string());
-    // An option that an older program did not know had its default.
-    const fs::path file = directory / "config.json";
-    json there = to_json(resolved(config_from_json(read_json(file), file.string())));
-    json here = to_json(config);
-    for (json* options_of_run : {&there, &here}) {
-        for (const char* place : {"data_dir", "from", "vocab"})
-            if (std::string& path = (*options_of_run)[place].get_ref<std::string&>(); !path.empty())
-                path = fs::absolute(path).lexically_normal().string();
-        options_of_run->erase("out");
-        if (config.threads == 0) options_of_run->erase("threads");  // as many as there are
+    if (!options.resume || !holds_run(directory)) {
+        RunDirectory::require_free(directory, options.overwrite);
+        return Left::all;
     }
-    const json changes = json::diff(there, here);
-    require(changes.empty(), "[compare] '{}' was run with other options: {} is different",
-            directory.string(), changes.empty() ? "" : changes.at(0).at("path").dump());
-    if (fs::exists(directory / "summary.json")) return Left::nothing;
-    return fs::exists(directory / checkpoint_file) ? Left::rest : Left::all;
+    // An option that an older program did not know had its default.
+    const fs::path file = config_file(directory);
+    json there = options_of(resolved(config_from_json(read_json(file), file.string())));
+    json here = options_of(config);
+    if (config.threads == 0)  // as many as there are
+        for (json* threads : {&there, &here}) threads->erase("threads");
+    const std::string changed = changes(there, here);
+    require(changed.empty(), "[compare] '{}' was run with other options: {}", directory.string(),
+            changed);
+    std::error_code none;
+    return fs::exists(directory / "summary.json", none) ? Left::nothing : Left::rest;
 }
 
 /// Writes what is known so far, so that a comparison may be read while it goes on.
-void write_findings(const json& document, const fs::path& out) {
-    write_file(out / "compare.json", document.dump(2) + "\n");
-    write_file(out / "compare.md", make_table(document).markdown());
+void write_findings(const json& document, const ComparisonDirectory& out) {
+    out.write("compare.json", json_text(document));
+    out.write("compare.md", make_table(document).markdown());
 }
 
 /// One run in a process of its own, so that its peak memory is its own.
-int run_one(TrainConfig config, const fs::path& out, Left left) {
+int run_one(TrainConfig config, const fs::path& out, Left left, bool overwrite) {
     if (left == Left::nothing) return exit_done;
     if (left == Left::rest) return run_self({"train", "--resume", out.string()});
     config.out = out.string();
     std::vector<std::string> words = arguments(config);
-    words.insert(words.begin(), {"train", "--overwrite", "--no-notes"});
+    words.insert(words.begin(), {"train", "--no-notes"});
+    if (overwrite) words.emplace_back("--overwrite");
     return run_self(words);
 }
 
@@ -171,6 +179,10 @@ std::vector<std::string> notes_on(const std::vector<MethodRun>& methods, const O
 int compare(const Options& options) {
     catch_interrupts();
     const TrainConfig base = options.run->config();
+    require(
+        !(options.resume && options.overwrite),
+        "[compare] --resume keeps the runs that are there, and --overwrite replaces them: leave "
+        "out one of them");
     const fs::path out = options.out;
     struct Run {
         std::string method;  // as it was asked for
@@ -191,25 +203,34 @@ int compare(const Options& options) {
                 out / fmt::format("{}-seed{}", file_name(method), config.seed);
             require(std::ranges::find(runs, directory, &Run::directory) == runs.end(),
                     "[compare] expected each method once, got '{}' twice", method);
-            const Left left = left_to_do(config, directory, options);
-            runs.push_back({method, std::move(config), directory, left});
+            runs.push_back({method, std::move(config), directory, Left::all});
         }
     }
     print_notes(notes_on(methods, options));
+    for (const Run& run : runs)
+        for (const Run& other : runs) require_apart(run.config, other.directory.string());
+    const ComparisonDirectory findings(out,
+                                       options.overwrite ? ComparisonDirectory::Existing::replace
+                                       : options.resume  ? ComparisonDirectory::Existing::go_on
+                                                         : ComparisonDirectory::Existing::refuse);
+    for (Run& run : runs) run.left = left_to_do(run.config, run.directory, options);
 
     json document{
         {"runs", json::array()}, {"methods", json::array()}, {"majority_baseline", nullptr}};
     std::vector<json> summaries;
     for (const auto& [method, config, directory, left] : runs) {
-        const int status = run_one(config, directory, left);
+        const int status = run_one(config, directory, left, options.overwrite);
         if (interrupted() || status == exit_interrupted) {
-            fmt::print(stderr, "to go on with the comparison, add --resume to the same command\n");
+            say(fmt::format("to go on with the comparison, {}\n",
+                            options.overwrite
+                                ? "give the same command with --resume instead of --overwrite"
+                                : "add --resume to the same command"));
             return exit_interrupted;
         }
         if (status == exit_usage) return exit_usage;  // the run has said why
         if (status != exit_done) {
-            fmt::print(stderr, "slimgrad: [compare] the run '{}' failed with status {}\n",
-                       directory.string(), status);
+            say(fmt::format("slimgrad: [compare] the run '{}' failed with status {}\n",
+                            directory.string(), status));
             return exit_failure;
         }
         document["runs"].push_back(directory.string());
@@ -220,12 +241,12 @@ int compare(const Options& options) {
         document["methods"].push_back(row);
         document["majority_baseline"] = summaries.front().value("majority_baseline", json());
         summaries.clear();
-        write_findings(document, out);
+        write_findings(document, findings);
     }
     const Table table = make_table(document);
     write_report(document["runs"], (out / "report.html").string());
     if (options.json) {
-        fmt::print("{}\n", document.dump(2));
+        print_json(document);
         return exit_done;
     }
     fmt::print(
@@ -256,7 +277,8 @@ Action add_compare(CLI::App& program) {
                options->methods);
     add_option(*command, seeds_option(), options->seeds);
     add_option(*command, {"out", AnyText{}, "directory for the runs, one in each"}, options->out);
-    command->add_flag("--overwrite", options->overwrite, "replace the runs that --out holds");
+    command->add_flag("--overwrite", options->overwrite,
+                      "start anew: replace the comparison and the runs that --out holds");
     command->add_flag("--resume", options->resume,
                       "go on with a comparison that was stopped: finished runs are kept");
     options->run = std::make_unique<RunOptions>(*command, std::set<std::string>{"method", "out"});

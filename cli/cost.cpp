@@ -6,6 +6,7 @@
 
 #include "cli/commands.h"
 #include "cli/options.h"
+#include "cli/output.h"
 #include "cli/table.h"
 #include "instant/architectures.h"
 #include "train/cost_document.h"
@@ -126,7 +127,7 @@ int cost(const Options& options) {
     const CostOptions& o = options.cost;
     const json document = cost_document(o);
     if (options.json) {
-        fmt::print("{}\n", document.dump(2));
+        print_json(document);
         return exit_done;
     }
     fmt::print("{} {} {}, batch {}\n", o.model, o.train_blocks, o.method, o.batch);

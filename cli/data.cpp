@@ -10,10 +10,12 @@
 #include "cli/commands.h"
 #include "cli/download.h"
 #include "cli/options.h"
+#include "cli/output.h"
 #include "data/image_data.h"
 #include "data/metrics.h"
 #include "data/text_data.h"
 #include "tensor/error.h"
+#include "train/progress.h"
 
 namespace slimgrad::cli {
 namespace {
@@ -71,7 +73,7 @@ int list(const Options& options) {
         document.push_back({{"name", name}, {"kind", kind}, {"from", origin(name)}});
         if (!options.json) fmt::print("{:16} {:8} {}\n", name, kind, origin(name));
     }
-    if (options.json) fmt::print("{}\n", document.dump(2));
+    if (options.json) print_json(document);
     return exit_done;
 }
 
@@ -81,7 +83,7 @@ Progress progress_of(const std::string& name, std::int64_t bytes) {
     return [name, bytes, shown = std::int64_t{-1}](std::int64_t done) mutable {
         const std::int64_t percent = 100 * done / bytes;
         if (std::exchange(shown, percent) == percent) return;
-        fmt::print(stderr, "\r{}  {} %{}", name, percent, done == bytes ? "\n" : "");
+        say(fmt::format("\r{}  {} %{}", name, percent, done == bytes ? "\n" : ""));
     };
 }
 
@@ -95,7 +97,7 @@ int get(const Options& options) {
              known ? fmt::format(". Hint: {}", origin(options.name)) : "");
     }
     const fs::path directory = fs::path(options.data_dir) / source->folder;
-    fmt::print(stderr, "{}\n", source->license);
+    say(source->license + "\n");
     json files = json::array();
     for (RemoteFile file : source->files) {
         const std::string name = file.url.substr(file.url.rfind('/') + 1);
@@ -111,11 +113,10 @@ int get(const Options& options) {
                        fetched ? "downloaded and verified" : "was there, verified");
     }
     if (options.json)
-        fmt::print("{}\n", json{{"name", source->name},
-                                {"directory", directory.string()},
-                                {"license", source->license},
-                                {"files", files}}
-                               .dump(2));
+        print_json(json{{"name", source->name},
+                        {"directory", directory.string()},
+                        {"license", source->license},
+                        {"files", files}});
     return exit_done;
 }
 
@@ -153,7 +154,7 @@ int verify(const Options& options) {
         document["test"] = describe(splits.test);
     }
     if (options.json) {
-        fmt::print("{}\n", document.dump(2));
+        print_json(document);
         return exit_done;
     }
     for (const char* const split : {"train", "test"}) {
@@ -196,7 +197,7 @@ Action add_data(CLI::App& program) {
         try {
             return get(*options);
         } catch (const DownloadError& error) {
-            fmt::print(stderr, "slimgrad: {}\n", error.what());
+            say(fmt::format("slimgrad: {}\n", error.what()));
             return exit_failure;
         }
     };

@@ -29,7 +29,8 @@ class PartFile {
     explicit PartFile(fs::path path) : path_(std::move(path)) {
         descriptor_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
         if (descriptor_ < 0) fail_with(errno);
-        if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
+        // Between the two calls another process may have completed the file and renamed it.
+        if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0 || !is_there()) {
             ::close(descriptor_);
             fail("[download] '{}' is in use: another process downloads the same file",
                  path_.string());
@@ -62,10 +63,17 @@ class PartFile {
     void rename_to(const fs::path& target) {
         if (::fsync(descriptor_) != 0 || ::rename(path_.c_str(), target.c_str()) != 0)
             fail_with(errno);
+        sync_directory(target.parent_path());
     }
     const fs::path& path() const { return path_; }
 
   private:
+    bool is_there() const {
+        struct stat open {
+        }, named{};
+        return ::fstat(descriptor_, &open) == 0 && ::stat(path_.c_str(), &named) == 0 &&
+               open.st_dev == named.st_dev && open.st_ino == named.st_ino;
+    }
     [[noreturn]] void fail_with(int error) const {
         fail("[download] cannot write '{}': {}", path_.string(), reason(error));
     }

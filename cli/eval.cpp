@@ -6,9 +6,12 @@
 
 #include "cli/commands.h"
 #include "cli/options.h"
+#include "cli/output.h"
 #include "tensor/blas.h"
 #include "tensor/error.h"
 #include "train/evaluate.h"
+#include "train/progress.h"
+#include "train/run_directory.h"
 #include "train/task.h"
 
 namespace slimgrad::cli {
@@ -43,7 +46,7 @@ int eval(const Options& options) {
     const std::unique_ptr<Task> task = open_task(config);
     const std::unique_ptr<Module> model = task->model();
     const std::string note = task->load(*model);
-    if (!note.empty()) fmt::print(stderr, "{}: {}\n", config.from, note);
+    if (!note.empty()) say(fmt::format("{}: {}\n", config.from, note));
     const Evaluation result = evaluate(*model, task->test(), task->metrics());
     if (!options.json) {
         fmt::print("{}   loss {:.4f}   ({} samples)\nmajority class: {}\n",
@@ -55,7 +58,7 @@ int eval(const Options& options) {
                             {"from", config.from},       {"loss", result.loss},
                             {"samples", result.samples}, {"majority_baseline", task->baseline()}};
     document.update(nlohmann::json(result.scores));
-    fmt::print("{}\n", document.dump(2));
+    print_json(document);
     return exit_done;
 }
 

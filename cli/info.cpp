@@ -5,9 +5,11 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
+#include "cli/output.h"
 #include "tensor/blas.h"
 #include "tensor/kernels/gemm.h"
 #include "tensor/kernels/skinny.h"
+#include "train/progress.h"
 
 namespace slimgrad::cli {
 namespace {
@@ -29,7 +31,7 @@ int info(bool json) {
                                       {"skinny_products", skinny_target()},
                                       {"threads", threads()},
                                       {"processors", omp_get_num_procs()}};
-        fmt::print("{}\n", document.dump(2));
+        print_json(document);
         return exit_done;
     }
     fmt::print(
@@ -38,8 +40,7 @@ int info(bool json) {
         SLIMGRAD_VERSION, cpu_name(), gemm_library(), skinny_target(), blas_info.config,
         blas_info.kernels, why, blas_info.detected, threads(), omp_get_num_procs());
     if (!blas_info.openmp)
-        fmt::print(stderr,
-                   "slimgrad: this OpenBLAS is not its OpenMP variant; expect slow products\n");
+        say("slimgrad: this OpenBLAS is not its OpenMP variant; expect slow products\n");
     return exit_done;
 }
 

@@ -10,13 +10,17 @@
 #include <filesystem>
 #include <map>
 #include <new>
+#include <nlohmann/json.hpp>
 #include <string_view>
 #include <system_error>
 #include <vector>
 
 #include "cli/commands.h"
+#include "cli/interrupt.h"
+#include "cli/output.h"
 #include "tensor/error.h"
 #include "tensor/option.h"
+#include "train/progress.h"
 
 namespace slimgrad::cli {
 
@@ -42,7 +46,7 @@ std::string one_line(const std::string& message) {
 }
 
 int usage_error(const std::string& message) {
-    fmt::print(stderr, "slimgrad: {}\n", one_line(message));
+    say(fmt::format("slimgrad: {}\n", one_line(message)));
     return exit_usage;
 }
 
@@ -128,21 +132,35 @@ void restart_with_short_waits(char** argv) {
     execv(program.c_str(), argv);  // returns only if it fails; then go on as we are
 }
 
+/// What is thrown in `run` as an exit status, and a line on standard error.
+int checked_run(int argc, char** argv) {
+    try {
+        return run(argc, argv);
+    } catch (const Error& error) {
+        return usage_error(error.what());
+    } catch (const std::filesystem::filesystem_error& error) {
+        return usage_error(
+            fmt::format("cannot use '{}': {}", error.path1().string(), error.code().message()));
+    } catch (const nlohmann::json::exception& error) {
+        return usage_error(
+            fmt::format("a file of JSON holds something else than expected: {}", error.what()));
+    } catch (const std::bad_alloc&) {
+        say("slimgrad: out of memory. Hint: a smaller batch, model or data set\n");
+        return exit_failure;
+    } catch (const std::exception& error) {
+        if (std::ferror(stdout) != 0) return exit_done;  // finish_output() tells
+        say(fmt::format("slimgrad: unexpected failure: {}\n", error.what()));
+        return exit_failure;
+    }
+}
+
 }  // namespace
 }  // namespace slimgrad::cli
 
 int main(int argc, char** argv) {
     using namespace slimgrad::cli;
+    open_standard_streams();
     restart_with_short_waits(argv);
-    try {
-        return run(argc, argv);
-    } catch (const slimgrad::Error& error) {
-        return usage_error(error.what());
-    } catch (const std::bad_alloc&) {
-        fmt::print(stderr, "slimgrad: out of memory. Hint: a smaller batch, model or data set\n");
-        return exit_failure;
-    } catch (const std::exception& error) {
-        fmt::print(stderr, "slimgrad: unexpected failure: {}\n", error.what());
-        return exit_failure;
-    }
+    ignore_write_signals();
+    return finish_output(checked_run(argc, argv));
 }

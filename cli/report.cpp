@@ -6,6 +6,7 @@
 
 #include "cli/commands.h"
 #include "cli/options.h"
+#include "cli/output.h"
 #include "train/report.h"
 
 namespace slimgrad::cli {
@@ -25,7 +26,7 @@ int report(const Options& options) {
                   : "report.html";
     write_report(options.runs, out);
     if (options.json)
-        fmt::print("{}\n", nlohmann::json{{"report", out}, {"runs", options.runs}}.dump(2));
+        print_json(nlohmann::json{{"report", out}, {"runs", options.runs}});
     else
         fmt::print("{}\n", out);
     return exit_done;

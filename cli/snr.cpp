@@ -2,16 +2,20 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <limits>
+#include <fstream>
 #include <memory>
+#include <nlohmann/json.hpp>
+#include <system_error>
 
 #include "cli/commands.h"
 #include "cli/options.h"
+#include "cli/output.h"
 #include "cli/snr_output.h"
 #include "cli/snr_sources.h"
 #include "cli/table.h"
 #include "tensor/blas.h"
 #include "tensor/error.h"
+#include "train/html.h"
 #include "train/run_directory.h"
 
 namespace slimgrad::cli {
@@ -49,22 +53,42 @@ bool is_array(const std::string& source) {
     return std::filesystem::path(source).extension() == ".npy";
 }
 
+constexpr const char* tables[] = {"snr.json", "rows.csv", "errors.csv"};
+
+/// Throws Error if --out has files that are not of an earlier study: they would be replaced.
+void require_free(const std::filesystem::path& out) {
+    if (out.empty()) return;
+    require(!holds_run(out), "[snr] '{0}' holds a run. Hint: --out {0}/snr", out.string());
+    html::require_replaceable(out / "report.html");
+    std::ifstream in(out / "snr.json");
+    const auto before = nlohmann::json::parse(in, nullptr, /*allow_exceptions=*/false);
+    if (before.is_object() && before.contains("source") && before.contains("rows")) return;
+    std::error_code none;
+    for (const char* name : tables)
+        require(!std::filesystem::exists(out / name, none),
+                "[snr] '{}' holds a file '{}' that is of no earlier study. Hint: another --out",
+                out.string(), name);
+}
+
 void write_files(const SnrRequest& o, const SnrFindings& found) {
     write_figures(o.out, "signal-to-noise ratio of g_x (Appendix C)",
                   fmt::format("Source: {}. {}", o.source, fmt::join(found.notes, ". ")),
                   found.figures);
     const std::filesystem::path out = o.out;
-    write_file(out / "snr.json", found.document.dump(2) + "\n");
+    write_file(out / "snr.json", json_text(found.document));
     write_file(out / "rows.csv", csv(found.document.at("rows")));
     if (found.document.contains("errors"))
         write_file(out / "errors.csv", csv(found.document["errors"]["layers"]));
+    remove_leftovers(out, tables);
 }
 
 int snr_command(const SnrRequest& o) {
     const bool files = is_array(o.source), made = o.source == "synthetic";
     require((o.sweep != "staleness" && o.sweep != "spectrum") || !(files || made),
             "[snr] --sweep {} needs a run: --source RUN", o.sweep);
-    if (o.threads > 0) set_threads(o.threads);
+    snr_choice(o, o.epsilon.empty() ? 0.95 : o.epsilon.front(), 0, Side::token);  // fails early
+    require_free(o.out);
+    if (o.threads > 0) set_threads(static_cast<int>(o.threads));
 
     SnrFindings found;
     found.document["source"] = o.source;
@@ -83,7 +107,7 @@ int snr_command(const SnrRequest& o) {
         found.document["report"] = (std::filesystem::path(o.out) / "report.html").string();
     }
     if (o.json) {
-        fmt::print("{}\n", found.document.dump(2));
+        print_json(found.document);
         return exit_done;
     }
     for (const Figure& figure : found.figures) {

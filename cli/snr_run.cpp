@@ -5,6 +5,7 @@
 #include "cli/snr_output.h"
 #include "cli/snr_sources.h"
 #include "tensor/error.h"
+#include "train/progress.h"
 
 namespace slimgrad::cli {
 namespace {
@@ -135,7 +136,7 @@ void snr_of_run(SnrRequest o, SnrFindings& found) {
     study.batches = o.batches;
     study.side = method.side_of_g();
     if (!o.quiet && isatty(STDERR_FILENO))
-        study.progress = [](const std::string& what) { fmt::print(stderr, "\r\x1b[K{}", what); };
+        study.progress = [](const std::string& what) { say("\r\x1b[K" + what); };
     found.document["run"] = {
         {"model", config.model},   {"data", config.data},
         {"method", config.method}, {"step", run.step()},

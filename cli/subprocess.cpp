@@ -26,11 +26,12 @@ int run_self(const std::vector<std::string>& arguments) {
     for (std::string& word : words) argv.push_back(word.data());
     argv.push_back(nullptr);
 
-    const pid_t child = fork();
+    const pid_t parent = getpid(), child = fork();
     require(child >= 0, "[compare] cannot start a process: {}", std::strerror(errno));
     if (child == 0) {
         setpgid(0, 0);  // Ctrl-C reaches the parent only, which passes it on once
         prctl(PR_SET_PDEATHSIG, SIGTERM);
+        if (getppid() != parent) _exit(127);  // it died before that
         const int null = open("/dev/null", O_WRONLY);
         if (null >= 0) dup2(null, STDOUT_FILENO);
         execv("/proc/self/exe", argv.data());

@@ -7,7 +7,9 @@
 #include "cli/commands.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
+#include "cli/output.h"
 #include "tensor/error.h"
+#include "train/progress.h"
 #include "train/task.h"
 #include "train/trainer.h"
 
@@ -55,7 +57,6 @@ void print_summary(const nlohmann::json& summary, const std::string& directory) 
 }
 
 int train(const Options& options) {
-    catch_interrupts();
     const TrainerOptions how{.overwrite = options.overwrite,
                              .quiet = options.quiet,
                              .stop = [](std::int64_t) { return interrupted(); }};
@@ -78,13 +79,17 @@ int train(const Options& options) {
         trainer = std::make_unique<Trainer>(std::move(config), how);
     }
     const std::string directory = trainer->directory().string();
+    if (trainer->was_complete() && !options.quiet)
+        say(fmt::format("'{}' is complete, and stays as it is\n", directory));
+    // Until here there was nothing to save: an interrupt ended the program.
+    catch_interrupts();
     if (!trainer->run()) {
-        fmt::print(stderr, "stopped, and saved. To continue: slimgrad train --resume '{}'\n",
-                   directory);
+        say(fmt::format("stopped, and saved. To continue: slimgrad train --resume '{}'\n",
+                        directory));
         return exit_interrupted;
     }
     if (options.json)
-        fmt::print("{}\n", trainer->summary().dump(2));
+        print_json(trainer->summary());
     else
         print_summary(trainer->summary(), directory);
     return exit_done;
@@ -103,9 +108,13 @@ Action add_train(CLI::App& program) {
         options->json);
     add_option(
         *command,
-        {"resume", AnyText{}, "continue this run from its last checkpoint, to the same bits"},
+        {"resume", AnyText{},
+         "continue this run from its last checkpoint, to the same bits; no option of it may have "
+         "changed in its config.json"},
         options->resume);
-    command->add_flag("--overwrite", options->overwrite, "replace the run that --out holds");
+    command->add_flag(
+        "--overwrite", options->overwrite,
+        "replace the run that --out holds, once data and weights of the new one are read");
     command->add_flag("--quiet", options->quiet, "no progress on standard error");
     command->add_flag("--no-notes", options->no_notes,
                       "do not say which of the options have no effect beside the others");

@@ -1,6 +1,6 @@
 #include "data/batch.h"
 
-#include <cstring>
+#include "data/digest.h"
 
 namespace slimgrad::inline SLIMGRAD_PRECISION {
 
@@ -22,19 +22,11 @@ Batch Batch::part(std::int64_t begin, std::int64_t count) const {
 }
 
 std::uint64_t digest(const Batch& batch) {
-    // FNV-1a (Fowler, Noll and Vo) on words of 32 bits: each step is a bijection of the state.
-    std::uint64_t state = 0xcbf29ce484222325;
-    const auto add = [&state](const void* data, std::size_t bytes) {
-        for (std::size_t at = 0; at < bytes; at += sizeof(std::uint32_t)) {
-            std::uint32_t word = 0;
-            std::memcpy(&word, static_cast<const char*>(data) + at, sizeof word);
-            state = (state ^ word) * 0x100000001b3;
-        }
-    };
-    if (batch.x.defined()) add(batch.x.data(), batch.x.values().size_bytes());
+    Digest digest;
+    if (batch.x.defined()) digest.add(batch.x.data(), batch.x.values().size_bytes());
     for (const auto* integers : {&batch.tokens.ids, &batch.tokens.types, &batch.labels})
-        add(integers->data(), integers->size() * sizeof integers->front());
-    return state;
+        digest.add(integers->data(), integers->size() * sizeof integers->front());
+    return digest.value();
 }
 
 }  // namespace slimgrad::inline SLIMGRAD_PRECISION

@@ -1,13 +1,14 @@
 #include "data/file.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <atomic>
+#include <algorithm>
 #include <cerrno>
-#include <cstring>
+#include <random>
 #include <string_view>
 #include <system_error>
 #include <utility>
@@ -85,21 +86,47 @@ MappedFile::~MappedFile() {
 }
 
 AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
-    static std::atomic<unsigned> counter{0};
-    temporary_ = path_;
-    temporary_ += fmt::format(".{}-{}.tmp", ::getpid(), counter++);
-    descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (descriptor_ < 0) fail_with(errno);
+    struct stat status {};
+    if (::stat(path_.c_str(), &status) == 0 && !S_ISREG(status.st_mode)) {
+        if (S_ISDIR(status.st_mode)) fail_with(EISDIR);
+        descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CLOEXEC);
+        if (descriptor_ < 0) fail_with(errno);
+    } else {
+        open_temporary();
+    }
 }
 
 AtomicFile::~AtomicFile() {
     if (descriptor_ < 0) return;
     ::close(descriptor_);
-    ::unlink(temporary_.c_str());
+    if (!temporary_.empty()) ::unlink(temporary_.c_str());
 }
 
 void AtomicFile::fail_with(int error) const {
     fail("[data] cannot write '{}': {}", path_.string(), reason(error));
+}
+
+/// The name is random, since a process id may return: in containers nearly all are the same.
+void AtomicFile::open_temporary() {
+    constexpr std::size_t longest = 200;  // that the longest name leaves room for the rest
+    const std::string name = path_.filename().string().substr(0, longest);
+    std::random_device random;
+    for (;;) {
+        temporary_ = path_;
+        temporary_.replace_filename(
+            fmt::format("{}.{}-{:08x}{:08x}.tmp", name, ::getpid(), random(), random()));
+        descriptor_ = name.empty() ? -1
+                                   : ::open(temporary_.c_str(),
+                                            O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (descriptor_ < 0 && errno == EEXIST) continue;
+        if (descriptor_ < 0) fail_with(name.empty() ? EISDIR : errno);
+        // A temporary file that nobody holds is taken for one of a dead process (remove_leftovers),
+        // so this one may be gone already.
+        const bool free = ::flock(descriptor_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK;
+        struct stat status {};
+        if (free && ::fstat(descriptor_, &status) == 0 && status.st_nlink > 0) return;
+        ::close(std::exchange(descriptor_, -1));
+    }
 }
 
 void AtomicFile::write(std::span<const std::uint8_t> bytes) {
@@ -118,13 +145,53 @@ void AtomicFile::write(std::string_view text) {
 
 void AtomicFile::commit() {
     require(descriptor_ >= 0, "[data] '{}' was committed already", path_.string());
-    if (::fsync(descriptor_) != 0) fail_with(errno);
-    if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail_with(errno);
-    ::close(std::exchange(descriptor_, -1));
-    // The new name is on disk only once the directory is.
-    const std::filesystem::path parent = path_.has_parent_path() ? path_.parent_path() : ".";
-    const Descriptor directory(::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (directory.value >= 0) ::fsync(directory.value);
+    if (!temporary_.empty()) {
+        if (::fsync(descriptor_) != 0) fail_with(errno);
+        if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail_with(errno);
+    }
+    if (::close(std::exchange(descriptor_, -1)) != 0) fail_with(errno);
+    if (!temporary_.empty()) sync_directory(path_.parent_path());
+}
+
+void write_file(const std::filesystem::path& file, std::string_view text) {
+    AtomicFile out(file);
+    out.write(text);
+    out.commit();
+}
+
+bool is_temporary(std::string_view name, std::string_view of) {
+    // of.PID-NUMBER.tmp
+    constexpr std::string_view end = ".tmp";
+    if (!name.starts_with(of) || name.size() < of.size() + end.size() || !name.ends_with(end))
+        return false;
+    name = name.substr(of.size(), name.size() - of.size() - end.size());
+    const std::size_t dash = name.find('-');
+    if (dash == name.npos || dash < 2 || name.front() != '.' || dash + 1 == name.size())
+        return false;
+    return name.substr(1, dash - 1).find_first_not_of("0123456789") == name.npos &&
+           name.substr(dash + 1).find_first_not_of("0123456789abcdef") == name.npos;
+}
+
+void remove_leftovers(const std::filesystem::path& directory, std::span<const char* const> names) {
+    std::error_code error;
+    for (std::filesystem::directory_iterator entry(directory, error), end; !error && entry != end;
+         entry.increment(error)) {
+        const std::string name = entry->path().filename().string();
+        if (std::ranges::none_of(names, [&](const char* of) { return is_temporary(name, of); }))
+            continue;
+        const Descriptor file(
+            ::open(entry->path().c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+        if (file.value >= 0 && ::flock(file.value, LOCK_EX | LOCK_NB) == 0)
+            ::unlink(entry->path().c_str());
+    }
+}
+
+void sync_directory(const std::filesystem::path& directory) {
+    const Descriptor file(
+        ::open(directory.empty() ? "." : directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    // Not every file system can do this for a directory; such a one does it by itself.
+    if (file.value >= 0 && ::fsync(file.value) != 0 && errno != EINVAL && errno != EBADF)
+        fail("[data] cannot write in '{}': {}", directory.string(), reason(errno));
 }
 
 }  // namespace slimgrad

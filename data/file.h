@@ -35,8 +35,10 @@ class MappedFile {
 
 /// Writes a file so that its path holds either the old content or the whole new one, whatever
 /// happens in between: into a temporary file of the same directory, which commit() brings to disk
-/// and renames. Without commit() the temporary file is removed and the old one stays. Throws Error,
-/// one line, if the directory cannot be written or the disk is full.
+/// and renames. Without commit() the temporary file is removed and the old one stays. A symbolic
+/// link is replaced by the file, and what it pointed to stays. A device or a pipe cannot be
+/// replaced and is written as it is. Throws Error, one line, if the directory cannot be written or
+/// the disk is full.
 class AtomicFile {
   public:
     explicit AtomicFile(std::filesystem::path path);
@@ -50,9 +52,23 @@ class AtomicFile {
 
   private:
     [[noreturn]] void fail_with(int error) const;
+    void open_temporary();
 
     std::filesystem::path path_, temporary_;
     int descriptor_ = -1;
 };
+
+/// Replaces a file as a whole: whoever reads it finds the old or the new text, never a part.
+/// Throws Error if it cannot be written.
+void write_file(const std::filesystem::path& file, std::string_view text);
+
+/// Whether a file of this name is what an AtomicFile of `of` writes before it is committed.
+bool is_temporary(std::string_view name, std::string_view of);
+/// Removes from a directory the temporary files of these names that dead processes have left; those
+/// that a living one writes stay. Where that cannot be told, nothing is removed.
+void remove_leftovers(const std::filesystem::path& directory, std::span<const char* const> names);
+
+/// Brings the names in a directory to disk. Throws Error if the disk fails.
+void sync_directory(const std::filesystem::path& directory);
 
 }  // namespace slimgrad

@@ -4,6 +4,7 @@ The colours are those of Okabe and Ito ("Color Universal Design", 2008), which c
 can tell apart. Every series also has a dash and a marker of its own, for prints without colour.
 """
 
+import io
 from pathlib import Path
 
 import matplotlib
@@ -34,8 +35,11 @@ def series(i: int, marker: bool = True) -> dict:
 def save(figure, picture: Path) -> None:
     """Writes an SVG that is the same, byte for byte, whenever the numbers are."""
     picture.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(picture, metadata={"Date": None})
+    drawn = io.StringIO()
+    figure.savefig(drawn, format="svg", metadata={"Date": None})
     plt.close(figure)
     # matplotlib leaves blanks at the ends of lines.
-    picture.write_text("".join(f"{line.rstrip()}\n" for line in picture.read_text().splitlines()))
+    new = picture.with_suffix(".new")
+    new.write_text("".join(f"{line.rstrip()}\n" for line in drawn.getvalue().splitlines()))
+    new.replace(picture)
     print(f"wrote {picture}")

@@ -4,12 +4,13 @@
 
 #include "data/safetensors.h"
 #include "train/named_tensors.h"
+#include "train/same_run.h"
 
 namespace slimgrad {
 namespace {
 
 constexpr const char* format_key = "slimgrad_checkpoint";
-constexpr const char* format_version = "3";  // 3: several metrics
+constexpr const char* format_version = "4";  // 4: options and digests of the data
 constexpr const char* projector_prefix = "projector.";
 constexpr std::int64_t max_dim = 1 << 20;  // beyond that a file is damaged
 
@@ -53,6 +54,23 @@ Calibrator::State slots_from(const nlohmann::json& json) {
     return slots;
 }
 
+void require_same_run(const std::filesystem::path& path, const nlohmann::json& counters,
+                      const RunState& state) {
+    const nlohmann::json begun = identity(config_from_json(counters.at("options"), path.string()));
+    const std::string changed = changes(begun, identity(state.config));
+    require(changed.empty(),
+            "[checkpoint] '{}': config.json was changed since the run was begun: {}. Hint: put it "
+            "back, or begin another run, if need be --from this one",
+            path.string(), changed);
+    for (const auto& [split, now] :
+         {std::pair{"train", state.data.train}, {"test", state.data.test}})
+        require(counters.at("data").at(split) == now,
+                "[checkpoint] '{}': the {} data of '{}' are not those that the run was begun with "
+                "(digest {} now, {} then)",
+                path.string(), split, state.config.data, now,
+                counters.at("data").at(split).get<std::string>());
+}
+
 }  // namespace
 
 void save_checkpoint(const std::filesystem::path& file, RunState& state) {
@@ -60,13 +78,14 @@ void save_checkpoint(const std::filesystem::path& file, RunState& state) {
     const Calibrator::State slots = state.calibrator.state();
     for (const auto& [name, found, basis] : slots)
         if (basis.defined()) tensors.push_back({projector_prefix + name, basis});
-    const nlohmann::json counters{{"step", state.step},
-                                  {"optimizer_steps", state.optimizer.steps()},
-                                  {"optimizer", state.optimizer.name()},
-                                  {"method", state.calibrator.options().method},
-                                  {"slots", slots_json(slots)},
-                                  {"metrics_bytes", state.metrics_bytes},
-                                  {"measurements", state.measurements}};
+    const nlohmann::json counters{
+        {"step", state.step},
+        {"optimizer_steps", state.optimizer.steps()},
+        {"options", identity(state.config)},
+        {"data", {{"train", state.data.train}, {"test", state.data.test}}},
+        {"slots", slots_json(slots)},
+        {"metrics_bytes", state.metrics_bytes},
+        {"measurements", state.measurements}};
     write_safetensors(file, tensors, {{format_key, format_version}, {"state", counters.dump()}});
 }
 
@@ -75,9 +94,11 @@ void load_checkpoint(const std::filesystem::path& path, RunState& state) {
     const auto version = file.metadata().find(format_key);
     require(version != file.metadata().end(),
             "[checkpoint] '{}' is a safetensors file, but no checkpoint of a run", path.string());
-    require(version->second == format_version,
-            "[checkpoint] '{}' has version {}, this program reads {}", path.string(),
-            version->second, format_version);
+    require(
+        version->second == format_version,
+        "[checkpoint] '{}' has version {}, this program reads {}. Hint: the program that wrote it "
+        "can resume it",
+        path.string(), version->second, format_version);
 
     Measurements measurements;
     nlohmann::json counters;
@@ -90,13 +111,7 @@ void load_checkpoint(const std::filesystem::path& path, RunState& state) {
         counters.at("optimizer_steps").get_to(optimizer_steps);
         counters.at("measurements").get_to(measurements);
         slots = slots_from(counters.at("slots"));
-        for (const auto& [what, expected] :
-             {std::pair<const char*, std::string>{"optimizer", state.optimizer.name()},
-              {"method", state.calibrator.options().method}}) {
-            const auto found = counters.at(what).get<std::string>();
-            require(found == expected, "[checkpoint] '{}' is of {} '{}', the run of '{}'",
-                    path.string(), what, found, expected);
-        }
+        require_same_run(path, counters, state);
     } catch (const nlohmann::json::exception&) {
         fail("[checkpoint] '{}' is damaged: its counters cannot be read", path.string());
     } catch (const std::out_of_range&) {

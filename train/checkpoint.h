@@ -4,13 +4,17 @@
 
 #include "instant/calibrator.h"
 #include "optim/optimizer.h"
+#include "train/config.h"
 #include "train/measurements.h"
+#include "train/task.h"
 
 namespace slimgrad {
 
 /// All that changes while a run goes on. Order of data, dropout masks and learning rate are
 /// functions of the step and need no state.
 struct RunState {
+    const TrainConfig& config;
+    const DataDigests& data;
     Module& model;
     Optimizer& optimizer;
     Calibrator& calibrator;
@@ -20,11 +24,12 @@ struct RunState {
 };
 
 /// Writes one safetensors file, as a whole or not at all: `model.*`, `optimizer.*`, `projector.*`,
-/// and counters in its metadata.
+/// and in its metadata counters, the options of the run (same_run.h) and digests of its data.
 void save_checkpoint(const std::filesystem::path& file, RunState& state);
 
-/// Reads it back. Throws Error, one line that names the file, if it is corrupt, no checkpoint, or
-/// one of another model, optimiser or method.
+/// Reads it back. Throws Error, one line that names the file, if it is corrupt or no checkpoint,
+/// and one that names what was changed if options or data are not those that the run was begun
+/// with.
 void load_checkpoint(const std::filesystem::path& file, RunState& state);
 
 }  // namespace slimgrad

@@ -6,6 +6,7 @@
 
 #include "data/image_data.h"
 #include "data/text_data.h"
+#include "data/unicode.h"
 #include "nn/models/bert_config.h"
 #include "nn/models/model.h"
 #include "tensor/error.h"
@@ -116,6 +117,9 @@ Option seeds_option() {
 
 void validate(const TrainConfig& c) {
     for_each_option(c, [](const Option& option, const auto& value) {
+        if constexpr (std::is_same_v<std::remove_cvref_t<decltype(value)>, std::string>)
+            require(find_invalid_utf8(value) == value.npos,
+                    "[config] expected UTF-8 as {}, got '{}'", option.name, value);
         check_option("[config]", option, value);
     });
     require_model(c);

@@ -21,12 +21,14 @@ void append_predictions(const Tensor& logits, std::vector<std::int32_t>& predict
 
 }  // namespace
 
-Evaluation evaluate(Module& model, const Split& split, const std::vector<std::string>& metrics) {
+Evaluation evaluate(Module& model, const Split& split, const std::vector<std::string>& metrics,
+                    const std::function<void()>& before_each) {
     const PhaseScope phase("evaluate", true);
     Prefetcher batches(split.batch, 0, split.steps);
     Evaluation result;
     std::vector<std::int32_t> predictions, labels;
     for (std::int64_t step = 0; step < split.steps; ++step) {
+        before_each();
         const Batch batch = batches.next();
         Tape tape({.training = false, .recording = false});
         const Var y = logits(model, tape, batch);

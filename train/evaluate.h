@@ -1,5 +1,7 @@
 #pragma once
 
+#include <functional>
+
 #include "nn/module.h"
 #include "train/measurements.h"
 #include "train/task.h"
@@ -8,6 +10,9 @@ namespace slimgrad {
 
 /// The metrics and the mean cross-entropy of a model on one pass over a split, in evaluation mode:
 /// exact products, no dropout, running statistics. Counted under the phase `evaluate`.
-Evaluation evaluate(Module& model, const Split& split, const std::vector<std::string>& metrics);
+/// `before_each` is called before each batch, and may throw to break off.
+Evaluation evaluate(
+    Module& model, const Split& split, const std::vector<std::string>& metrics,
+    const std::function<void()>& before_each = [] {});
 
 }  // namespace slimgrad

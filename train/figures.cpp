@@ -5,9 +5,9 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "data/file.h"
 #include "tensor/error.h"
 #include "train/html.h"
-#include "train/run_directory.h"
 
 namespace slimgrad {
 namespace assets {
@@ -72,13 +72,11 @@ std::string table_of(const std::vector<std::vector<std::string>>& rows) {
 std::string figures_page(const std::string& title, const std::string& introduction,
                          const std::vector<Figure>& figures) {
     std::string page = fmt::format(
-        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
-        "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">"
-        "<title>slimgrad: {0}</title><style>{1}</style></head><body>\n"
+        "{3}{0}</title><style>{1}</style></head><body>\n"
         "<header><h1>{0}</h1><p>{2}</p></header>\n"
         "<noscript><p class=\"caption\">The charts need JavaScript; the files beside this page "
         "hold the same numbers.</p></noscript>\n",
-        escape(title), assets::report_css, escape(introduction));
+        escape(title), assets::report_css, escape(introduction), html::page_begin);
     json charts = json::array();
     for (const Figure& figure : figures) {
         page += fmt::format("<section><h2>{}</h2>\n", escape(figure.title));
@@ -103,6 +101,7 @@ void write_figures(const std::filesystem::path& directory, const std::string& ti
     std::filesystem::create_directories(directory, error);
     require(!error, "[report] cannot create the directory '{}': {}", directory.string(),
             error.message());
+    html::require_replaceable(directory / "report.html");
     write_file(directory / "report.html", figures_page(title, introduction, figures));
 }
 

@@ -1,6 +1,10 @@
 #include "train/html.h"
 
+#include <fstream>
 #include <nlohmann/json.hpp>
+#include <system_error>
+
+#include "tensor/error.h"
 
 namespace slimgrad::html {
 
@@ -37,6 +41,17 @@ std::string inert(const nlohmann::json& json) {
             out += c;
         }
     return out;
+}
+
+void require_replaceable(const std::filesystem::path& file) {
+    std::error_code none;
+    if (!std::filesystem::is_regular_file(file, none)) return;
+    std::string begin(page_begin.size(), '\0');
+    std::ifstream in(file, std::ios::binary);
+    in.read(begin.data(), std::ssize(begin));
+    require(in.gcount() == 0 || begin == page_begin,
+            "[report] '{}' is there and is no page of slimgrad. Hint: another --out, or remove it",
+            file.string());
 }
 
 }  // namespace slimgrad::html

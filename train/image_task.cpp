@@ -24,7 +24,7 @@ Split split_of(const Loader& loader) {
 ImageTask::ImageTask(const TrainConfig& config) : ImageTask(config, load_splits(config)) {}
 
 ImageTask::ImageTask(const TrainConfig& config, ImageSplits splits)
-    : Task({"accuracy"}, splits.train.labels, splits.test.labels),
+    : Task({"accuracy"}, splits.train, splits.test),
       config_(config),
       train_(std::make_shared<ImageData>(std::move(splits.train))),
       test_(std::make_shared<ImageData>(std::move(splits.test))) {}

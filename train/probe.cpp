@@ -16,8 +16,10 @@ namespace {
 
 TrainConfig config_of(const std::filesystem::path& run, std::int64_t threads) {
     const std::filesystem::path file = run / "config.json";
-    require(std::filesystem::exists(file), "[snr] '{}' holds no run: it has no config.json",
-            run.string());
+    std::error_code error;
+    const bool exists = std::filesystem::exists(file, error);
+    require(exists, "[snr] '{}' holds no run: {}", run.string(),
+            error ? error.message() : "it has no config.json");
     TrainConfig config = config_from_json(read_json(file), file.string());
     config.out = run.string();
     if (threads > 0) config.threads = threads;
@@ -42,17 +44,20 @@ void RunProbe::rewind() {
     optimizer_ = make_optimizer(*model_, config_.optimizer_options());
     const std::filesystem::path checkpoint = path_ / checkpoint_file;
     const std::filesystem::path weights = path_ / "model.safetensors";
-    if (std::filesystem::exists(checkpoint)) {
+    std::error_code none;
+    if (std::filesystem::exists(checkpoint, none)) {
         Calibrator calibrator(*model_, config_.method_options());
         Measurements measurements;
-        RunState state{.model = *model_,
+        RunState state{.config = config_,
+                       .data = task_->digests(),
+                       .model = *model_,
                        .optimizer = *optimizer_,
                        .calibrator = calibrator,
                        .measurements = measurements};
         load_checkpoint(checkpoint, state);
         step_ = state.step;
     } else {
-        require(std::filesystem::exists(weights),
+        require(std::filesystem::exists(weights, none),
                 "[snr] run '{}' has saved no weights: neither {} "
                 "nor model.safetensors",
                 path_.string(), checkpoint_file);

@@ -3,8 +3,12 @@
 #include <chrono>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 namespace slimgrad {
+
+/// Writes to standard error. Whoever cannot be told is not told: no run ends for that.
+void say(std::string_view text);
 
 /// What a run tells the person who waits, on standard error: one moving line with the time left on
 /// a terminal, and ordinary lines for what should stay.
@@ -18,6 +22,8 @@ class Progress {
 
     void step(std::int64_t done, double loss);
     void line(const std::string& text);
+    /// A line that should be seen even if all else is quiet.
+    void warn(const std::string& text);
 
   private:
     using Clock = std::chrono::steady_clock;

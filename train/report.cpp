@@ -3,9 +3,9 @@
 #include <fmt/format.h>
 
 #include <cmath>
-#include <fstream>
 #include <string_view>
 
+#include "data/file.h"
 #include "tensor/error.h"
 #include "train/html.h"
 #include "train/report_data.h"
@@ -276,12 +276,10 @@ std::string page(const std::vector<Group>& groups) {
     const std::string subject = fmt::format("{} on {}", first.config.value("model", "model"),
                                             first.config.value("data", "data"));
     std::string out = fmt::format(
-        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
-        "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">"
-        "<title>slimgrad: {0}</title><style>{1}</style></head><body>\n"
+        "{2}{0}</title><style>{1}</style></head><body>\n"
         "<header><h1>{0}</h1><p>The same training run, once for each backward "
         "method.</p></header>\n",
-        escape(subject), assets::report_css);
+        escape(subject), assets::report_css, html::page_begin);
     out +=
         "<section><h2>Side by side</h2><div class=\"scroll\">" + comparison_table(groups) +
         "</div><p class=\"caption\">“Less” is how many times less than vanilla. Ranks are means "
@@ -322,6 +320,7 @@ std::string page(const std::vector<Group>& groups) {
 
 void write_report(const std::vector<std::string>& run_dirs, const std::string& html_path) {
     require(!run_dirs.empty(), "[report] expected at least one run directory");
+    html::require_replaceable(html_path);
     std::vector<report::Run> runs;
     for (const std::string& directory : run_dirs) runs.push_back(report::read_run(directory));
     std::string html;
@@ -331,10 +330,7 @@ void write_report(const std::vector<std::string>& run_dirs, const std::string& h
         fail("[report] a field of config.json or summary.json has an unexpected type: {}",
              error.what());
     }
-    std::ofstream out(html_path, std::ios::binary);
-    out << html;
-    out.flush();
-    require(out.good(), "[report] cannot write '{}'", html_path);
+    write_file(html_path, html);
 }
 
 }  // namespace slimgrad

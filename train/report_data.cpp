@@ -4,11 +4,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <fstream>
 #include <limits>
 #include <set>
+#include <system_error>
 
 #include "tensor/error.h"
+#include "train/run_directory.h"
 
 namespace slimgrad::report {
 namespace {
@@ -17,17 +20,24 @@ constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 /// More points than this make a chart slower, not clearer.
 constexpr std::size_t most_points = 300;
 
-Json read_json_file(const std::string& file) {
-    std::ifstream in(file);
-    require(in.good(),
+Json read_object(const std::string& file) {
+    std::error_code none;
+    require(std::filesystem::status(file, none).type() != std::filesystem::file_type::not_found,
             "[report] cannot read '{}'. Hint: a finished run holds config.json, metrics.jsonl and "
             "summary.json",
             file);
-    try {
-        return Json::parse(in);
-    } catch (const Json::exception& error) {
-        fail("[report] '{}' is not JSON: {}", file, error.what());
-    }
+    Json json = read_json(file);
+    require(json.is_object(), "[report] '{}': expected a JSON object, got {}", file,
+            json.type_name());
+    return json;
+}
+
+/// Throws Error unless a key that is there holds a text.
+void expect_text(const Json& object, const char* key, const std::string& where) {
+    const auto found = object.find(key);
+    require(found == object.end() || found->is_string(),
+            "[report] {}: expected a text as \"{}\", got {}", where, key,
+            found == object.end() ? "" : found->type_name());
 }
 
 /// Means of consecutive points where there are too many.
@@ -68,12 +78,11 @@ void read_metrics(const std::string& file, Run& run) {
     std::string text;
     for (int line = 1; std::getline(in, text); ++line) {
         const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-        if (json.is_discarded()) {
-            // A run that was killed may have left half a line at the end.
-            require(in.peek() == EOF, "[report] '{}', line {}: expected one JSON object", file,
-                    line);
-            break;
-        }
+        // A run that was killed may have left half a line at the end.
+        if (json.is_discarded() && in.peek() == EOF) break;
+        const std::string where = fmt::format("'{}', line {}", file, line);
+        require(json.is_object(), "[report] {}: expected one JSON object", where);
+        expect_text(json, "type", where);
         const double step = number(json, {"step"});
         if (std::isnan(step)) continue;
         const std::string type = json.value("type", "step");
@@ -117,15 +126,17 @@ Statistics statistics(const Group& group, std::initializer_list<const char*> pat
 }
 
 Run read_run(const std::string& directory) {
-    Run run{directory,
-            read_json_file(directory + "/config.json"),
-            read_json_file(directory + "/summary.json"),
-            {},
-            {},
-            {},
+    const std::string summary = directory + "/summary.json";
+    Run run{directory, read_object(directory + "/config.json"), read_object(summary), {}, {}, {},
             {}};
-    require(run.config.is_object() && run.summary.is_object(),
-            "[report] '{}': config.json and summary.json must each hold one object", directory);
+    for (const char* key : {"model", "data"})
+        expect_text(run.config, key, fmt::format("'{}/config.json'", directory));
+    if (const auto layers = run.summary.find("layers"); layers != run.summary.end())
+        for (const Json& layer : *layers) {
+            require(layers->is_array() && layer.is_object(),
+                    "[report] '{}': expected an array of objects as \"layers\"", summary);
+            expect_text(layer, "name", fmt::format("'{}', layers", summary));
+        }
     read_metrics(directory + "/metrics.jsonl", run);
     return run;
 }

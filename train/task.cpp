@@ -2,18 +2,35 @@
 
 #include <algorithm>
 
-#include "data/image_data.h"
+#include "data/digest.h"
 #include "data/metrics.h"
-#include "data/text_data.h"
 #include "nn/models/text_model.h"
 #include "train/image_task.h"
 #include "train/text_task.h"
 
 namespace slimgrad {
 
+std::string digest_of(const ImageData& data) {
+    Digest digest;
+    for (const std::int64_t size : {data.size(), data.channels, data.height, data.width})
+        digest.add(&size, sizeof size);
+    for (const std::string& name : data.classes) digest.add(name);
+    digest.add(std::span(data.labels));
+    digest.add(std::span(data.pixels));
+    return fmt::format("{:016x}", digest.value());
+}
+
+std::string digest_of(const TextData& data) {
+    Digest digest;
+    for (const auto* texts : {&data.classes, &data.first, &data.second})
+        for (const std::string& text : *texts) digest.add(text);
+    digest.add(std::span(data.labels));
+    return fmt::format("{:016x}", digest.value());
+}
+
 Task::Task(std::vector<std::string> metrics, const std::vector<std::int32_t>& train_labels,
-           const std::vector<std::int32_t>& test_labels)
-    : metrics_(std::move(metrics)) {
+           const std::vector<std::int32_t>& test_labels, DataDigests digests)
+    : metrics_(std::move(metrics)), digests_(std::move(digests)) {
     // The majority is that of the training set: the test set is not for choosing.
     const std::int32_t majority = majority_class(train_labels);
     for (const std::string& metric : metrics_)
@@ -41,15 +58,14 @@ TrainConfig resolved(TrainConfig config) {
 }
 
 std::unique_ptr<Task> open_task(const TrainConfig& config, const std::filesystem::path& run) {
-    require(!run.empty() || config.from.empty() || std::filesystem::exists(config.from),
-            "[config] from '{}': there is no such file or directory", config.from);
+    if (run.empty() && !config.from.empty()) {
+        std::error_code error;
+        const bool exists = std::filesystem::exists(config.from, error);
+        require(exists, "[config] from '{}': {}", config.from,
+                error ? error.message() : "there is no such file or directory");
+    }
     if (is_text(config.data)) return std::make_unique<TextTask>(config, run);
     return std::make_unique<ImageTask>(config);
-}
-
-bool holds_run(const std::filesystem::path& directory) {
-    return std::filesystem::exists(directory / "config.json") &&
-           std::filesystem::exists(directory / "metrics.jsonl");
 }
 
 Var logits(Module& model, Tape& tape, const Batch& batch) {

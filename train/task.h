@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "data/batch.h"
+#include "data/image_data.h"
+#include "data/text_data.h"
 #include "nn/module.h"
 #include "train/config.h"
 #include "train/measurements.h"
@@ -21,6 +23,14 @@ struct Split {
     std::string note{};                             // what a user should know of it, if anything
 };
 
+/// What stands for the samples of both splits, in hexadecimal digits: data that were changed have
+/// others.
+struct DataDigests {
+    std::string train, test;
+};
+std::string digest_of(const ImageData& data);
+std::string digest_of(const TextData& data);
+
 /// What a run learns: batches of images or of texts, a model that reads them, and how it is judged.
 /// Nothing else in train/ knows of what kind the data are.
 class Task {
@@ -34,22 +44,31 @@ class Task {
     /// Reads the weights that a run begins from (`config.from`); what a user should know of it, or
     /// nothing. Throws Error that names the file and lists what does not fit.
     virtual std::string load(Module& model) const = 0;
-    /// Writes into a run directory what its model is made of, beside the weights: open_task() then
-    /// needs no other place. Nothing for images, whose models are known by their name.
+    /// Writes into the directory of a new run what its model is made of, beside the weights:
+    /// open_task() then needs no other place. Nothing for images, whose models are known by their
+    /// name.
     virtual void save(const std::filesystem::path& /*run*/) const {}
 
     /// How predictions are judged: accuracy, and of some texts others.
     const std::vector<std::string>& metrics() const { return metrics_; }
     /// What calling every test sample by the most frequent class of the training set is worth.
     const Scores& baseline() const { return baseline_; }
+    const DataDigests& digests() const { return digests_; }
 
   protected:
-    Task(std::vector<std::string> metrics, const std::vector<std::int32_t>& train_labels,
-         const std::vector<std::int32_t>& test_labels);
+    /// Of the splits as they are used: their metrics and labels.
+    template <class Data>
+    Task(std::vector<std::string> metrics, const Data& train, const Data& test)
+        : Task(std::move(metrics), train.labels, test.labels, {digest_of(train), digest_of(test)}) {
+    }
 
   private:
+    Task(std::vector<std::string> metrics, const std::vector<std::int32_t>& train_labels,
+         const std::vector<std::int32_t>& test_labels, DataDigests digests);
+
     std::vector<std::string> metrics_;
     Scores baseline_;
+    DataDigests digests_;
 };
 
 /// Whether a data set holds texts. Throws Error for an unknown name and lists the known ones.
@@ -63,9 +82,6 @@ TrainConfig resolved(TrainConfig config);
 /// from what save() has left there, otherwise from the configuration. Throws Error, one line, for
 /// data, vocabularies and checkpoints that cannot be read or do not fit.
 std::unique_ptr<Task> open_task(const TrainConfig& config, const std::filesystem::path& run = {});
-
-/// Whether a directory holds a run.
-bool holds_run(const std::filesystem::path& directory);
 
 /// The logits (B, classes) of a batch, by a model of images or of texts.
 Var logits(Module& model, Tape& tape, const Batch& batch);

@@ -4,8 +4,10 @@
 #include <system_error>
 #include <tuple>
 
+#include "data/file.h"
 #include "data/shipped.h"
 #include "train/pretrained_config.h"
+#include "train/run_directory.h"
 #include "train/weights.h"
 
 namespace slimgrad {
@@ -13,13 +15,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Where a run keeps the sizes and the vocabulary of its model, in Hugging Face's layout.
-constexpr const char* model_folder = "model";
-
 /// The directory that says of what the model of `from` is made; empty if `from` does not say.
 fs::path directory_of(const std::string& from) {
     if (holds_run(from)) return fs::path(from) / model_folder;
-    return fs::is_directory(from) ? fs::path(from) : fs::path();
+    std::error_code none;
+    return fs::is_directory(from, none) ? fs::path(from) : fs::path();
 }
 
 std::string model_name(const BertConfig& config) {
@@ -87,7 +87,7 @@ TextTask::TextTask(const TrainConfig& config, const fs::path& run)
     : TextTask(config, run, load_splits(config)) {}
 
 TextTask::TextTask(const TrainConfig& config, const fs::path& run, TextSplits splits)
-    : Task(splits.train.metrics, splits.train.labels, splits.test.labels),
+    : Task(splits.train.metrics, splits.train, splits.test),
       config_(config),
       made_of_(open_sizes(config, run)),
       train_(std::make_shared<TextData>(std::move(splits.train))),
@@ -135,7 +135,8 @@ std::unique_ptr<Module> TextTask::model() const {
 }
 
 std::string TextTask::load(Module& model) const {
-    if (fs::is_directory(config_.from) && !holds_run(config_.from))
+    std::error_code none;
+    if (fs::is_directory(config_.from, none) && !holds_run(config_.from))
         return to_string(load_pretrained(config_.from, dynamic_cast<TextModel&>(model)));
     load_weights(weights_file(config_.from), model);
     return "";
@@ -144,14 +145,14 @@ std::string TextTask::load(Module& model) const {
 void TextTask::save(const fs::path& run) const {
     const fs::path folder = run / model_folder;
     std::error_code error;
-    fs::remove_all(folder, error);  // of a run that is replaced
     fs::create_directories(folder, error);
     require(!error, "[run] cannot create the directory '{}': {}", folder.string(), error.message());
     write_bert_config(folder, made_of_.config, made_of_.tokenizer);
     for (const auto& [name, source] : tokenizer_files(config_)) {
-        fs::copy_file(source, folder / name, fs::copy_options::overwrite_existing, error);
-        require(!error, "[run] cannot copy '{}' to '{}': {}", source.string(), folder.string(),
-                error.message());
+        const MappedFile content(source);
+        AtomicFile copy(folder / name);
+        copy.write(content.bytes());
+        copy.commit();
     }
 }
 

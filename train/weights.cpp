@@ -1,9 +1,11 @@
 #include "train/weights.h"
 
 #include <array>
+#include <system_error>
 
 #include "data/safetensors.h"
 #include "train/named_tensors.h"
+#include "train/run_directory.h"
 
 namespace slimgrad {
 
@@ -19,7 +21,15 @@ std::vector<NamedTensor> named_tensors(Module& model, const std::string& prefix)
 }
 
 std::filesystem::path weights_file(const std::filesystem::path& from) {
-    return std::filesystem::is_directory(from) ? from / "model.safetensors" : from;
+    std::error_code none;
+    if (!std::filesystem::is_directory(from, none)) return from;
+    std::filesystem::path file = from / "model.safetensors";
+    require(
+        std::filesystem::exists(file, none) || !holds_run(from),
+        "[weights] the run '{}' is not finished: it has no model.safetensors yet. Hint: slimgrad "
+        "train --resume {}",
+        from.string(), from.string());
+    return file;
 }
 
 void save_weights(const std::filesystem::path& file, Module& model) {

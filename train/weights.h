@@ -6,7 +6,8 @@
 
 namespace slimgrad {
 
-/// The weights of a run, if `from` is one's directory, else `from` itself.
+/// The weights of a run, if `from` is one's directory, else `from` itself. Throws Error for a run
+/// that is not finished.
 std::filesystem::path weights_file(const std::filesystem::path& from);
 
 /// Writes all parameters and buffers of a model to a safetensors file, under PyTorch's names.

@@ -28,9 +28,12 @@ def train(*, resume=None, overwrite=False, quiet=False, stop=None, **options) ->
         sg.train(data="mrpc", data_dir="MRPC", from_="all-MiniLM-L6-v2", out="runs/b")
 
     options: those of `slimgrad train`, with underscores; `sg.run_options()` lists them. `out` is
-    needed, and `from_` stands for `from`. resume: a run directory to go on with instead, under its own options, to the same bits.
-    stop: a function of the step, asked before each; if it is true the run saves a checkpoint and
-    train returns {}. Ctrl-C saves a checkpoint too and raises KeyboardInterrupt.
+    needed: a directory that is absent, empty, or holds a run that overwrite allows to replace.
+    `from_` stands for `from`. resume: a run directory to go on with instead, under its own options,
+    to the same bits.
+    stop: a function of the step, asked before each, and again while the step calibrates and the epoch
+    after it is evaluated; if it is true the run saves a checkpoint and train returns {}. Ctrl-C saves
+    a checkpoint too and raises KeyboardInterrupt.
 
     A run measures itself: it resets the meter of this thread and the peaks of the ledger. Raises
     sg.Error for an unknown option, a value out of range or data that cannot be read.
@@ -116,12 +119,21 @@ def compare(methods, *, seeds=1, out, overwrite=False, quiet=False, **options) -
     Returns {"runs": [directories], "methods": [{"method", "seeds", figures}]}, where a figure
     (accuracy, f1, backward_flops, saved_per_sample, ...) is {"mean", "sd"} over the seeds, sd None for
     one seed, or None where a method has no such figure. Also writes `out`/compare.json and
-    `out`/report.html. Raises sg.Error with the message of a run that failed.
+    `out`/report.html. overwrite: replace a comparison, and its runs, that `out` holds. Raises
+    sg.Error with the message of a run that failed, and if `out` is in use.
     """
     methods, seeds, options = _checked(methods, seeds, options)
     out = _path("compare", "out", out)
     overwrite = _yes_or_no("compare", "overwrite", overwrite)
     quiet = _yes_or_no("compare", "quiet", quiet)
+    directory = _core.Comparison(out, overwrite)
+    try:
+        return _compare_in(directory, methods, seeds, out, overwrite, quiet, options)
+    finally:
+        directory.close()
+
+
+def _compare_in(directory, methods, seeds, out, overwrite, quiet, options):
     first = options.get("seed", 0)
     document: dict = {"runs": [], "methods": []}
     for method in methods:
@@ -134,8 +146,7 @@ def compare(methods, *, seeds=1, out, overwrite=False, quiet=False, **options) -
         row = {"method": method, "seeds": seeds}
         row.update((name, _statistics(summaries, path)) for name, path in _FIGURES.items())
         document["methods"].append(row)
-    with open(os.path.join(out, "compare.json"), "w") as file:
-        json.dump(document, file, indent=2)
+    directory.write("compare.json", json.dumps(document, indent=2) + "\n")
     report(document["runs"], os.path.join(out, "report.html"))
     return document
 
@@ -173,10 +184,18 @@ def report(runs, path) -> None:
 def _run_alone(options, overwrite, quiet):
     """One run in a process of its own, so that its peak memory is its own."""
     job = json.dumps({"options": options, "overwrite": overwrite, "quiet": quiet})
-    done = subprocess.run(
-        [sys.executable, "-m", "slimgrad._run"], input=job, text=True, stdout=subprocess.PIPE
-    )
-    answer = json.loads(done.stdout) if done.stdout else {}
+    with subprocess.Popen(
+        [sys.executable, "-m", "slimgrad._run"],
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as done:
+        try:
+            output, _ = done.communicate(job)
+        except KeyboardInterrupt:
+            done.wait()  # Ctrl-C has reached the run too: it saves
+            raise
+    answer = json.loads(output) if output else {}
     if "error" in answer:
         raise _core.Error(answer["error"])
     if done.returncode != 0:

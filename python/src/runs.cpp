@@ -12,6 +12,7 @@
 #include "precision.h"
 #include "tensor/blas.h"
 #include "tensor/error.h"
+#include "train/comparison_directory.h"
 #include "train/config.h"
 #include "train/report.h"
 #include "train/trainer.h"
@@ -126,6 +127,23 @@ nb::object train(const std::optional<nb::dict>& options_of_run, const std::strin
     return finished ? nb::cast(summary) : nb::none();
 }
 
+/// The directory of a comparison, locked until it is closed: a traceback may keep it for longer.
+class Comparison {
+  public:
+    Comparison(const std::string& path, bool overwrite)
+        : directory_(std::in_place, path,
+                     overwrite ? ComparisonDirectory::Existing::replace
+                               : ComparisonDirectory::Existing::refuse) {}
+    void write(const std::string& name, const std::string& text) const {
+        require(directory_.has_value(), "[compare] the comparison is closed");
+        directory_->write(name, text);
+    }
+    void close() { directory_.reset(); }
+
+  private:
+    std::optional<ComparisonDirectory> directory_;
+};
+
 /// Name, default as JSON, and what it means and may be, of every option of a run.
 std::vector<std::tuple<std::string, std::string, std::string>> options() {
     std::vector<std::tuple<std::string, std::string, std::string>> all;
@@ -141,6 +159,13 @@ std::vector<std::tuple<std::string, std::string, std::string>> options() {
 }  // namespace
 
 void bind_runs(nb::module_& core) {
+    nb::class_<Comparison>(core, "Comparison",
+                           "The directory of a comparison, which no other program may use until it "
+                           "is closed.")
+        .def(nb::init<const std::string&, bool>(), "path"_a, "overwrite"_a)
+        .def("write", &Comparison::write, "name"_a, "text"_a,
+             "Replaces one of its files as a whole.")
+        .def("close", &Comparison::close, "Lets others use it.");
     core.def("train", &train, "config"_a.none(), "resume"_a, "overwrite"_a, "quiet"_a,
              "stop"_a.none(),
              "Runs the training loop; the summary as JSON, or None if it stopped.");

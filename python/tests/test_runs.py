@@ -141,6 +141,33 @@ def test_stop_and_resume_give_the_same_bits(tmp_path):
     assert (tmp_path / "cut" / "model.safetensors").read_bytes() == weights
 
 
+def test_a_run_that_is_complete_stays_as_it_is(tmp_path):
+    summary = sg.train(steps=2, out=tmp_path / "a", **small)
+    before = (tmp_path / "a" / "summary.json").stat().st_mtime_ns
+    assert sg.train(resume=tmp_path / "a", quiet=True) == summary
+    assert (tmp_path / "a" / "summary.json").stat().st_mtime_ns == before
+
+
+def test_one_at_a_time_uses_a_directory_and_others_are_left_alone(tmp_path):
+    seen = []
+
+    def stop(step):
+        with pytest.raises(sg.Error, match="is in use by process") as error:
+            sg.train(resume=tmp_path / "a", quiet=True)
+        seen.append(str(error.value))
+        return True
+
+    assert sg.train(steps=2, out=tmp_path / "a", stop=stop, **small) == {}
+    assert len(seen) == 1
+    assert sg.train(resume=tmp_path / "a", quiet=True)["steps"] == 2
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "model.safetensors").write_text("my weights")
+    for overwrite in (False, True):
+        with pytest.raises(sg.Error, match="is not empty and holds no run"):
+            sg.train(steps=2, out=tmp_path / "mine", overwrite=overwrite, **small)
+    assert (tmp_path / "mine" / "model.safetensors").read_text() == "my weights"
+
+
 def test_what_stop_raises_comes_out_after_a_checkpoint(tmp_path):
     def stop(step):
         if step == 1:
@@ -152,25 +179,27 @@ def test_what_stop_raises_comes_out_after_a_checkpoint(tmp_path):
     assert (tmp_path / "a" / "checkpoint.safetensors").exists()
 
 
-def test_ctrl_c_saves_and_raises_keyboard_interrupt(tmp_path):
+@pytest.mark.parametrize("calibrating", [False, True])
+def test_ctrl_c_saves_and_raises_keyboard_interrupt(tmp_path, calibrating):
     # A test run in the background inherits that Ctrl-C is ignored; this process is to heed it.
     code = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
 import slimgrad as sg
+method = dict(method="instant", calibrate_batches=10_000_000) if sys.argv[2] == "True" else {}
 try:
-    sg.train(steps=100000, batch=16, limit_train=128, out=sys.argv[1], quiet=True)
+    sg.train(steps=100000, batch=16, limit_train=128, out=sys.argv[1], quiet=True, **method)
 except KeyboardInterrupt:
     print("interrupted")
 """
     run = tmp_path / "run"
     process = subprocess.Popen(
-        [sys.executable, "-c", code, str(run)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, str(run), str(calibrating)], stdout=subprocess.PIPE, text=True
     )
     metrics = run / "metrics.jsonl"
     deadline = time.monotonic() + 120
     try:
-        while not (metrics.exists() and metrics.stat().st_size > 0):
+        while not (metrics.exists() and (calibrating or metrics.stat().st_size > 0)):
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
@@ -199,6 +228,10 @@ def test_compare(tmp_path):
     assert vanilla["mean_rank_x"] is None
     assert compressed["saved_per_sample"]["mean"] < vanilla["saved_per_sample"]["mean"]
     assert (tmp_path / "c" / "report.html").exists()
+    with pytest.raises(sg.Error, match="holds another comparison"):
+        sg.compare(["vanilla"], steps=2, out=tmp_path / "c", **small)
+    sg.compare(["vanilla"], steps=2, out=tmp_path / "c", overwrite=True, **small)
+    assert not (tmp_path / "c" / "slimgrad.lock").exists()
     with pytest.raises(sg.Error, match="unknown method 'magic'"):
         sg.compare(["magic"], out=tmp_path / "d", steps=1, **small)
     with pytest.raises(sg.Error, match="from 1 to 1000 as seeds, got 0"):

@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -35,29 +37,39 @@ class Cli : public ::testing::Test {
     }
     ~Cli() override { fs::remove_all(root_); }
 
-    pid_t start(const Words& arguments) const {
+    /// Starts a program whose output goes into files `name`.out and `name`.err.
+    pid_t start(const Words& arguments, const std::string& name = "std",
+                const char* program = SLIMGRAD_PROGRAM) const {
         Words words = arguments;
-        words.insert(words.begin(), SLIMGRAD_PROGRAM);
+        words.insert(words.begin(), program);
         std::vector<char*> argv;
         for (std::string& word : words) argv.push_back(word.data());
         argv.push_back(nullptr);
+        const std::string out = name + ".out", err = name + ".err";
         const pid_t child = fork();
         if (child == 0) {
             if (chdir(root_.c_str()) != 0) _exit(126);
-            dup2(open("stdout", O_WRONLY | O_CREAT | O_TRUNC, 0644), STDOUT_FILENO);
-            dup2(open("stderr", O_WRONLY | O_CREAT | O_TRUNC, 0644), STDERR_FILENO);
-            execv(SLIMGRAD_PROGRAM, argv.data());
+            for (const int signal : {SIGHUP, SIGPIPE}) std::signal(signal, SIG_DFL);
+            dup2(open(out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644), STDOUT_FILENO);
+            dup2(open(err.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644), STDERR_FILENO);
+            execv(program, argv.data());
             _exit(127);
         }
         return child;
     }
-    Result finish(pid_t child) const {
+    /// Status 128 + n if signal n ended it.
+    Result finish(pid_t child, const std::string& name = "std") const {
         int status = 0;
         waitpid(child, &status, 0);
-        return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, text_of(root_ / "stdout"),
-                text_of(root_ / "stderr")};
+        return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status),
+                text_of(root_ / (name + ".out")), text_of(root_ / (name + ".err"))};
     }
     Result run(const Words& arguments) const { return finish(start(arguments)); }
+    /// A script for /bin/sh, in which "$SLIMGRAD" is the program.
+    Result shell(const std::string& script) const {
+        setenv("SLIMGRAD", SLIMGRAD_PROGRAM, 1);
+        return finish(start({"-c", script}, "std", "/bin/sh"));
+    }
 
     /// A short training run, and more words.
     static Words train(const Words& more, const std::string& command = "train") {

@@ -7,6 +7,8 @@
 namespace slimgrad {
 namespace {
 
+namespace fs = std::filesystem;
+
 const std::string summary_text =
     R"({"accuracy": 0.5, "flops": {"g_w": 100, "g_x": 50}, "layers": [
         {"name": "fc", "L": 4, "Cx": 8, "Cy": 8, "side": "token", "rank_x": 2, "rank_g": null}],
@@ -97,7 +99,63 @@ TEST(Report, NamesTheFileThatIsMissingOrBroken) {
     expect_error([&] { write_report({run}, (directory / "no" / "page.html").string()); },
                  {"cannot write", "page.html"});
     put(directory / "vanilla0" / "summary.json", "{");
-    expect_error([&] { page_of(directory, {run}); }, {"summary.json", "not JSON"});
+    expect_error([&] { page_of(directory, {run}); }, {"summary.json", "not valid JSON"});
+}
+
+TEST(Report, NamesTheFieldOfAnotherType) {
+    const TemporaryDirectory directory;
+    const std::string run = make_run(directory, "vanilla");
+    const fs::path at = directory / "vanilla0";
+    const std::string metrics = get(at / "metrics.jsonl"), summary = get(at / "summary.json"),
+                      config = get(at / "config.json");
+    const auto spoilt = [&](const char* file, const std::string& text,
+                            std::initializer_list<std::string> parts) {
+        const std::string good = get(at / file);
+        put(at / file, text);
+        expect_error([&] { page_of(directory, {run}); }, parts);
+        put(at / file, good);
+    };
+    spoilt("metrics.jsonl",
+           R"({"type": 3, "step": 1})"
+           "\n" +
+               metrics,
+           {"metrics.jsonl', line 1", "\"type\", got number"});
+    spoilt("metrics.jsonl", metrics + "[1]\n" + metrics, {"line 2", "expected one JSON object"});
+    spoilt("metrics.jsonl", metrics + std::string(5, '\0') + "\n" + metrics, {"line 2"});
+    spoilt("metrics.jsonl", std::string(1'000'000, '[') + "\n" + metrics, {"line 1"});
+    spoilt("summary.json", R"({"method": "vanilla", "layers": [3]})", {"summary.json", "layers"});
+    spoilt("summary.json", R"({"method": "vanilla", "layers": 3})", {"summary.json", "layers"});
+    spoilt("summary.json", R"({"layers": [{"name": 3}]})",
+           {"summary.json", "\"name\", got number"});
+    spoilt("summary.json", "[]", {"summary.json", "expected a JSON object, got array"});
+    spoilt("config.json", R"({"model": 3})", {"config.json", "\"model\", got number"});
+    spoilt("config.json", R"({"seed": 1e999})", {"config.json", "out of range"});
+    // Not worth an error: numbers that are none are shown as unknown.
+    put(at / "summary.json", R"({"method": 3, "accuracy": "high", "flops": [], "environment": 7})");
+    put(at / "metrics.jsonl", metrics + std::string(100, '\0'));  // what a crash may leave
+    EXPECT_FALSE(page_of(directory, {run}).empty());
+}
+
+TEST(Report, ReplacesItsOwnPagesAsAWholeAndNothingElse) {
+    const TemporaryDirectory directory;
+    const std::string run = make_run(directory, "vanilla");
+    const fs::path page = directory / "page.html";
+    write_report({run}, page.string());
+    const std::string first = get(page);
+    fs::create_hard_link(page, directory / "link.html");
+    put(directory / "vanilla0" / "config.json", R"({"data": "images", "model": "other"})");
+    write_report({run}, page.string());
+    EXPECT_NE(get(page), first);
+    EXPECT_EQ(get(directory / "link.html"), first) << "the older page was written into";
+
+    const fs::path mine = directory / "notes.txt";
+    put(mine, "mine");
+    expect_error([&] { write_report({run}, mine.string()); }, {"notes.txt", "no page of slimgrad"});
+    EXPECT_EQ(get(mine), "mine");
+    expect_error([&] { write_report({run}, directory.path().string()); }, {"Is a directory"});
+    put(mine, "");
+    write_report({run}, mine.string());
+    EXPECT_EQ(get(mine), get(page));
 }
 
 }  // namespace

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+
+namespace slimgrad::cli {
+
+/// Descriptors 0 to 2 that the caller has closed lead to /dev/null from here on, so that no file
+/// that is opened later gets what is printed. Printing fails as it would have.
+void open_standard_streams();
+
+/// One JSON document as text. What is not UTF-8, as names of files may be, becomes the sign for it,
+/// U+FFFD.
+std::string json_text(const nlohmann::json& document);
+/// Prints it on standard output.
+void print_json(const nlohmann::json& document);
+
+/// Hands over all that was printed. The exit status: `status`, or exit_failure with a line on
+/// standard error if a command that was done could not say so.
+int finish_output(int status);
+
+}  // namespace slimgrad::cli

@@ -1,0 +1,69 @@
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include "instant/calibrator.h"
+#include "instant/trace.h"
+#include "optim/schedule.h"
+#include "train/checkpoint.h"
+#include "train/progress.h"
+#include "train/run_directory.h"
+#include "train/task.h"
+#include "train/trainer.h"
+
+namespace slimgrad {
+
+/// The loop of one run, from its directory and its data to the end or until it is stopped.
+class TrainingLoop {
+  public:
+    TrainingLoop(RunDirectory run, TrainConfig config, std::unique_ptr<Task> task,
+                 TrainerOptions options);
+
+    /// A new run takes its directory, once the weights that it begins from are read.
+    void begin();
+    /// Goes on from the checkpoint, or from the beginning if there is none yet.
+    void resume();
+    /// See Trainer::run().
+    bool run();
+
+    const nlohmann::json& summary() const { return summary_; }
+
+  private:
+    RunState state();
+    TapeOptions tape_options(std::int64_t step) const;
+    Var loss_of(Tape& tape, const Batch& batch);
+    bool calibration_due() const;
+    bool epoch_due() const;
+
+    void introduce(Progress& progress) const;
+    void look_for_stop(std::int64_t step) const;
+    template <class Work>
+    void whole_or_not_at_all(const Work& work);
+    void train(Progress& progress);
+    void calibrate(Progress& progress);
+    void calibration_batches();
+    double train_step(const Batch& batch);
+    void log(const Batch& batch, double loss);
+    void end_epoch(Progress& progress);
+    void save();
+    void finish();
+
+    TrainConfig config_;
+    TrainerOptions options_;
+    RunDirectory run_;
+    std::unique_ptr<Task> task_;
+    Split train_, test_;
+    std::unique_ptr<Module> model_;
+    Calibrator calibrator_;
+    std::unique_ptr<Optimizer> optimizer_;
+    std::int64_t total_;
+    Schedule schedule_;
+    std::vector<LinearShape> shapes_;
+    Measurements m_;
+    std::int64_t step_ = 0;
+    double grad_norm_ = 0;
+    std::vector<std::string> notes_, warnings_;  // on how the run begins
+    nlohmann::json summary_;
+};
+
+}  // namespace slimgrad
