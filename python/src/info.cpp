@@ -41,11 +41,10 @@ void bind_info(nb::module_& core) {
         },
         nb::sig("def info() -> dict[str, object]"),
         "Version, processor, BLAS and the kernels in use and who chose them, threads.");
-    core.def(
-        "set_num_threads", &set_threads, nb::arg("threads"),
-        "Threads for the kernels from now on. Raises sg.Error unless from 1 to four "
-        "times the processors (at least 256). Where another "
-        "library shares this process's OpenMP runtime, it is set for both.");
+    core.def("set_num_threads", &set_threads, nb::arg("threads"),
+             "Threads for the kernels from now on. Raises sg.Error unless from 1 to four "
+             "times the processors (at least 256). Where another "
+             "library shares this process's OpenMP runtime, it is set for both.");
     core.def("get_num_threads", &threads, "Threads that the kernels use.");
     core.def(
         "executing_bits", [] { return executing_bits(); },
