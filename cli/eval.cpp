@@ -15,7 +15,7 @@ namespace slimgrad::cli {
 namespace {
 
 struct Options {
-    bool json = false;
+    bool json = false, allow_fresh = false;
     std::string from;
     std::unique_ptr<RunOptions> run;
 };
@@ -29,8 +29,25 @@ TrainConfig config_of(const Options& options) {
         is_run ? options.run->config_over(options.from + "/config.json") : options.run->config();
     config.from = options.from;
     if (is_run) config.vocab.clear();  // the run has a copy
+    require_same_kind(config);         // else an option that only the run has would be blamed
     validate(config);
     return resolved(std::move(config));
+}
+
+/// Weights that were drawn, not read, predict by chance.
+void require_all_loaded(const LoadReport& loaded, const Options& options) {
+    require(loaded.fresh.empty() || options.allow_fresh,
+            "[eval] '{}' lacks weights of this model ({}). Hint: train it first, or --allow-fresh "
+            "to draw them at random",
+            options.from, why_fresh(loaded));
+}
+
+Evaluation evaluated(Module& model, const Task& task) {
+    try {
+        return evaluate(model, task.test(), task.metrics());
+    } catch (const Error& error) {
+        fail("[eval] {}", error.what());
+    }
 }
 
 int eval(const Options& options) {
@@ -38,9 +55,11 @@ int eval(const Options& options) {
     if (config.threads > 0) set_threads(static_cast<int>(config.threads));
     const std::unique_ptr<Task> task = open_task(config);
     const std::unique_ptr<Module> model = task->model();
-    const std::string note = task->load(*model);
-    if (!note.empty()) fmt::print(stderr, "{}: {}\n", config.from, note);
-    const Evaluation result = evaluate(*model, task->test(), task->metrics());
+    const LoadReport loaded = task->load(*model);
+    require_all_loaded(loaded, options);
+    const Evaluation result = evaluated(*model, *task);
+    fmt::print(stderr, "{}: {}\n", config.from, to_string(loaded));
+    for (const std::string& note : task->notes()) fmt::print(stderr, "{}\n", note);
     if (!options.json) {
         fmt::print("{}   loss {:.4f}   ({} samples)\nmajority class: {}\n",
                    to_string(result.scores, task->metrics()), result.loss, result.samples,
@@ -49,7 +68,8 @@ int eval(const Options& options) {
     }
     nlohmann::json document{{"data", config.data},       {"model", config.model},
                             {"from", config.from},       {"loss", result.loss},
-                            {"samples", result.samples}, {"majority_baseline", task->baseline()}};
+                            {"samples", result.samples}, {"majority_baseline", task->baseline()},
+                            {"fresh", loaded.fresh},     {"unused", loaded.unused}};
     document.update(nlohmann::json(result.scores));
     fmt::print("{}\n", document.dump(2));
     return exit_done;
@@ -67,6 +87,8 @@ Action add_eval(CLI::App& program) {
     command->add_option("--from", options->from,
                         "a run, whose own options hold unless others are given; a safetensors "
                         "file; or a directory of Hugging Face");
+    command->add_flag("--allow-fresh", options->allow_fresh,
+                      "evaluate although weights are missing: these are drawn at random");
     const std::set<std::string> used = {"data",  "data_dir", "limit_test", "max_length",
                                         "vocab", "model",    "batch",      "threads"};
     options->run = std::make_unique<RunOptions>(*command, used, RunOptions::Pick::only);

@@ -82,7 +82,7 @@ class Trainer::Loop {
           shapes_(trace(*model_, train_)) {}
 
     void begin() {
-        if (!config_.from.empty()) loaded_ = task_->load(*model_);
+        if (!config_.from.empty()) m_.loaded = task_->load(*model_);
         run_.begin(to_json(config_));
         task_->save(run_.path());
     }
@@ -139,7 +139,6 @@ class Trainer::Loop {
     Measurements m_;
     std::int64_t step_ = 0;
     double grad_norm_ = 0;
-    std::string loaded_;  // what is to be known of the weights that were read
     nlohmann::json summary_;
 };
 
@@ -210,11 +209,13 @@ void Trainer::Loop::end_epoch(Progress& progress) {
     Evaluation evaluation;
     {
         const Timer timer(m_, "evaluate");
-        evaluation = evaluate(*model_, test_, task_->metrics());
+        try {
+            evaluation = evaluate(*model_, test_, task_->metrics());
+        } catch (const Error& error) {
+            fail("[train] step {}: {}. Hint: a lower --lr (now {})", step_, error.what(),
+                 config_.lr);
+        }
     }
-    require(std::isfinite(evaluation.loss),
-            "[train] step {}: the loss on the test set is {}. Hint: a lower --lr (now {})", step_,
-            evaluation.loss, config_.lr);
     const double train_loss = m_.epoch_loss / static_cast<double>(m_.epoch_steps);
     m_.evaluations.push_back(evaluation);
     m_.train_losses.push_back(train_loss);
@@ -242,7 +243,9 @@ void Trainer::Loop::save() {
 }
 
 void Trainer::Loop::introduce(Progress& progress) const {
-    if (!loaded_.empty()) progress.line(fmt::format("{}: {}", config_.from, loaded_));
+    if (!config_.from.empty() && step_ == 0)
+        progress.line(fmt::format("{}: {}", config_.from, to_string(m_.loaded)));
+    for (const std::string& note : task_->notes()) progress.line(note);
     for (const auto& [split, note] : {std::pair{"training", train_.note}, {"test", test_.note}})
         if (!note.empty()) progress.line(fmt::format("{}: {}", split, note));
     progress.line(
