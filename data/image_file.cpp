@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "data/file.h"
+#include "data/safetensors_header.h"
 #include "tensor/error.h"
 
 namespace {
@@ -41,7 +42,7 @@ GreyImage parse_grey_png(std::span<const std::uint8_t> bytes, const std::string&
     const auto require_image = [&](bool good) {
         if (!good)
             fail("[data] '{}': expected a PNG image, got {} bytes that are none ({})", file,
-                 bytes.size(), stbi_failure_reason());
+                 bytes.size(), on_a_line(stbi_failure_reason()));  // it may quote the file
     };
     require_image(stbi_info_from_memory(bytes.data(), size, &width, &height, &channels) != 0);
     require(std::int64_t{width} * height <= most_pixels,

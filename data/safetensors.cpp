@@ -243,7 +243,6 @@ void load_tensors(const SafeTensors& file, std::span<const NamedTensor> targets,
     append(faults, "unexpected", unexpected);
     append(faults, "of another shape", misshapen);
     require(faults.empty(), "[safetensors] '{}' does not fit: {}", file.file(), faults);
-    for (const NamedTensor& target : targets) file.require_finite(target.name);
     for (const NamedTensor& target : targets)
         convert(file.entry(target.name).dtype, file.bytes(target.name),
                 Tensor(target.tensor).data());

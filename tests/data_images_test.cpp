@@ -314,6 +314,9 @@ TEST(EmbeddedImages, BadSheetsAreNamed) {
     expect_error(load, {"train-3.png", "PNG"});
     put(sheet, "not an image");
     expect_error(load, {"train-3.png", "PNG"});
+    put(sheet,
+        black_png(28, 28, 1).replace(37, 4, "A\nB\t"));  // the name of a chunk, in the message
+    expect_error(load, {"train-3.png", "A\\nB\\t"});
     fs::copy_file(directory / "images/test-3.png", sheet, fs::copy_options::overwrite_existing);
     expect_error(load, {"train-3.png", "expected 600 tiles", "got 150"});
     put(sheet, black_png(30, 56, 1));

@@ -338,16 +338,14 @@ TEST(SafeTensors, LoadTensorsListsAllThatDoesNotFit) {
 
 TEST(SafeTensors, WeightsThatAreNotFiniteAreRefusedWithTheirPlace) {
     const TemporaryDirectory directory;
-    const Tensor a = Tensor::zeros({2, 3}), b = Tensor::zeros({1});
-    const std::vector<NamedTensor> targets{{"a", a}, {"b", b}};
+    const Tensor b = Tensor::zeros({1});
     for (const double bad : {std::nan(""), double{INFINITY}, double{-INFINITY}}) {
         Tensor values = Tensor::full({2, 3}, 1);
         values.data()[5] = static_cast<real>(bad);
         write_safetensors(directory / "a.st", std::vector<NamedTensor>{{"a", values}, {"b", b}});
         const SafeTensors file = SafeTensors::open(directory / "a.st");
-        expect_error([&] { load_tensors(file, targets); },
+        expect_error([&] { file.require_finite("a"); },
                      {"a.st': a holds a value that is not finite: ", " at index (1, 2)"});
-        EXPECT_EQ(list(a), std::vector<double>(6, 0));
         file.require_finite("b");
     }
     // In half precision too, and what no float can hold.

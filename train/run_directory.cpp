@@ -17,6 +17,8 @@ nlohmann::json read_json(const fs::path& file) {
         return nlohmann::json::parse(in);
     } catch (const nlohmann::json::parse_error& error) {
         fail("[run] '{}' is not valid JSON: mistake at byte {}", file.string(), error.byte);
+    } catch (const nlohmann::json::exception&) {
+        fail("[run] '{}' is not valid JSON: a number in it is out of range", file.string());
     }
 }
 

@@ -156,6 +156,17 @@ TEST_F(CliEval, ValuesThatAreNotFiniteAreRefused) {
     bytes.replace(bytes.size() - 4, 4, std::string("\x00\x00\xc0\x7f", 4));
     put("run/model.safetensors", bytes);
     expect_refused({"eval", "--from", "run"}, "holds a value that is not finite");
+    // Weights that a checkpoint holds are no better.
+    std::string saved = text_of(root_ / "run/checkpoint.safetensors");
+    const SafeTensorsHeader header = parse_safetensors(
+        std::span(reinterpret_cast<const std::uint8_t*>(saved.data()), saved.size()), "saved");
+    const auto weight = std::ranges::find(header.tensors, "model.fc1.bias", &TensorEntry::name);
+    ASSERT_NE(weight, header.tensors.end());
+    saved.replace(static_cast<std::size_t>(header.length + weight->begin), 4,
+                  std::string("\x00\x00\x80\x7f", 4));
+    put("run/checkpoint.safetensors", saved);
+    expect_refused({"snr", "--source", "run", "--batches", "1", "--threads", "1", "--quiet"},
+                   "model.fc1.bias holds a value that is not finite: inf at index (0,)");
     expect_refused({"eval", "--model", "mlp", "--from", "run/model.safetensors"},
                    "holds a value that is not finite");
 }
@@ -195,6 +206,8 @@ TEST_F(CliEval, AConfigurationIsHeldAgainstTheWeightsBeforeMemoryIsTaken) {
     expect_refused({"train", "--resume", "run"}, refused);
     fs::remove(root_ / "model/model.safetensors");
     expect_refused(eval("model"), "expected 'model.safetensors' in 'model'");
+    put("run/config.json", "{\"lr\": 1e999}");
+    expect_refused({"eval", "--from", "run"}, "out of range");
 }
 
 }  // namespace
