@@ -12,6 +12,7 @@
 #include "bench/measure.h"
 #include "bench/memory.h"
 #include "bench/workload.h"
+#include "data/json.h"
 #include "tensor/blas.h"
 #include "tensor/error.h"
 #include "train/json_file.h"

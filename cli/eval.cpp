@@ -18,7 +18,7 @@ namespace slimgrad::cli {
 namespace {
 
 struct Options {
-    bool json = false;
+    bool json = false, allow_fresh = false;
     std::string from;
     std::unique_ptr<RunOptions> run;
 };
@@ -36,8 +36,25 @@ TrainConfig config_of(const Options& options) {
         std::ranges::count(options.run->given(), "vocab") > 0)
         notes.emplace_back("vocab has no effect: the run has its own");
     print_notes(notes);
+    require_same_kind(config);  // else an option that only the run has would be blamed
     validate(config);
     return resolved(std::move(config));
+}
+
+/// Weights that were drawn, not read, predict by chance.
+void require_all_loaded(const LoadReport& loaded, const Options& options) {
+    require(loaded.fresh.empty() || options.allow_fresh,
+            "[eval] '{}' lacks weights of this model ({}). Hint: train it first, or --allow-fresh "
+            "to draw them at random",
+            options.from, why_fresh(loaded));
+}
+
+Evaluation evaluated(Module& model, const Task& task) {
+    try {
+        return evaluate(model, task.test(), task.metrics());
+    } catch (const Error& error) {
+        fail("[eval] {}", error.what());
+    }
 }
 
 int eval(const Options& options) {
@@ -45,9 +62,11 @@ int eval(const Options& options) {
     if (config.threads > 0) set_threads(config.threads);
     const std::unique_ptr<Task> task = open_task(config);
     const std::unique_ptr<Module> model = task->model();
-    const std::string note = task->load(*model);
-    if (!note.empty()) say(fmt::format("{}: {}\n", config.from, note));
-    const Evaluation result = evaluate(*model, task->test(), task->metrics());
+    const LoadReport loaded = task->load(*model);
+    require_all_loaded(loaded, options);
+    const Evaluation result = evaluated(*model, *task);
+    say(fmt::format("{}: {}\n", config.from, to_string(loaded)));
+    for (const std::string& note : task->notes()) say(fmt::format("{}\n", note));
     if (!options.json) {
         fmt::print("{}   loss {:.4f}   ({} samples)\nmajority class: {}\n",
                    to_string(result.scores, task->metrics()), result.loss, result.samples,
@@ -56,7 +75,8 @@ int eval(const Options& options) {
     }
     nlohmann::json document{{"data", config.data},       {"model", config.model},
                             {"from", config.from},       {"loss", result.loss},
-                            {"samples", result.samples}, {"majority_baseline", task->baseline()}};
+                            {"samples", result.samples}, {"majority_baseline", task->baseline()},
+                            {"fresh", loaded.fresh},     {"unused", loaded.unused}};
     document.update(nlohmann::json(result.scores));
     print_json(document);
     return exit_done;
@@ -76,6 +96,8 @@ Action add_eval(CLI::App& program) {
                 "a run, whose own options hold unless others are given; a safetensors file; or a "
                 "directory of Hugging Face"},
                options->from);
+    command->add_flag("--allow-fresh", options->allow_fresh,
+                      "evaluate although weights are missing: these are drawn at random");
     const std::set<std::string> used = {"data",  "data_dir", "limit_test", "max_length",
                                         "vocab", "model",    "batch",      "threads"};
     options->run = std::make_unique<RunOptions>(*command, used, RunOptions::Pick::only);

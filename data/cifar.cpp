@@ -48,17 +48,16 @@ ImageData empty_set(std::vector<std::string> classes) {
 
 }  // namespace
 
-void append_cifar_file(ImageData& data, const fs::path& file, const CifarLayout& layout,
-                       std::int64_t records) {
-    const std::vector<std::uint8_t> bytes = read_file(file);
-    const std::int64_t size = static_cast<std::int64_t>(bytes.size());
+void append_cifar(ImageData& data, std::span<const std::uint8_t> bytes, const std::string& file,
+                  const CifarLayout& layout, std::int64_t records) {
+    const std::int64_t size = std::ssize(bytes);
     const std::int64_t record_bytes = layout.record_bytes();
     const std::int64_t expected = records * record_bytes;
     const std::string expectation = fmt::format("expected {} records of {} bytes, {} bytes in all",
                                                 records, record_bytes, expected);
     require(size >= expected, "[data] '{}': {}, got {}: it ends in record {} (counted from 0)",
-            file.string(), expectation, size, size / record_bytes);
-    require(size <= expected, "[data] '{}': {}, got {}: {} too many from byte {}", file.string(),
+            file, expectation, size, size / record_bytes);
+    require(size <= expected, "[data] '{}': {}, got {}: {} too many from byte {}", file,
             expectation, size, size - expected, expected);
 
     data.labels.reserve(data.labels.size() + static_cast<std::size_t>(records));
@@ -67,8 +66,8 @@ void append_cifar_file(ImageData& data, const fs::path& file, const CifarLayout&
                            const char* kind) {
         const std::uint8_t label = bytes[static_cast<std::size_t>(offset)];
         require(label < classes,
-                "[data] '{}': record {} (byte {}): expected a {} from 0 to {}, got {}",
-                file.string(), record, offset, kind, classes - 1, label);
+                "[data] '{}': record {} (byte {}): expected a {} from 0 to {}, got {}", file,
+                record, offset, kind, classes - 1, label);
         return label;
     };
     for (std::int64_t record = 0; record < records; ++record) {
@@ -79,6 +78,11 @@ void append_cifar_file(ImageData& data, const fs::path& file, const CifarLayout&
         const auto begin = bytes.begin() + offset;
         data.pixels.insert(data.pixels.end(), begin, begin + data.image_bytes());
     }
+}
+
+void append_cifar_file(ImageData& data, const fs::path& file, const CifarLayout& layout,
+                       std::int64_t records) {
+    append_cifar(data, read_file(file), file.string(), layout, records);
 }
 
 ImageSplits read_cifar10(const fs::path& directory) {

@@ -16,8 +16,11 @@ struct CifarLayout {
 inline constexpr CifarLayout cifar10_layout{0, 10};
 inline constexpr CifarLayout cifar100_layout{20, 100};
 
-/// Appends the `records` records of one file to `data`. Throws Error that names the file and the
-/// byte if it is shorter or longer than that, or the record whose label is out of range.
+/// Appends the `records` records of a file with these bytes to `data`. Throws Error that names the
+/// file and the byte if it is shorter or longer than that, or the record whose label is out of
+/// range.
+void append_cifar(ImageData& data, std::span<const std::uint8_t> bytes, const std::string& file,
+                  const CifarLayout& layout, std::int64_t records);
 void append_cifar_file(ImageData& data, const std::filesystem::path& file,
                        const CifarLayout& layout, std::int64_t records);
 

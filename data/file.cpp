@@ -42,11 +42,15 @@ std::size_t open_for_reading(const std::filesystem::path& path, Descriptor& file
     return static_cast<std::size_t>(status.st_size);
 }
 
-}  // namespace
-
-std::vector<std::uint8_t> read_file(const std::filesystem::path& path) {
+/// The bytes of a file, as a container of them.
+template <class Bytes>
+Bytes read_into(const std::filesystem::path& path) {
+    constexpr std::size_t most = std::size_t{4} << 30;  // a file may be sparse: sizes are cheap
     Descriptor file(-1);
-    std::vector<std::uint8_t> bytes(open_for_reading(path, file));
+    const std::size_t size = open_for_reading(path, file);
+    require(size <= most, "[data] cannot read '{}': expected at most {} bytes, got {}",
+            path.string(), most, size);
+    Bytes bytes(size, {});
     std::size_t done = 0;
     while (done < bytes.size()) {
         const ssize_t count = ::read(file.value, bytes.data() + done, bytes.size() - done);
@@ -59,14 +63,23 @@ std::vector<std::uint8_t> read_file(const std::filesystem::path& path) {
     return bytes;
 }
 
+}  // namespace
+
+std::vector<std::uint8_t> read_file(const std::filesystem::path& path) {
+    return read_into<std::vector<std::uint8_t>>(path);
+}
+
+std::string read_text(const std::filesystem::path& path) { return read_into<std::string>(path); }
+
 std::vector<std::string> read_lines(const std::filesystem::path& path) {
-    const std::vector<std::uint8_t> bytes = read_file(path);
-    std::vector<std::string> lines(1);
-    for (const std::uint8_t byte : bytes) {
-        if (byte == '\n')
-            lines.emplace_back();
-        else if (byte != '\r')
-            lines.back() += static_cast<char>(byte);
+    const std::string text = read_text(path);
+    std::vector<std::string> lines;
+    for (std::string_view rest = text; !rest.empty();) {
+        const std::size_t end = std::min(rest.find('\n'), rest.size());
+        std::string_view line = rest.substr(0, end);
+        if (line.ends_with('\r')) line.remove_suffix(1);
+        lines.emplace_back(line);
+        rest.remove_prefix(std::min(end + 1, rest.size()));
     }
     while (!lines.empty() && lines.back().empty()) lines.pop_back();
     return lines;

@@ -10,11 +10,12 @@
 
 namespace slimgrad {
 
-/// All bytes of a file. Throws Error if it cannot be read.
+/// All bytes of a file. Throws Error if it cannot be read or has more than 4 GiB.
 std::vector<std::uint8_t> read_file(const std::filesystem::path& path);
+std::string read_text(const std::filesystem::path& path);
 
-/// The lines of a text file without their line ends, and without empty lines at its end. Throws
-/// Error if it cannot be read.
+/// The lines of a text file without their line ends (LF or CR LF), and without empty lines at its
+/// end. Throws Error if it cannot be read.
 std::vector<std::string> read_lines(const std::filesystem::path& path);
 
 /// A file seen as memory, read only: pages are loaded when they are touched. Throws Error if it

@@ -146,11 +146,6 @@ TextData empty_set(const GlueTask& task) {
     return data;
 }
 
-std::string text_of(const fs::path& file) {
-    const std::vector<std::uint8_t> bytes = read_file(file);
-    return {bytes.begin(), bytes.end()};
-}
-
 bool has(const fs::path& directory, std::string_view file) {
     std::error_code none;
     return fs::exists(directory / file, none);
@@ -158,7 +153,7 @@ bool has(const fs::path& directory, std::string_view file) {
 
 TextData read_split(const GlueTask& task, const fs::path& file) {
     TextData data = empty_set(task);
-    append_glue_text(data, task, text_of(file), file.string());
+    append_glue_text(data, task, read_text(file), file.string());
     return data;
 }
 
@@ -168,7 +163,7 @@ std::optional<TextSplits> read_mrpc_with_list(const GlueTask& task, const fs::pa
     for (const char* const list : {"mrpc_dev_ids.tsv", "dev_ids.tsv"})
         if (has(directory, "msr_paraphrase_train.txt") && has(directory, list)) {
             const fs::path ids = directory / list;
-            return split_mrpc(task, text_of(text), text.string(), text_of(ids), ids.string());
+            return split_mrpc(task, read_text(text), text.string(), read_text(ids), ids.string());
         }
     return std::nullopt;
 }

@@ -3,58 +3,81 @@
 #include <zlib.h>
 
 #include <algorithm>
-#include <array>
-#include <cerrno>
-#include <memory>
-#include <string>
 #include <system_error>
+#include <utility>
+
+#include "data/file.h"
 
 namespace slimgrad::inline SLIMGRAD_PRECISION {
 namespace {
 
 namespace fs = std::filesystem;
 
-/// Reads a file that may be gzip'd, from its beginning to its end.
+/// Reads bytes that may be gzip'd, from their beginning to their end.
 class Reader {
   public:
-    explicit Reader(const fs::path& file) : name_(file.string()) {
-        std::error_code ignored;
-        require(!fs::is_directory(file, ignored),
-                "[data] cannot read '{}': expected a file, got a directory", name_);
-        file_.reset(gzopen(file.c_str(), "rb"));
-        if (!file_)
-            fail("[data] cannot read '{}': {}", name_, std::generic_category().message(errno));
-        gzbuffer(file_.get(), 1 << 18);
+    Reader(std::span<const std::uint8_t> bytes, const std::string& file)
+        : rest_(bytes), file_(file), packed_(is_gzip(bytes)) {
+        // 16: a header of gzip, not of zlib.
+        require(!packed_ || inflateInit2(&stream_, 16 + MAX_WBITS) == Z_OK,
+                "[data] '{}': no memory to unpack it", file);
     }
+    ~Reader() {
+        if (packed_) inflateEnd(&stream_);
+    }
+    Reader(const Reader&) = delete;
+    Reader& operator=(const Reader&) = delete;
 
-    /// Appends up to `count` bytes; fewer only at the end of the file.
-    void read(std::vector<std::uint8_t>& bytes, std::int64_t count) {
-        // In pieces, so that a header that lies about the size does not ask for all memory at once.
-        constexpr std::int64_t piece = 1 << 22;
-        while (count > 0) {
-            const std::size_t before = bytes.size();
-            bytes.resize(before + static_cast<std::size_t>(std::min(count, piece)));
-            const int got = gzread(file_.get(), bytes.data() + before,
-                                   static_cast<unsigned>(bytes.size() - before));
-            int error = Z_OK;
-            const char* const reason = gzerror(file_.get(), &error);
-            if (got < 0 || (error != Z_OK && error != Z_STREAM_END))
-                fail("[data] '{}': expected gzip data, damaged or cut after {} unpacked bytes ({})",
-                     name_, position_ + std::max(got, 0), reason);
-            bytes.resize(before + static_cast<std::size_t>(got));
-            position_ += got;
-            count -= got;
-            if (got == 0) return;
-        }
+    bool packed() const { return packed_; }
+
+    /// Fills `bytes` as far as there are any, and says how far.
+    std::size_t read(std::span<std::uint8_t> bytes) {
+        if (packed_) return unpack(bytes);
+        const std::size_t count = std::min(bytes.size(), rest_.size());
+        std::copy_n(rest_.begin(), count, bytes.begin());
+        rest_ = rest_.subspan(count);
+        return count;
+    }
+    bool at_end() {
+        std::uint8_t byte = 0;
+        return read({&byte, 1}) == 0 && rest_.empty();
     }
 
   private:
-    struct Close {
-        void operator()(gzFile file) const { gzclose(file); }
-    };
-    std::string name_;
-    std::unique_ptr<gzFile_s, Close> file_;
-    std::int64_t position_ = 0;
+    static bool is_gzip(std::span<const std::uint8_t> bytes) {
+        return bytes.size() >= 2 && bytes[0] == 0x1f && bytes[1] == 0x8b;
+    }
+
+    std::size_t unpack(std::span<std::uint8_t> bytes) {
+        constexpr std::size_t piece = 1 << 30;  // zlib counts in 32 bits
+        std::size_t done = 0;
+        while (done < bytes.size() && !ended_) {
+            const std::size_t room = std::min(bytes.size() - done, piece);
+            const std::size_t given = std::min(rest_.size(), piece);
+            stream_.next_out = bytes.data() + done;
+            stream_.avail_out = static_cast<uInt>(room);
+            stream_.next_in = const_cast<Bytef*>(rest_.data());
+            stream_.avail_in = static_cast<uInt>(given);
+            const int status = inflate(&stream_, Z_NO_FLUSH);
+            done += room - stream_.avail_out;
+            rest_ = rest_.subspan(given - stream_.avail_in);
+            if (status == Z_STREAM_END) {
+                // Another member may follow, as `cat a.gz b.gz` makes them.
+                ended_ = !is_gzip(rest_) || inflateReset(&stream_) != Z_OK;
+            } else if (status != Z_OK) {
+                fail("[data] '{}': expected gzip data, damaged or cut after {} unpacked bytes ({})",
+                     file_, position_ + done, stream_.msg ? stream_.msg : "unexpected end of file");
+            }
+        }
+        position_ += done;
+        return done;
+    }
+
+    std::span<const std::uint8_t> rest_;  // not yet read
+    const std::string& file_;
+    bool packed_, ended_ = false;
+    z_stream stream_{};
+    std::size_t position_ = 0;
 };
 
 /// The file of this name in the directory, plain or with `.gz`.
@@ -97,19 +120,19 @@ ImageData read_split(const fs::path& directory, const std::string& prefix) {
 
 }  // namespace
 
-IdxArray read_idx(const fs::path& file, std::int64_t dimensions) {
-    const std::string name = file.string();
-    Reader reader(file);
-    std::vector<std::uint8_t> header;
+IdxArray parse_idx(std::span<const std::uint8_t> bytes, const std::string& file,
+                   std::int64_t dimensions) {
+    Reader reader(bytes, file);
     const std::int64_t header_bytes = 4 + 4 * dimensions;
-    reader.read(header, header_bytes);
+    std::vector<std::uint8_t> header(static_cast<std::size_t>(header_bytes));
+    header.resize(reader.read(header));
     if (header.size() >= 4)
         require(header[0] == 0 && header[1] == 0 && header[2] == 8 && header[3] == dimensions,
                 "[data] '{}': expected the IDX magic 00 00 08 {:02x} (unsigned bytes, {} "
                 "dimensions) at byte 0, got {:02x} {:02x} {:02x} {:02x}",
-                name, dimensions, dimensions, header[0], header[1], header[2], header[3]);
-    require(static_cast<std::int64_t>(header.size()) == header_bytes,
-            "[data] '{}': expected an IDX header of {} bytes, the file ends at byte {}", name,
+                file, dimensions, dimensions, header[0], header[1], header[2], header[3]);
+    require(std::ssize(header) == header_bytes,
+            "[data] '{}': expected an IDX header of {} bytes, the file ends at byte {}", file,
             header_bytes, header.size());
 
     IdxArray array;
@@ -119,20 +142,36 @@ IdxArray read_idx(const fs::path& file, std::int64_t dimensions) {
         for (std::int64_t byte = 0; byte < 4; ++byte)
             length = length << 8 | header[static_cast<std::size_t>(4 + 4 * i + byte)];
         array.shape.push_back(length);
-        require(!__builtin_mul_overflow(count, length, &count),
-                "[data] '{}': dimension {} at byte {} is {}: no file is that large", name, i,
-                4 + 4 * i, length);
+        require(!__builtin_mul_overflow(count, length, &count) && count <= most_idx_bytes,
+                "[data] '{}': dimension {} at byte {} is {}: expected at most {} values", file, i,
+                4 + 4 * i, length, most_idx_bytes);
     }
-    reader.read(array.values, count);
-    require(static_cast<std::int64_t>(array.values.size()) == count,
+    // Before memory is taken for them, the values must be there, or can be.
+    constexpr std::int64_t slack = 1 << 20, ratio = 32;
+    const std::int64_t there = std::ssize(bytes) - header_bytes;
+    const std::int64_t most = reader.packed() ? slack + ratio * std::ssize(bytes) : there;
+    const std::string shape = to_string(array.shape);
+    require(reader.packed() || count <= there,
             "[data] '{}': expected {} values after the header, for shape {}, the file ends at byte "
             "{}",
-            name, count, to_string(array.shape), header_bytes + std::ssize(array.values));
-    std::vector<std::uint8_t> rest;
-    reader.read(rest, 1);
-    require(rest.empty(), "[data] '{}': expected the end of the file at byte {}, got more", name,
+            file, count, shape, bytes.size());
+    require(count <= most,
+            "[data] '{}': expected at most {} values in {} bytes of gzip data, the header says {} "
+            "for shape {}",
+            file, most, bytes.size(), count, shape);
+    array.values.resize(static_cast<std::size_t>(count));
+    const std::size_t got = reader.read(array.values);
+    require(std::cmp_equal(got, count),
+            "[data] '{}': expected {} values after the header, for shape {}, the file ends at byte "
+            "{}",
+            file, count, shape, header.size() + got);
+    require(reader.at_end(), "[data] '{}': expected the end of the file at byte {}, got more", file,
             header_bytes + count);
     return array;
+}
+
+IdxArray read_idx(const fs::path& file, std::int64_t dimensions) {
+    return parse_idx(read_file(file), file.string(), dimensions);
 }
 
 std::vector<std::string> fashion_mnist_classes() {

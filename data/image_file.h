@@ -2,6 +2,8 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <span>
+#include <string>
 #include <vector>
 
 namespace slimgrad {
@@ -12,7 +14,12 @@ struct GreyImage {
     std::vector<std::uint8_t> pixels;
 };
 
-/// Reads a PNG file that holds 8-bit greyscale. Throws Error if it is unreadable or holds colours.
+/// Reads a PNG file that holds 8-bit greyscale, of at most `most_pixels`. Throws Error if it is
+/// unreadable or holds colours.
 GreyImage read_grey_png(const std::filesystem::path& path);
+/// The same of bytes in memory; `file` names them in messages.
+GreyImage parse_grey_png(std::span<const std::uint8_t> bytes, const std::string& file);
+
+inline constexpr std::int64_t most_pixels = 1 << 24;
 
 }  // namespace slimgrad

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstring>
 #include <set>
 #include <utility>
@@ -34,45 +35,59 @@ struct BrainHalf {
     explicit operator double() const { return static_cast<double>(static_cast<float>(*this)); }
 };
 
-/// Values of type T in the file, which need not be aligned, as `real`.
-template <class T>
-void convert(std::span<const std::uint8_t> bytes, real* values) {
+/// Calls f(i, value) for the values of type T in the file, which need not be aligned, as `real`.
+template <class T, class F>
+void for_each(std::span<const std::uint8_t> bytes, const F& f) {
     const std::size_t count = bytes.size() / sizeof(T);
     for (std::size_t i = 0; i < count; ++i) {
         T value;
         std::memcpy(&value, bytes.data() + i * sizeof(T), sizeof(T));
-        values[i] = static_cast<real>(value);
+        f(i, static_cast<real>(value));
+    }
+}
+
+template <class F>
+void for_each(Dtype dtype, std::span<const std::uint8_t> bytes, const F& f) {
+    switch (dtype) {
+        case Dtype::boolean:
+        case Dtype::u8:
+            return for_each<std::uint8_t>(bytes, f);
+        case Dtype::i8:
+            return for_each<std::int8_t>(bytes, f);
+        case Dtype::i16:
+            return for_each<std::int16_t>(bytes, f);
+        case Dtype::u16:
+            return for_each<std::uint16_t>(bytes, f);
+        case Dtype::f16:
+            return for_each<Half>(bytes, f);
+        case Dtype::bf16:
+            return for_each<BrainHalf>(bytes, f);
+        case Dtype::i32:
+            return for_each<std::int32_t>(bytes, f);
+        case Dtype::u32:
+            return for_each<std::uint32_t>(bytes, f);
+        case Dtype::f32:
+            return for_each<float>(bytes, f);
+        case Dtype::f64:
+            return for_each<double>(bytes, f);
+        case Dtype::i64:
+            return for_each<std::int64_t>(bytes, f);
+        case Dtype::u64:
+            return for_each<std::uint64_t>(bytes, f);
     }
 }
 
 void convert(Dtype dtype, std::span<const std::uint8_t> bytes, real* values) {
-    switch (dtype) {
-        case Dtype::boolean:
-        case Dtype::u8:
-            return convert<std::uint8_t>(bytes, values);
-        case Dtype::i8:
-            return convert<std::int8_t>(bytes, values);
-        case Dtype::i16:
-            return convert<std::int16_t>(bytes, values);
-        case Dtype::u16:
-            return convert<std::uint16_t>(bytes, values);
-        case Dtype::f16:
-            return convert<Half>(bytes, values);
-        case Dtype::bf16:
-            return convert<BrainHalf>(bytes, values);
-        case Dtype::i32:
-            return convert<std::int32_t>(bytes, values);
-        case Dtype::u32:
-            return convert<std::uint32_t>(bytes, values);
-        case Dtype::f32:
-            return convert<float>(bytes, values);
-        case Dtype::f64:
-            return convert<double>(bytes, values);
-        case Dtype::i64:
-            return convert<std::int64_t>(bytes, values);
-        case Dtype::u64:
-            return convert<std::uint64_t>(bytes, values);
-    }
+    for_each(dtype, bytes, [&](std::size_t i, real value) { values[i] = value; });
+}
+
+/// "(3, 17)": where the value of this number stands in a tensor.
+std::string place(std::size_t number, const Shape& shape) {
+    Shape index(shape.size());
+    auto rest = static_cast<std::int64_t>(number);
+    for (std::size_t axis = shape.size(); axis-- > 0; rest /= shape[axis])
+        index[axis] = rest % shape[axis];
+    return to_string(index);
 }
 
 /// "3 missing: a, b, c", with the first of a long list.
@@ -125,6 +140,15 @@ Tensor SafeTensors::tensor(const std::string& name) const {
     Tensor made(stored.shape);
     convert(stored.dtype, bytes(name), made.data());
     return made;
+}
+
+void SafeTensors::require_finite(const std::string& name) const {
+    const TensorEntry& stored = entry(name);
+    for_each(stored.dtype, bytes(name), [&](std::size_t i, real value) {
+        if (!std::isfinite(value))
+            fail("[safetensors] '{}': {} holds a value that is not finite: {} at index {}", file_,
+                 on_a_line(name), value, place(i, stored.shape));
+    });
 }
 
 std::vector<std::int64_t> SafeTensors::integers(const std::string& name) const {

@@ -33,6 +33,9 @@ class SafeTensors {
 
     /// The values as `real`, whatever the type they are stored in; rounded if it is wider.
     Tensor tensor(const std::string& name) const;
+    /// Throws Error that names the place of the first value that is not finite as `real`, if the
+    /// tensor holds one: of a weight it would spoil all that is computed.
+    void require_finite(const std::string& name) const;
     /// The values of an I64 tensor, exactly. Throws Error for other types.
     std::vector<std::int64_t> integers(const std::string& name) const;
     /// The bytes of a tensor of any type, as they stand in the file, as long as this object lives.
@@ -86,8 +89,8 @@ void write_safetensors(const std::filesystem::path& path, std::span<const NamedT
 
 /// Copies the values of the file into the targets of the same names. Names in the file that end in
 /// one of `ignored` may have no target (PyTorch's "num_batches_tracked", say). Throws one Error
-/// that lists all names that are missing, unexpected or of another shape, before any value is
-/// copied.
+/// that lists all names that are missing, unexpected or of another shape, or that names a value
+/// that is not finite, before any value is copied.
 void load_tensors(const SafeTensors& file, std::span<const NamedTensor> targets,
                   std::span<const std::string> ignored = {});
 

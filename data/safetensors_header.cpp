@@ -4,7 +4,7 @@
 #include <array>
 #include <limits>
 #include <nlohmann/json.hpp>
-#include <set>
+#include <unordered_set>
 #include <utility>
 
 #include "tensor/error.h"
@@ -49,33 +49,58 @@ struct Complaint {
     }
 };
 
-json parse_json(std::string_view text, const Complaint& in) {
-    // JSON parsers keep the last of several equal keys without a word; here that is an error, and
-    // so is nesting deeper than {"name": {"shape": [...]}}.
-    std::array<std::set<std::string>, 4> keys;
-    const auto check = [&](int depth, json::parse_event_t event, json& value) {
-        const std::size_t level = static_cast<std::size_t>(std::max(depth, 0));
-        if (event == json::parse_event_t::object_start ||
-            event == json::parse_event_t::array_start) {
-            in.require(level < 3, "expected a header of tensors, got deeper nesting");
-            keys[level + 1].clear();
-        } else if (event == json::parse_event_t::key) {
-            const std::string& key = value.get_ref<const std::string&>();
-            in.require(keys[level].insert(key).second, "the header has {} twice", in_quotes(key));
-        }
+/// JSON parsers keep the last of several equal keys without a word; here that is an error, and so
+/// is nesting deeper than {"name": {"shape": [...]}}. Reads along with the parser; nothing is kept.
+class StructureCheck : public nlohmann::json_sax<json> {
+  public:
+    explicit StructureCheck(const Complaint& complaint) : in_(complaint) {}
+
+    bool start_object(std::size_t) override { return open(); }
+    bool start_array(std::size_t) override { return open(); }
+    bool end_object() override { return close(); }
+    bool end_array() override { return close(); }
+    bool key(std::string& key) override {
+        in_.require(keys_[depth_].insert(key).second, "the header has {} twice", in_quotes(key));
         return true;
-    };
-    try {
-        return json::parse(text, check);
-    } catch (const json::parse_error& error) {
-        const bool utf8 = std::string_view(error.what()).find("UTF-8") != std::string_view::npos;
-        in.require(false, "expected a header in JSON, it cannot be read at byte {}{}",
-                   prefix_bytes + static_cast<std::int64_t>(error.byte) - 1,
-                   utf8 ? " (not UTF-8)" : "");
-    } catch (const json::exception&) {
-        in.require(false, "expected a header in JSON with numbers in range");
     }
-    return {};
+    bool null() override { return true; }
+    bool boolean(bool) override { return true; }
+    bool number_integer(std::int64_t) override { return true; }
+    bool number_unsigned(std::uint64_t) override { return true; }
+    bool number_float(double, const std::string&) override { return true; }
+    bool string(std::string&) override { return true; }
+    bool binary(json::binary_t&) override { return true; }
+    bool parse_error(std::size_t byte, const std::string&,
+                     const nlohmann::detail::exception& error) override {
+        const std::string_view what = error.what();
+        in_.require(what.find("out_of_range") == std::string_view::npos,
+                    "expected a header in JSON with numbers in range");
+        in_.require(false, "expected a header in JSON, it cannot be read at byte {}{}",
+                    prefix_bytes + static_cast<std::int64_t>(byte) - 1,
+                    what.find("UTF-8") != std::string_view::npos ? " (not UTF-8)" : "");
+        return false;
+    }
+
+  private:
+    bool open() {
+        in_.require(depth_ < 3, "expected a header of tensors, got deeper nesting");
+        keys_[++depth_].clear();
+        return true;
+    }
+    bool close() {
+        --depth_;
+        return true;
+    }
+
+    const Complaint& in_;
+    std::size_t depth_ = 0;
+    std::array<std::unordered_set<std::string>, 4> keys_;
+};
+
+json parse_header(std::string_view text, const Complaint& in) {
+    StructureCheck check(in);
+    json::sax_parse(text, &check);
+    return json::parse(text);
 }
 
 /// The integers 0 … 2^63 - 1 of a JSON array.
@@ -162,6 +187,13 @@ std::string in_quotes(std::string_view name) {
            (name.size() > longest ? "…" : "");
 }
 
+std::string on_a_line(std::string_view name) {
+    constexpr std::size_t longest = 200;
+    const bool plain = name.size() <= longest &&
+                       std::ranges::all_of(name, [](char c) { return c >= ' ' && c <= '~'; });
+    return plain ? std::string(name) : in_quotes(name);
+}
+
 SafeTensorsHeader parse_safetensors(std::span<const std::uint8_t> bytes, const std::string& file) {
     const Complaint in{file};
     const std::int64_t size = std::ssize(bytes);
@@ -180,7 +212,7 @@ SafeTensorsHeader parse_safetensors(std::span<const std::uint8_t> bytes, const s
     in.require(text.starts_with('{'), "expected a JSON header that begins with '{{' at byte 8");
 
     const std::int64_t data_bytes = size - header.length;
-    const json content = parse_json(text, in);
+    const json content = parse_header(text, in);
     for (const auto& [key, value] : content.items()) {
         if (key != metadata_key) {
             header.tensors.push_back(read_entry(key, value, data_bytes, in));
@@ -202,23 +234,28 @@ SafeTensorsHeader parse_safetensors(std::span<const std::uint8_t> bytes, const s
 }
 
 std::string format_safetensors(const SafeTensorsHeader& header) {
-    nlohmann::ordered_json content = nlohmann::ordered_json::object();
-    if (!header.metadata.empty()) content[metadata_key] = header.metadata;
-    for (const TensorEntry& tensor : header.tensors) {
-        require(tensor.name != metadata_key, "[safetensors] a tensor cannot be named '{}'",
-                metadata_key);
-        require(!content.contains(tensor.name), "[safetensors] two tensors are named {}",
-                in_quotes(tensor.name));
-        content[tensor.name] = {{"dtype", name(tensor.dtype)},
-                                {"shape", tensor.shape},
-                                {"data_offsets", {tensor.begin, tensor.end}}};
-    }
-    std::string text;
+    std::unordered_set<std::string_view> names;
+    std::string text = "{";
     try {
-        text = content.dump();
+        // Entry by entry: an object that keeps its order searches all keys for each new one.
+        const auto append = [&](const std::string& key, const nlohmann::ordered_json& value) {
+            text +=
+                fmt::format("{}{}:{}", text.size() > 1 ? "," : "", json(key).dump(), value.dump());
+        };
+        if (!header.metadata.empty()) append(std::string(metadata_key), header.metadata);
+        for (const TensorEntry& tensor : header.tensors) {
+            require(tensor.name != metadata_key, "[safetensors] a tensor cannot be named '{}'",
+                    metadata_key);
+            require(names.insert(tensor.name).second, "[safetensors] two tensors are named {}",
+                    in_quotes(tensor.name));
+            append(tensor.name, {{"dtype", name(tensor.dtype)},
+                                 {"shape", tensor.shape},
+                                 {"data_offsets", {tensor.begin, tensor.end}}});
+        }
     } catch (const json::exception&) {
         fail("[safetensors] expected names and metadata in UTF-8");
     }
+    text += "}";
     text.resize((text.size() + 7) / 8 * 8, ' ');
     std::string prefix;
     for (std::size_t i = 0; i < prefix_bytes; ++i)

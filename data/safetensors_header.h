@@ -42,5 +42,7 @@ std::string format_safetensors(const SafeTensorsHeader& header);
 
 /// A name as it may stand in a message: quoted, on one line, cut if it is long.
 std::string in_quotes(std::string_view name);
+/// The same, but as it is if nothing in it needs quotes.
+std::string on_a_line(std::string_view name);
 
 }  // namespace slimgrad

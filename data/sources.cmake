@@ -1,13 +1,17 @@
 list(APPEND SLIMGRAD_BASE_SOURCES
+     data/added_tokens.cpp
      data/file.cpp
      data/glue.cpp
      data/image_file.cpp
+     data/json.cpp
      data/metrics.cpp
      data/safetensors_header.cpp
      data/shipped.cpp
      data/text_data.cpp
      data/tokenizer.cpp
+     data/tokenizer_files.cpp
      data/tokenizer_json.cpp
+     data/tokenizer_save.cpp
      data/tsv.cpp
      data/unicode.cpp
      data/vocabulary.cpp

@@ -29,8 +29,12 @@ std::string list(const std::vector<std::string>& names) {
 
 TsvReader::TsvReader(std::string_view text, std::string file)
     : TsvReader(text, std::move(file), {}) {
+    constexpr std::size_t most = 1000;
     require(read_line(), "[tsv] '{}': expected a line with the names of the columns, got nothing",
             file_);
+    require(count() <= most, "{}: expected the names of at most {} columns, got {}", where(), most,
+            count());
+    split(present_, '\t', fields_);
     columns_.assign(fields_.begin(), fields_.end());
     std::vector<std::string> sorted = columns_;
     std::ranges::sort(sorted);
@@ -57,24 +61,29 @@ std::size_t TsvReader::column(std::string_view name) const {
          list(columns_));
 }
 
+std::size_t TsvReader::count() const {
+    return 1 + static_cast<std::size_t>(std::ranges::count(present_, '\t'));
+}
+
 bool TsvReader::read_line() {
     if (rest_.empty()) return false;
     ++line_;
     const std::size_t end = rest_.find('\n');
-    std::string_view line = rest_.substr(0, end);
+    present_ = rest_.substr(0, end);
     rest_.remove_prefix(end == std::string_view::npos ? rest_.size() : end + 1);
-    if (line.ends_with('\r')) line.remove_suffix(1);
-    const std::size_t invalid = find_invalid_utf8(line);
+    if (present_.ends_with('\r')) present_.remove_suffix(1);
+    const std::size_t invalid = find_invalid_utf8(present_);
     require(invalid == std::string_view::npos,
             "{}: expected UTF-8, byte {} of the line begins no character", where(), invalid);
-    split(line, '\t', fields_);
     return true;
 }
 
 bool TsvReader::next() {
     if (!read_line()) return false;
-    require(fields_.size() == columns_.size(), "{}: expected {} fields between tabs ({}), got {}",
-            where(), columns_.size(), list(columns_), fields_.size());
+    // Counted before they are kept: a line may be nothing but tabs.
+    require(count() == columns_.size(), "{}: expected {} fields between tabs ({}), got {}", where(),
+            columns_.size(), list(columns_), count());
+    split(present_, '\t', fields_);
     return true;
 }
 

@@ -32,8 +32,9 @@ class TsvReader {
 
   private:
     bool read_line();
+    std::size_t count() const;  // of the fields of the present line
 
-    std::string_view rest_;
+    std::string_view rest_, present_;
     std::string file_;
     std::vector<std::string> columns_;
     std::vector<std::string_view> fields_;

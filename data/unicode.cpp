@@ -64,6 +64,21 @@ constexpr std::array<Capitals, 10> later_capitals{{{0x1C89, 0x1C89, 0x1C8A},
                                                    {0x10D50, 0x10D65, 0x10D70},
                                                    {0x16EA0, 0x16EB8, 0x16EBB}}};
 
+/// Letters, marks and digits of Unicode 15.1 and 16, which utf8proc 2.8 does not know either.
+constexpr std::array<Range, 32> later_words{
+    {{0x897, 0x897},     {0x1C89, 0x1C8A},   {0xA7CB, 0xA7CD},   {0xA7DA, 0xA7DC},
+     {0x105C0, 0x105F3}, {0x10D40, 0x10D65}, {0x10D69, 0x10D6D}, {0x10D6F, 0x10D85},
+     {0x10EC2, 0x10EC4}, {0x10EFC, 0x10EFC}, {0x11380, 0x11389}, {0x1138B, 0x1138B},
+     {0x1138E, 0x1138E}, {0x11390, 0x113B5}, {0x113B7, 0x113C0}, {0x113C2, 0x113C2},
+     {0x113C5, 0x113C5}, {0x113C7, 0x113CA}, {0x113CC, 0x113D3}, {0x113E1, 0x113E2},
+     {0x116D0, 0x116E3}, {0x11BC0, 0x11BE0}, {0x11BF0, 0x11BF9}, {0x11F5A, 0x11F5A},
+     {0x13460, 0x143FA}, {0x16100, 0x16139}, {0x16D40, 0x16D6C}, {0x16D70, 0x16D79},
+     {0x18CFF, 0x18CFF}, {0x1CCF0, 0x1CCF9}, {0x1E5D0, 0x1E5FA}, {0x2EBF0, 0x2EE5D}}};
+
+/// Letters in circles and squares: symbols by their category, alphabetic all the same.
+constexpr std::array<Range, 4> alphabetic_symbols{
+    {{0x24B6, 0x24E9}, {0x1F130, 0x1F149}, {0x1F150, 0x1F169}, {0x1F170, 0x1F189}}};
+
 utf8proc_int32_t number(char32_t c) { return static_cast<utf8proc_int32_t>(c); }
 
 utf8proc_category_t category(char32_t c) {
@@ -146,6 +161,15 @@ bool is_nonspacing_mark(char32_t c) {
     // Two that have become spacing marks since.
     if (c == 0x1734 || c == 0x1171E) return true;
     return c >= 0x300 && category(c) == UTF8PROC_CATEGORY_MN;
+}
+
+bool is_word(char32_t c) {
+    if (c == 0x200C || c == 0x200D) return true;  // joiners
+    const utf8proc_category_t kind = utf8proc_category(number(c));
+    const bool letter_or_mark = kind >= UTF8PROC_CATEGORY_LU && kind <= UTF8PROC_CATEGORY_ME;
+    return letter_or_mark || kind == UTF8PROC_CATEGORY_ND || kind == UTF8PROC_CATEGORY_NL ||
+           kind == UTF8PROC_CATEGORY_PC || contains(alphabetic_symbols, c) ||
+           contains(later_words, c);
 }
 
 bool is_cjk(char32_t c) {

@@ -29,6 +29,9 @@ bool is_control(char32_t c);
 bool is_punctuation(char32_t c);
 /// Mn: accents and other marks without a width of their own.
 bool is_nonspacing_mark(char32_t c);
+/// A character of a word as regular expressions understand it (\w): letters, marks, digits, "_" and
+/// other connectors, joiners. Of a newer Unicode than the rest: that of the crate `regex`.
+bool is_word(char32_t c);
 /// The blocks of CJK ideographs that BERT treats as words: neither kana nor hangul. Those of
 /// U+2B820 to U+2B91F are not among them in `tokenizers`, and so not here.
 bool is_cjk(char32_t c);

@@ -51,9 +51,11 @@ void append_pieces(std::u32string_view word, const Vocabulary& vocabulary,
         return;
     }
     for (std::size_t begin = 0; begin < word.size();) {
+        // No piece is longer than the longest token: a word of a million characters is cut fast.
+        const std::size_t room = std::min(word.size() - begin, vocabulary.longest());
         std::string piece = begin == 0 ? "" : options.prefix;
-        piece += encode_utf8(word.substr(begin));
-        std::size_t end = word.size();
+        piece += encode_utf8(word.substr(begin, room));
+        std::size_t end = begin + room;
         std::optional<std::int32_t> id;
         while (end > begin && !(id = vocabulary.find(piece))) {
             // One character less: its bytes are the last that continue (10xxxxxx) and one before.

@@ -162,14 +162,41 @@ TEST(Idx, BadFilesAreNamedWithThePlace) {
     put(file, idx({2, 1, 3}, "abcdefg"));
     expect_error(read, {"end of the file at byte 22"});
     // Headers that promise more than there is, or can be, must not take memory first.
+    put(file, idx({10'000, 28, 28}, "abc"));
+    expect_error(read, {"7840000 values", "ends at byte 19"});
     put(file, idx({0xffffffff, 28, 28}, "abc"));
-    expect_error(read, {"ends at byte 19"});
-    put(file, idx({0xffffffff, 0xffffffff, 0xffffffff}, "abc"));
-    expect_error(read, {"no file is that large"});
+    expect_error(read, {"dimension 0 at byte 4 is 4294967295: expected at most 1073741824 values"});
+    put(file, idx({0x20000000, 28, 28}, "abc"));
+    expect_error(read, {"dimension 1 at byte 8 is 28: expected at most 1073741824 values"});
+    put_gzip(file, idx({1'000'000, 28, 28}, "abc"));
+    expect_error(read, {"expected at most", "of gzip data, the header says 784000000"});
 
-    put_gzip(file, idx({2, 100, 100}, std::string(20000, 'x')));
-    put(file, get(file).substr(0, 40));
+    const std::string good = idx({2, 100, 100}, std::string(20000, 'x'));
+    put_gzip(file, good);
+    const std::string packed = get(file);
+    put(file, packed.substr(0, 40));
     expect_error(read, {"gzip", "damaged or cut"});
+    put(file, packed.substr(0, packed.size() - 3));  // in the sum at the end
+    expect_error(read, {"gzip", "damaged or cut"});
+    put(file, packed + "rest");
+    expect_error(read, {"end of the file at byte 20016"});
+    std::string wrong = packed;
+    wrong[wrong.size() - 6] ^= 1;
+    put(file, wrong);
+    expect_error(read, {"gzip", "incorrect data check"});
+    // What is unpacked beyond what the header states is not taken into memory.
+    put_gzip(file, good + std::string(1 << 26, 'x'));
+    expect_error(read, {"end of the file at byte 20016"});
+}
+
+TEST(Idx, GzipMayHaveSeveralMembers) {
+    const TemporaryDirectory directory;
+    const std::string bytes = idx({2, 1, 3}, "abcdef");
+    put_gzip(directory / "a.gz", bytes.substr(0, 18));
+    put_gzip(directory / "b.gz", bytes.substr(18));
+    put(directory / "c.gz", get(directory / "a.gz") + get(directory / "b.gz"));
+    EXPECT_EQ(read_idx(directory / "c.gz", 3).values,
+              (std::vector<std::uint8_t>{'a', 'b', 'c', 'd', 'e', 'f'}));
 }
 
 TEST(FashionMnist, ChecksThatImagesAndLabelsFitTogether) {
@@ -252,14 +279,15 @@ TEST(EmbeddedImages, AreFoundThroughTheEnvironment) {
     EXPECT_TRUE(fs::exists(find_shipped("embedded-images") / "LICENSE"));
 }
 
-/// A PNG of zeros; stb_image does not look at the checksums of its chunks.
-std::string black_png(unsigned width, unsigned height, unsigned channels) {
+/// A PNG of zeros; stb_image does not look at the checksums of its chunks. `more` bytes are packed
+/// behind those that the header asks for.
+std::string black_png(unsigned width, unsigned height, unsigned channels, std::size_t more = 0) {
     const auto number = [](std::size_t value) {
         std::string bytes;
         for (const int shift : {24, 16, 8, 0}) bytes += static_cast<char>(value >> shift);
         return bytes;
     };
-    const std::string raw(height * (1 + width * channels), '\0');
+    const std::string raw(height * (1 + width * channels) + more, '\0');
     std::string packed(compressBound(raw.size()), '\0');
     uLongf size = packed.size();
     compress(reinterpret_cast<Bytef*>(packed.data()), &size,
@@ -286,12 +314,20 @@ TEST(EmbeddedImages, BadSheetsAreNamed) {
     expect_error(load, {"train-3.png", "PNG"});
     put(sheet, "not an image");
     expect_error(load, {"train-3.png", "PNG"});
+    put(sheet,
+        black_png(28, 28, 1).replace(37, 4, "A\nB\t"));  // the name of a chunk, in the message
+    expect_error(load, {"train-3.png", "A\\nB\\t"});
     fs::copy_file(directory / "images/test-3.png", sheet, fs::copy_options::overwrite_existing);
     expect_error(load, {"train-3.png", "expected 600 tiles", "got 150"});
     put(sheet, black_png(30, 56, 1));
     expect_error(load, {"train-3.png", "28 x 28 tiles", "30 x 56"});
     put(sheet, black_png(28, 28, 3));
     expect_error(load, {"train-3.png", "1 channel, got 3"});
+    // Neither the size of the image nor what is packed in it may ask for any amount of memory.
+    put(sheet, black_png(1 << 13, 1 << 12, 1));
+    expect_error(load, {"train-3.png", "at most 16777216 pixels, got 8192 x 4096"});
+    put(sheet, black_png(28, 28, 1, 80'000'000));
+    expect_error(load, {"train-3.png", "PNG"});
     fs::remove(sheet);
     expect_error(load, {"train-3.png", "No such file"});
 }

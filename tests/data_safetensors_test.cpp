@@ -190,6 +190,17 @@ TEST(SafeTensors, LiesInTheHeaderAreNamed) {
            {"data offsets 4 to 6"});
     expect(file_of(R"({"__metadata__":[]})", 0), {"__metadata__", "array"});
     expect(file_of(R"({"__metadata__":{"a":1}})", 0), {"\"a\" of __metadata__", "number"});
+    // Lengths that overflow, and none at all where nothing is.
+    expect(one(R"({"dtype":"F32","shape":[9223372036854775807,2],"data_offsets":[0,8]})", 8),
+           {"larger than any file"});
+    expect(one(R"({"dtype":"U8","shape":[1],"data_offsets":[9223372036854775807,1]})", 1),
+           {"within the 1 bytes"});
+    expect(one(R"({"dtype":"U8","shape":[1],"data_offsets":[0,1e0]})", 1), {"\"data_offsets\""});
+    EXPECT_EQ(
+        parse(one(R"({"dtype":"F64","shape":[0,9223372036854775807],"data_offsets":[0,0]})", 0))
+            .tensors[0]
+            .shape[1],
+        std::numeric_limits<std::int64_t>::max());
     // A name that would break the line, or fill the screen, is escaped and cut.
     expect(file_of(R"({"a\nb":1})", 0), {R"(tensor "a\nb")"});
     EXPECT_LT(message([&] { parse(file_of("{\"" + std::string(5000, 'a') + "\":1}", 0)); }).size(),
@@ -323,6 +334,41 @@ TEST(SafeTensors, LoadTensorsListsAllThatDoesNotFit) {
     load_tensors(file, targets, ignored);
     EXPECT_EQ(list(a), std::vector<double>(6, 1));
     EXPECT_EQ(list(b), std::vector<double>(3, 2));
+}
+
+TEST(SafeTensors, WeightsThatAreNotFiniteAreRefusedWithTheirPlace) {
+    const TemporaryDirectory directory;
+    const Tensor b = Tensor::zeros({1});
+    for (const double bad : {std::nan(""), double{INFINITY}, double{-INFINITY}}) {
+        Tensor values = Tensor::full({2, 3}, 1);
+        values.data()[5] = static_cast<real>(bad);
+        write_safetensors(directory / "a.st", std::vector<NamedTensor>{{"a", values}, {"b", b}});
+        const SafeTensors file = SafeTensors::open(directory / "a.st");
+        expect_error([&] { file.require_finite("a"); },
+                     {"a.st': a holds a value that is not finite: ", " at index (1, 2)"});
+        file.require_finite("b");
+    }
+    // In half precision too, and what no float can hold.
+    put(directory / "h.st",
+        file_of(R"({"h":{"dtype":"F16","shape":[1],"data_offsets":[0,2]}})", 0) +
+            std::string("\x00\x7c", 2));
+    expect_error([&] { SafeTensors::open(directory / "h.st").require_finite("h"); },
+                 {"h holds a value that is not finite: inf at index (0,)"});
+}
+
+/// What is read or written for one tensor must not grow with the number of the others.
+TEST(SafeTensors, AHeaderOfManyTensorsIsReadInOneGo) {
+    const TemporaryDirectory directory;
+    SafeTensorsWriter writer;
+    const Tensor x = Tensor::full({1}, 1);
+    constexpr int count = 50'000;
+    for (int i = 0; i < count; ++i) writer.add(fmt::format("layer.{}.weight", i), x);
+    writer.write(directory / "many.st");
+    const SafeTensors file = SafeTensors::open(directory / "many.st");
+    EXPECT_EQ(file.entries().size(), std::size_t{count});
+    std::vector<NamedTensor> targets;
+    for (int i = 0; i < count; ++i) targets.push_back({fmt::format("layer.{}.weight", i), x});
+    load_tensors(file, targets);
 }
 
 TEST(SafeTensors, ThePretrainedResnetReads) {

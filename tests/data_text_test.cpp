@@ -59,6 +59,11 @@ TEST(Tsv, BadLinesAreNamed) {
     expect_error([] { rows_of("a\tb\tcaf\xe9\n"); }, {"line 1: expected UTF-8, byte 7"});
     expect_error([] { rows_of("a\ta\n"); }, {"line 1", "\"a\" is there twice"});
     expect_error([] { rows_of(""); }, {"'f.tsv'", "names of the columns", "got nothing"});
+    const std::string tabs(1 << 20, '\t');
+    expect_error([&] { rows_of(tabs + "\n"); }, {"line 1: expected the names of at most 1000"});
+    expect_error([&] { rows_of("a\tb\n" + tabs); }, {"line 2: expected 2 fields", "got 1048577"});
+    EXPECT_EQ(rows_of("a\tb\n" + std::string("\0\t\0", 3) + std::string(1 << 20, 'x'))[0][0],
+              std::string("\0", 1));
 }
 
 /// The messages that the readers of one task give for a file of this content.

@@ -60,6 +60,7 @@ TEST(Unicode, EveryCharacterIsWhatTokenizersSees) {
     expect_ranges("punctuation", is_punctuation);
     expect_ranges("mark", is_nonspacing_mark);
     expect_ranges("cjk", is_cjk);
+    expect_ranges("word", is_word);
 }
 
 TEST(Unicode, EveryCharacterBecomesWhatTokenizersMakesOfIt) {
@@ -169,8 +170,8 @@ TEST(Tokenizer, ReadsTokenizerJsonWithItsOptions) {
         const json entry = json::parse(line);
         EXPECT_TRUE(equal(encode(tokenizer, entry), entry["results"][1])) << entry["text"];
     }
-    // In a directory with both, tokenizer.json is taken.
-    EXPECT_FALSE(Tokenizer::open(golden).normalizer().lowercase);
+    // A directory is read as transformers reads it, where tokenizer_config.json says that.
+    EXPECT_TRUE(Tokenizer::open(golden).normalizer().lowercase);
 }
 
 std::string lines(std::initializer_list<std::string> tokens) {
@@ -218,6 +219,7 @@ TEST(Tokenizer, TextThatIsNoUtf8IsRefused) {
     const Tokenizer tokenizer = small();
     expect_error([&] { tokenizer.tokenize("the c\xe9t"); }, {"[tokenizer]", "UTF-8", "byte 5"});
     expect_error([&] { tokenizer.encode("the", "\xed\xa0\x80"); }, {"UTF-8", "byte 0"});
+    EXPECT_EQ(tokenizer.tokenize(std::string("the\0 cat", 8)), (Ids{4, 5}));  // NUL is dropped
     // Also where a special token stands before it.
     expect_error([&] { tokenizer.tokenize("[SEP] \xff"); }, {"byte 6"});
 }
@@ -234,14 +236,31 @@ TEST(Tokenizer, VocabulariesThatAreNone) {
         expect(text.replace(text.find(missing), missing.size(), "other"),
                {"vocab.txt'", "expected the token " + missing, "11"});
     }
-    expect(small_vocabulary + "cat\n", {"vocab.txt': line 12", "\"cat\"", "line 6"});
-    expect("[PAD]\n\n[UNK]\n", {"line 2: expected a token, got nothing"});
     expect("", {"vocab.txt'", "got none"});
+    expect("\n \n\n", {"vocab.txt'", "got none"});
+    expect(std::string((1 << 22) + 1, '\n'), {"at most 4194304 lines"});
     expect("[PAD]\ncaf\xe9\n", {"line 2: expected UTF-8, byte 3"});
     expect_error([&] { Tokenizer::open(directory / "absent.txt"); }, {"cannot read", "absent.txt"});
     fs::create_directory(directory / "empty");
     expect_error([&] { Tokenizer::open(directory / "empty"); },
                  {"'tokenizer.json' or 'vocab.txt'", "empty"});
+}
+
+TEST(Tokenizer, ATokensIdIsItsLineWhateverTheLinesHold) {
+    TemporaryDirectory directory;
+    const auto ids = [&](const std::string& vocabulary, const std::string& text) {
+        put(directory / "vocab.txt", vocabulary);
+        return Tokenizer::open(directory / "vocab.txt").tokenize(text);
+    };
+    EXPECT_EQ(ids(small_vocabulary + "\ndog\n", "dog cat"), (Ids{12, 5}));
+    EXPECT_EQ(ids(small_vocabulary + " \ndog\n", "dog cat"), (Ids{12, 5}));
+    EXPECT_EQ(ids(small_vocabulary + "cat\ndog", "dog cat"), (Ids{12, 11}));
+    EXPECT_EQ(ids(small_vocabulary + "[SEP]\n", "[SEP]"), Ids{11});
+    EXPECT_EQ(ids("\xEF\xBB\xBF" + small_vocabulary, "cat"), Ids{5});
+    EXPECT_EQ(ids(small_vocabulary + std::string(1 << 20, 'x') + "\ndog\n", "dog"), Ids{12});
+    std::string windows;
+    for (const char c : small_vocabulary) windows += c == '\n' ? "\r\n" : std::string(1, c);
+    EXPECT_EQ(ids(windows, "the cat"), (Ids{4, 5}));
 }
 
 TEST(Tokenizer, ADirectorySaysWhetherCapitalsCount) {
@@ -251,33 +270,39 @@ TEST(Tokenizer, ADirectorySaysWhetherCapitalsCount) {
     EXPECT_EQ(Tokenizer::open(directory.path()).tokenize("The the"), (Ids{11, 4}));
     put(directory / "tokenizer_config.json", R"({"do_lower_case": "no"})");
     expect_error([&] { Tokenizer::open(directory.path()); },
-                 {"tokenizer_config.json", "do_lower_case", "true or false", "string"});
+                 {"tokenizer_config.json", "do_lower_case", "true or false", "got \"no\""});
 }
 
 TEST(Tokenizer, TokenizerJsonOfAnotherKindIsRefused) {
     const json good = json::parse(get(golden / "tokenizer.json"));
     const auto expect = [&](const std::string& pointer, const json& value,
-                            std::initializer_list<std::string> parts) {
+                            std::initializer_list<std::string> parts,
+                            const std::string& without = "") {
         json document = good;
         document[json::json_pointer(pointer)] = value;
+        if (!without.empty()) document = document.patch({{{"op", "remove"}, {"path", without}}});
         expect_error([&] { Tokenizer::parse_json(document.dump(), "[t]"); }, parts);
     };
     expect("/model/type", "BPE",
            {"[t]: expected the type \"WordPiece\" as \"model\", got \"BPE\""});
     expect("/normalizer/type", "NFC", {"\"BertNormalizer\"", "got \"NFC\""});
     expect("/normalizer", nullptr, {"expected an object \"normalizer\""});
-    expect("/normalizer/lowercase", 1, {"\"lowercase\" of \"normalizer\"", "number"});
+    expect("/normalizer/lowercase", 1, {"\"lowercase\" of \"normalizer\", got 1"});
     expect("/pre_tokenizer/type", "Whitespace", {"\"BertPreTokenizer\"", "\"Whitespace\""});
     expect("/model/unk_token", "<unk>", {"unk_token", "\"[UNK]\"", "\"<unk>\""});
     expect("/model/vocab", json::array(), {"\"vocab\""});
     expect("/model/vocab/the", -1, {"expected an id from 0", "\"the\"", "-1"});
     expect("/model/vocab/the", 1e9, {"expected an id from 0", "\"the\""});
     expect("/model/vocab/the", 3, {"expected each id once", "\"the\"", "id 3"});
-    expect("/model/vocab/another", 9'000'000, {"id 5123 has none"});
+    // An id that is left out is one that no text has; but not any number of them.
+    expect("/model/vocab/another", 9'000'000, {"an id from 0 to 11247", "\"another\""});
+    expect("/model/merges", json::array(), {"the type \"WordPiece\""}, "/model/type");
     expect("/model/max_input_chars_per_word", "many", {"max_input_chars_per_word"});
-    expect("/added_tokens/0/lstrip", true, {"\"lstrip\"", "\"[PAD]\""});
-    expect("/added_tokens", 7, {"\"added_tokens\"", "number"});
-    expect("/added_tokens/0", json::object(), {"an id and a content"});
+    expect("/added_tokens/0/lstrip", 1, {"\"lstrip\"", "true or false"});
+    expect("/added_tokens/0/id", 1, {"the id 0", "\"[PAD]\"", "got 1"});
+    expect("/added_tokens/0/id", "0", {"an id from 0", "\"[PAD]\", got \"0\""});
+    expect("/added_tokens", 7, {"\"added_tokens\", got 7"});
+    expect("/added_tokens/0", json::object(), {"an added token with a \"content\", got {}"});
     expect("/post_processor/type", "RobertaProcessing", {"\"TemplateProcessing\""});
     expect("/post_processor", {{"type", "TemplateProcessing"}, {"single", json::array()}},
            {"[CLS] A [SEP]"});
@@ -287,8 +312,10 @@ TEST(Tokenizer, TokenizerJsonOfAnotherKindIsRefused) {
     lacking["added_tokens"].clear();
     expect_error([&] { Tokenizer::parse_json(lacking.dump(), "[t]"); }, {"the token [CLS]"});
     expect_error([] { Tokenizer::parse_json("{\"model\": ", "[t]"); }, {"[t]", "JSON", "byte"});
-    expect_error([] { Tokenizer::parse_json("[]", "[t]"); }, {"a JSON object, got array"});
+    expect_error([] { Tokenizer::parse_json("[]", "[t]"); }, {"expected an object, got array"});
     expect_error([] { Tokenizer::parse_json("{\"a\": \"\xff\"}", "[t]"); }, {"[t]", "byte"});
+    expect_error([] { Tokenizer::parse_json("{\"a\": 1e999}", "[t]"); }, {"[t]", "too large"});
+    expect_error([] { Tokenizer::parse_json(std::string(1 << 20, '['), "[t]"); }, {"nested"});
 }
 
 }  // namespace

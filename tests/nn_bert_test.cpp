@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 #include <set>
@@ -194,6 +195,39 @@ TEST(BertNames, InCheckpointsAreBijective) {
 }
 
 // Hugging Face's counts for the published models with two classes.
+TEST_P(BertModel, ShapesAreKnownWithoutAModel) {
+    const auto model = make_text_model(small(GetParam()));
+    std::vector<std::pair<std::string, Shape>> made, said;
+    for_each_parameter(*model, [&](const std::string& name, Parameter& parameter) {
+        made.emplace_back(name, parameter.value.shape());
+    });
+    for_each_shape(small(GetParam()), [&](const std::string& name, const Shape& shape) {
+        said.emplace_back(name, shape);
+    });
+    std::ranges::sort(made);
+    std::ranges::sort(said);
+    EXPECT_EQ(said, made);
+}
+
+TEST_P(BertModel, ActivationsOfOtherNamesAreTheTwoFormsOfGelu) {
+    const auto logits = [&](const std::string& activation) {
+        BertConfig config = small(GetParam());
+        config.activation = activation;
+        const auto model = make_text_model(config);
+        for (Parameter* p : parameters(*model))  // large enough that the forms differ
+            for (real& value : p->value.values()) value *= 20;
+        Tape tape({.training = false, .recording = false});
+        const Tensor y = model->forward(tape, texts()).value();
+        return std::vector<real>(y.values().begin(), y.values().end());
+    };
+    const auto exact = logits("gelu"), approximate = logits("gelu_new");
+    EXPECT_NE(exact, approximate);
+    for (std::size_t i = 0; i < exact.size(); ++i) EXPECT_NEAR(exact[i], approximate[i], 0.1);
+    EXPECT_EQ(logits("gelu_python"), exact);
+    for (const char* name : {"gelu_fast", "gelu_accurate", "gelu_pytorch_tanh", "gelu_python_tanh"})
+        EXPECT_EQ(logits(name), approximate) << name;
+}
+
 TEST(BertPresets, HaveThePublishedSizes) {
     EXPECT_EQ(parameter_count(*make_text_model(bert_preset("bert-tiny"))), 4'386'178);
     const auto without_words = [](const std::string& name) {

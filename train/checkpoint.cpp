@@ -129,6 +129,8 @@ void load_checkpoint(const std::filesystem::path& path, RunState& state) {
         basis = Tensor({found.rank, found.dim});
         targets.push_back({projector_prefix + name, basis});
     }
+    // Of the weights alone: an average of squares may overflow and the run go on.
+    require_finite(file, named_tensors(state.model, "model."));
     load_tensors(file, targets);
     state.calibrator.restore(slots);
     state.optimizer.set_steps(optimizer_steps);

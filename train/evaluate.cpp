@@ -1,6 +1,7 @@
 #include "train/evaluate.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "data/metrics.h"
 #include "data/prefetcher.h"
@@ -39,6 +40,7 @@ Evaluation evaluate(Module& model, const Split& split, const std::vector<std::st
     }
     result.samples = std::ssize(labels);
     result.loss /= static_cast<double>(result.samples);
+    require(std::isfinite(result.loss), "the loss on the test set is {}", result.loss);
     for (const std::string& name : metrics) result.scores[name] = metric(name, predictions, labels);
     return result;
 }

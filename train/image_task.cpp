@@ -50,9 +50,9 @@ std::unique_ptr<Module> ImageTask::model() const {
     return model;
 }
 
-std::string ImageTask::load(Module& model) const {
+LoadReport ImageTask::load(Module& model) const {
     load_weights(weights_file(config_.from), model);
-    return "";
+    return {};
 }
 
 }  // namespace slimgrad

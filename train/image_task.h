@@ -11,7 +11,7 @@ class ImageTask final : public Task {
     Split train() const override;
     Split test() const override;
     std::unique_ptr<Module> model() const override;
-    std::string load(Module& model) const override;
+    LoadReport load(Module& model) const override;
 
   private:
     ImageTask(const TrainConfig& config, ImageSplits splits);

@@ -3,18 +3,12 @@
 #include <filesystem>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
-#include <string_view>
 
 #include "tensor/option.h"
 
 namespace slimgrad {
 
-/// JSON that people write. Beside mistakes of form, a key that stands twice in one object, numbers
-/// that no type holds and nesting that no file of ours has are refused: parsers take the last of
-/// two equal keys without a word. Throws Error that begins with `where` and tells the byte.
-nlohmann::json parse_json(std::string_view text, const std::string& where);
-
-/// Reads a JSON file. Throws Error that names the file and the place of the mistake.
+/// Reads a JSON file as parse_json does. Throws Error that names the file.
 nlohmann::json read_json(const std::filesystem::path& file);
 
 /// Throws Error: what the option may be, and what came instead.

@@ -76,7 +76,9 @@ void to_json(nlohmann::json& json, const Measurements& m) {
             {"epoch_loss", m.epoch_loss},
             {"epoch_steps", m.epoch_steps},
             {"evaluations", evaluations},
-            {"train_losses", m.train_losses}};
+            {"train_losses", m.train_losses},
+            {"fresh", m.loaded.fresh},
+            {"unused", m.loaded.unused}};
 }
 
 void from_json(const nlohmann::json& json, Measurements& m) {
@@ -96,6 +98,9 @@ void from_json(const nlohmann::json& json, Measurements& m) {
     for (const auto& e : json.at("evaluations"))
         m.evaluations.push_back({e.at(0).get<Scores>(), e.at(1), e.at(2)});
     json.at("train_losses").get_to(m.train_losses);
+    // Older checkpoints have none.
+    m.loaded.fresh = json.value("fresh", std::vector<std::string>());
+    m.loaded.unused = json.value("unused", std::vector<std::string>());
 }
 
 }  // namespace slimgrad

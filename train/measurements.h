@@ -9,6 +9,7 @@
 
 #include "instant/calibrator.h"
 #include "tensor/meter.h"
+#include "train/load_report.h"
 
 namespace slimgrad {
 
@@ -49,6 +50,8 @@ struct Measurements {
     std::int64_t epoch_steps = 0;
     std::vector<Evaluation> evaluations;  // at the end of each epoch
     std::vector<double> train_losses;     // means over each epoch
+
+    LoadReport loaded;  // of the weights that the run began from, if it did
 
     /// Moves what the meter of this thread has counted here.
     void take_flops();

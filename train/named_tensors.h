@@ -1,5 +1,6 @@
 #pragma once
 
+#include <span>
 #include <string>
 #include <vector>
 
@@ -10,5 +11,9 @@ namespace slimgrad {
 
 /// Every parameter and buffer of a model, under `prefix` and PyTorch's name.
 std::vector<NamedTensor> named_tensors(Module& model, const std::string& prefix = "");
+
+/// Throws Error that names the first value that is not finite among those that the file has for
+/// these.
+void require_finite(const SafeTensors& file, std::span<const NamedTensor> targets);
 
 }  // namespace slimgrad

@@ -1,11 +1,7 @@
 #include "train/pretrained.h"
 
-#include <fmt/ranges.h>
-
 #include <algorithm>
-#include <cmath>
 #include <set>
-#include <span>
 #include <system_error>
 
 #include "data/safetensors.h"
@@ -17,6 +13,16 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr const char* weights_name = "model.safetensors";
+
+void require_weights(const fs::path& file) {
+    std::error_code none;
+    require(fs::exists(file, none),
+            "[pretrained] expected '{}' in '{}'. Hint: transformers writes it by "
+            "save_pretrained(); one file, not several parts",
+            file.filename().string(), file.parent_path().string());
+}
+
 /// sentence-transformers may keep the model in a folder of its own beside modules.json.
 fs::path transformer_in(const fs::path& directory) {
     std::error_code none;
@@ -27,21 +33,12 @@ fs::path transformer_in(const fs::path& directory) {
     return !outside && fs::exists(inner / "config.json", none) ? inner : directory;
 }
 
-SafeTensors open_weights(const fs::path& directory) {
-    std::error_code none;
-    const fs::path file = directory / "model.safetensors";
-    require(fs::exists(file, none),
-            "[pretrained] expected 'model.safetensors' in '{}'. Hint: transformers writes it by "
-            "save_pretrained(); one file, not several parts",
-            directory.string());
-    return SafeTensors::open(file);
-}
-
 /// The name under which the file has a parameter; empty if it has it not.
-std::string find(const SafeTensors& file, const std::vector<std::string>& names) {
-    const auto found =
-        std::ranges::find_if(names, [&](const std::string& name) { return file.contains(name); });
-    return found == names.end() ? std::string() : *found;
+std::string find(const SafeTensors& file, const std::vector<std::string>& names,
+                 const std::string& prefix = "") {
+    for (const std::string& name : names)
+        if (file.contains(prefix + name)) return prefix + name;
+    return "";
 }
 
 bool in_head(const std::string& name) {
@@ -60,76 +57,81 @@ bool in_base(const BertConfig& config, std::string_view name) {
 }
 
 /// Adds "what: name, name"; of long lists only the beginning.
-void append(std::string& text, std::string_view what, std::span<const std::string> names) {
-    constexpr std::size_t shown = 8;
-    if (names.empty()) return;
-    text += fmt::format("{}{}: {}", text.empty() ? "" : "; ", what,
-                        fmt::join(names.first(std::min(shown, names.size())), ", "));
-    if (names.size() > shown) text += fmt::format(" and {} more", names.size() - shown);
-}
-
-/// The values of a tensor. One that is not finite would spoil everything after it.
-Tensor finite(const SafeTensors& file, const std::string& name) {
-    Tensor tensor = file.tensor(name);
-    for (const real value : tensor.values())
-        require(std::isfinite(value), "[pretrained] '{}': {} holds a value that is not finite",
-                file.file(), name);
-    return tensor;
+void append(std::string& text, std::string_view what, const std::vector<std::string>& names) {
+    if (!names.empty())
+        text += fmt::format("{}{}: {}", text.empty() ? "" : "; ", what, join_some(names));
 }
 
 /// A configuration that lies would ask for any amount of memory: its sizes are held against the
-/// header of the weights, if they are there, before a model is built.
-void check_sizes(const fs::path& directory, const BertConfig& config) {
-    std::error_code none;
-    if (!fs::exists(directory / "model.safetensors", none)) return;
-    const SafeTensors file = open_weights(directory);
-    const auto expect = [&](const std::string& name, const Shape& shape) {
+/// header of the weights before a model is built. Only a head may be missing.
+void check_sizes(const SafeTensors& file, const std::string& prefix, const BertConfig& config) {
+    for_each_shape(config, [&](const std::string& name, const Shape& shape) {
         const std::vector<std::string> names = checkpoint_names(config, name);
-        const std::string found = find(file, names);
+        const std::string found = find(file, names, prefix);
+        if (found.empty() && in_head(name)) return;
         const std::string got = found.empty() ? "none" : to_string(file.shape(found));
         require(got == to_string(shape),
                 "[pretrained] '{}': expected {} of shape {}, as config.json says, got {}",
-                file.file(), found.empty() ? names[0] : found, to_string(shape), got);
-    };
-    const std::string last = fmt::format("blocks.{}.", config.num_hidden_layers - 1);
-    expect("embeddings.word.weight", {config.vocab_size, config.hidden_size});
-    expect("embeddings.position.weight", {config.max_position_embeddings, config.hidden_size});
-    expect(last + "fc1.weight", {config.intermediate_size, config.hidden_size});
+                file.file(), found.empty() ? prefix + names[0] : found, to_string(shape), got);
+    });
+}
+
+/// The rows of a classifier in the order of a data set's classes.
+void copy_rows(const Tensor& from, Tensor to, const std::vector<std::int64_t>& order) {
+    const std::int64_t size = from.numel() / from.size(0);
+    for (std::size_t i = 0; i < order.size(); ++i)
+        std::copy_n(from.data() + order[i] * size, size,
+                    to.data() + static_cast<std::int64_t>(i) * size);
 }
 
 }  // namespace
 
-std::string to_string(const LoadReport& report) {
-    std::string text;
-    append(text, "fresh", report.missing);
-    append(text, "fresh, since of another shape", report.misshapen);
-    append(text, "unused", report.unused);
-    return text.empty() ? "every tensor found its place" : text;
-}
-
 Pretrained open_pretrained(const fs::path& directory) {
     const fs::path inner = transformer_in(directory);
-    BertConfig config = read_bert_config(inner / "config.json");
-    Tokenizer tokenizer = Tokenizer::open(inner);
+    return open_pretrained(inner, inner / weights_name);
+}
+
+Pretrained open_pretrained(const fs::path& directory, const fs::path& weights,
+                           const std::string& prefix) {
+    BertConfigFile read = read_bert_config(directory / "config.json");
+    BertConfig& config = read.config;
+    Tokenizer tokenizer = Tokenizer::open(directory);
     // Tables are often made larger than the vocabulary, up to a round number.
     constexpr std::int64_t round = 128;
-    const std::int64_t tokens = tokenizer.vocabulary().size();
+    const std::int64_t tokens = tokenizer.size();
     require(tokens <= config.vocab_size && config.vocab_size - tokens < round,
             "[pretrained] '{}': expected about vocab_size = {} tokens in the vocabulary beside it, "
             "got {}. Hint: are both files of one model?",
-            (inner / "config.json").string(), config.vocab_size, tokens);
-    check_sizes(inner, config);
-    return {std::move(config), std::move(tokenizer)};
+            (directory / "config.json").string(), config.vocab_size, tokens);
+    if (weights.empty()) {
+        check(config, fmt::format("[pretrained] '{}'", (directory / "config.json").string()));
+        return {std::move(config), std::move(tokenizer), std::move(read.labels)};
+    }
+    require_weights(weights);
+    const SafeTensors file = SafeTensors::open(weights);
+    const std::string bias = find(file, checkpoint_names(config, "classifier.bias"), prefix);
+    if (!read.counts_classes && !bias.empty() && file.shape(bias).size() == 1)
+        config.classes = file.shape(bias)[0];
+    check(config, fmt::format("[pretrained] '{}'", file.file()));
+    check_sizes(file, prefix, config);
+    return {std::move(config), std::move(tokenizer), std::move(read.labels)};
 }
 
-LoadReport load_pretrained(const fs::path& directory, TextModel& model) {
-    const SafeTensors file = open_weights(transformer_in(directory));
+LoadReport load_pretrained(const fs::path& directory, TextModel& model, const LabelMatch& labels) {
+    return load_pretrained_file(transformer_in(directory) / weights_name, model, labels);
+}
+
+LoadReport load_pretrained_file(const fs::path& weights, TextModel& model,
+                                const LabelMatch& labels) {
+    require_weights(weights);
+    const SafeTensors file = SafeTensors::open(weights);
     LoadReport report;
     std::vector<std::string> missing, misshapen;
-    std::set<std::string> used;
+    std::set<std::string> known, used;
     struct Copy {
         std::string from;
         Tensor to;
+        bool classes;  // whether its rows are the classes
     };
     std::vector<Copy> copies;
     for_each_parameter(model, [&](const std::string& name, Parameter& parameter) {
@@ -137,21 +139,30 @@ LoadReport load_pretrained(const fs::path& directory, TextModel& model) {
         const std::string found = find(file, names);
         if (found.empty()) {
             (in_head(name) ? report.missing : missing).push_back(in_head(name) ? name : names[0]);
+            if (in_head(name)) report.fresh.push_back(name);
             return;
         }
-        used.insert(found);
-        if (file.shape(found) == parameter.value.shape()) {
-            copies.push_back({found, parameter.value});
+        known.insert(found);
+        const bool classes = name.starts_with("classifier.");
+        const bool fits = file.shape(found) == parameter.value.shape();
+        if (fits && (!classes || labels.problem.empty())) {
+            used.insert(found);
+            copies.push_back({found, parameter.value, classes});
             return;
         }
-        (name.starts_with("classifier.") ? report.misshapen : misshapen)
-            .push_back(fmt::format("{} {}, expected {}", found, to_string(file.shape(found)),
-                                   to_string(parameter.value.shape())));
+        if (classes) report.fresh.push_back(name);
+        if (fits)
+            report.other_classes = labels.problem;
+        else
+            (classes ? report.misshapen : misshapen)
+                .push_back(fmt::format("{} {}, expected {}", found, to_string(file.shape(found)),
+                                       to_string(parameter.value.shape())));
     });
     std::vector<std::string> unexpected;
     for (const TensorEntry& entry : file.entries())
         if (!used.contains(entry.name))
-            (in_base(model.config(), entry.name) ? unexpected : report.unused)
+            (!known.contains(entry.name) && in_base(model.config(), entry.name) ? unexpected
+                                                                                : report.unused)
                 .push_back(entry.name);
     std::string faults;
     append(faults, "missing", missing);
@@ -160,31 +171,29 @@ LoadReport load_pretrained(const fs::path& directory, TextModel& model) {
     require(faults.empty(), "[pretrained] '{}' does not fit {}: {}", file.file(),
             model.config().kind, faults);
 
-    std::vector<Tensor> values;  // all are read before any is changed
-    for (const Copy& copy : copies) values.push_back(finite(file, copy.from));
-    for (std::size_t i = 0; i < copies.size(); ++i)
-        std::ranges::copy(values[i].values(), copies[i].to.values().begin());
+    // All are looked at before any is changed.
+    for (const Copy& copy : copies) file.require_finite(copy.from);
+    for (const Copy& copy : copies) {
+        const Tensor values = file.tensor(copy.from);
+        if (copy.classes && !labels.order.empty())
+            copy_rows(values, copy.to, labels.order);
+        else
+            std::ranges::copy(values.values(), Tensor(copy.to).values().begin());
+    }
     return report;
 }
 
-void save_pretrained(const fs::path& directory, TextModel& model, const Tokenizer& tokenizer) {
+void save_pretrained(const fs::path& directory, TextModel& model, const Tokenizer& tokenizer,
+                     const std::vector<std::string>& labels) {
     std::error_code error;
     fs::create_directories(directory, error);
     require(!error, "[pretrained] cannot make '{}': {}", directory.string(), error.message());
-    write_bert_config(directory, model.config(), tokenizer);
-
-    std::string words;
-    for (std::int32_t id = 0; id < tokenizer.vocabulary().size(); ++id)
-        words += tokenizer.vocabulary().token(id) + "\n";
-    AtomicFile vocabulary(directory / "vocab.txt");
-    vocabulary.write(words);
-    vocabulary.commit();
-
+    write_bert_config(directory, model.config(), labels, tokenizer);
     std::vector<NamedTensor> tensors;
     for_each_parameter(model, [&](const std::string& name, Parameter& parameter) {
         tensors.push_back({hugging_face_name(model.config(), name), parameter.value});
     });
-    write_safetensors(directory / "model.safetensors", tensors, {{"format", "pt"}});
+    write_safetensors(directory / weights_name, tensors, {{"format", "pt"}});
 }
 
 }  // namespace slimgrad

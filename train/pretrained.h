@@ -6,6 +6,8 @@
 
 #include "data/tokenizer.h"
 #include "nn/models/text_model.h"
+#include "train/labels.h"
+#include "train/load_report.h"
 
 namespace slimgrad {
 
@@ -13,43 +15,38 @@ namespace slimgrad {
 struct Pretrained {
     BertConfig config;
     Tokenizer tokenizer;
+    std::vector<std::string> labels;  // names of its classes, by their numbers; or none
 };
 
-/// Reads `config.json` and the tokenizer (`tokenizer.json` or `vocab.txt`) of a directory in
-/// Hugging Face's layout, or of sentence-transformers', whose `0_Transformer` may hold the same
-/// files. The number of classes is that of the file's `id2label` if it has one, else 2; change it
-/// before the model is built. Throws Error, one line that names the file and the key, if something
-/// is missing or does not fit, also if vocabulary or weights have other sizes than config.json
-/// says.
+/// Reads `config.json` and the tokenizer (see TokenizerFiles) of a directory in Hugging Face's
+/// layout, or of sentence-transformers', whose `0_Transformer` may hold the same files. The number
+/// of classes is what config.json says, else what the weights have, else 2; change it before the
+/// model is built. Throws Error, one line that names the file and the key, if something is missing
+/// or does not fit, also if vocabulary or weights have other sizes than config.json says.
 Pretrained open_pretrained(const std::filesystem::path& directory);
-
-/// What became of the tensors of a checkpoint.
-struct LoadReport {
-    /// Parameters of the model that the file lacks: at most pooler and classifier, which keep their
-    /// fresh values. In slimgrad's names.
-    std::vector<std::string> missing;
-    /// Tensors of the file that the model has no use for, in the file's names: heads of other
-    /// tasks, and buffers.
-    std::vector<std::string> unused;
-    /// A classifier for another number of classes stays fresh too: "classifier.weight (3, 384),
-    /// expected (2, 384)".
-    std::vector<std::string> misshapen;
-};
-
-/// In one line: "fresh: classifier.weight, classifier.bias; unused: ..."; of long lists the first
-/// names and how many more there are.
-std::string to_string(const LoadReport& report);
+/// The same where the weights are in another file, whose names begin with `prefix`, or in none yet
+/// (an empty path).
+Pretrained open_pretrained(const std::filesystem::path& directory,
+                           const std::filesystem::path& weights, const std::string& prefix = "");
 
 /// Reads `model.safetensors` of such a directory into a model, in Hugging Face's names for BERT and
 /// DistilBERT, with or without their prefix and with the old names of LayerNorm, or in slimgrad's
 /// own. Throws Error, one line that names the file and lists them, if parameters of the encoder are
-/// missing, any is of another shape, or the file has some that an encoder of these sizes has not;
-/// the model is then unchanged.
-LoadReport load_pretrained(const std::filesystem::path& directory, TextModel& model);
+/// missing, any is of another shape or not finite, or the file has some that an encoder of these
+/// sizes has not; the model is then unchanged.
+///
+/// The classifier's rows are taken in the order of `labels`; if those say that its classes are
+/// others, it stays fresh.
+LoadReport load_pretrained(const std::filesystem::path& directory, TextModel& model,
+                           const LabelMatch& labels = {});
+/// The same of a file.
+LoadReport load_pretrained_file(const std::filesystem::path& weights, TextModel& model,
+                                const LabelMatch& labels = {});
 
-/// Writes config.json, vocab.txt and model.safetensors that Hugging Face's transformers and
-/// open_pretrained read. Throws Error if the directory cannot be written.
+/// Writes config.json, the tokenizer and model.safetensors that Hugging Face's transformers and
+/// open_pretrained read. `labels` are the names of the classes, if they have any. Throws Error if
+/// the directory cannot be written.
 void save_pretrained(const std::filesystem::path& directory, TextModel& model,
-                     const Tokenizer& tokenizer);
+                     const Tokenizer& tokenizer, const std::vector<std::string>& labels = {});
 
 }  // namespace slimgrad

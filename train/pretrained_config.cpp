@@ -1,10 +1,17 @@
 #include "train/pretrained_config.h"
 
+#include <fmt/ranges.h>
+
+#include <algorithm>
 #include <nlohmann/json.hpp>
-#include <optional>
+#include <utility>
 
 #include "data/file.h"
+#include "data/json.h"
+#include "data/safetensors_header.h"
+#include "data/tokenizer_files.h"
 #include "tensor/error.h"
+#include "train/labels.h"
 
 namespace slimgrad {
 namespace {
@@ -35,90 +42,98 @@ const Keys& keys_of(const BertConfig& config) {
     return config.distilled() ? distilbert_keys : bert_keys;
 }
 
-class ConfigFile {
-  public:
-    explicit ConfigFile(const fs::path& file)
-        : where(fmt::format("[pretrained] '{}'", file.string())) {
-        const std::vector<std::uint8_t> bytes = read_file(file);
-        try {
-            content_ = json::parse(bytes);
-        } catch (const json::parse_error& error) {
-            fail("{}: expected JSON, it cannot be read at byte {}", where, error.byte);
-        } catch (const json::exception&) {
-            fail("{}: expected JSON with numbers in range", where);
-        }
-        require(content_.is_object(), "{}: expected an object, got {}", where,
-                content_.type_name());
-    }
+/// Throws Error unless the key is absent or has the one value that slimgrad computes.
+void expect(const JsonObject& file, const char* key, const json& only) {
+    const json* const value = file.find(key);
+    if (value && *value != only)
+        fail("{}: expected {} as \"{}\", got {}", file.where(), only.dump(), key,
+             shown_json(*value));
+}
 
-    /// Null for a key that is absent.
-    const json* find(const char* key) const {
-        const auto found = content_.find(key);
-        return found == content_.end() || found->is_null() ? nullptr : &*found;
-    }
-    std::int64_t integer(const char* key, std::optional<std::int64_t> otherwise = {}) const {
-        const json* const value = find(key);
-        require(value || otherwise, "{}: expected the key \"{}\"", where, key);
-        if (!value) return *otherwise;
-        require(value->is_number_integer(), "{}: expected a whole number as \"{}\", got {}", where,
-                key, shown(*value));
-        return value->get<std::int64_t>();
-    }
-    double number(const char* key, double otherwise) const {
-        const json* const value = find(key);
-        if (!value) return otherwise;
-        require(value->is_number(), "{}: expected a number as \"{}\", got {}", where, key,
-                shown(*value));
-        return value->get<double>();
-    }
-    /// Throws Error unless the key is absent or has the one value that slimgrad computes.
-    void expect(const char* key, const json& only) const {
-        const json* const value = find(key);
-        if (value && *value != only)
-            fail("{}: expected {} as \"{}\", got {}", where, only.dump(), key, shown(*value));
-    }
-    std::string kind() const {
-        const json* const value = find("model_type");
-        require(value, "{}: expected the key \"model_type\"", where);
-        require(*value == "bert" || *value == "distilbert",
-                "{}: unknown \"model_type\" {}; known: bert, distilbert", where, shown(*value));
-        return value->get<std::string>();
-    }
+constexpr std::int64_t most_classes = 1 << 14;
 
-    const std::string where;
-
-  private:
-    /// A value on one line, not too long.
-    static std::string shown(const json& value) {
-        constexpr std::size_t longest = 60;
-        const std::string text = value.dump(-1, ' ', true, json::error_handler_t::replace);
-        return text.size() <= longest ? text : text.substr(0, longest) + "...";
+/// id2label: names by numbers in quotes.
+std::vector<std::string> read_names(const JsonObject& file) {
+    const json* const entries = file.find("id2label");
+    if (!entries) return {};
+    require(entries->is_object() && !entries->empty() && std::ssize(*entries) <= most_classes,
+            "{}: expected an object with a name for each class as \"id2label\", got {}",
+            file.where(), shown_json(*entries));
+    std::vector<std::string> names(entries->size());
+    std::vector<bool> seen(names.size());
+    for (const auto& [key, value] : entries->items()) {
+        const std::int64_t id = label_number(key);
+        const bool name = value.is_string() || value.is_number_integer();
+        require(id >= 0 && id < std::ssize(names) && !seen[static_cast<std::size_t>(id)] && name,
+                "{}: expected a name for each of the classes \"0\" to \"{}\" as \"id2label\", got "
+                "{} for {}",
+                file.where(), names.size() - 1, shown_json(value), in_quotes(key));
+        seen[static_cast<std::size_t>(id)] = true;
+        names[static_cast<std::size_t>(id)] =
+            value.is_string() ? value.get<std::string>() : value.dump();
     }
+    return names;
+}
 
-    json content_;
-};
+/// label2id: numbers by names. Names that are not the numbers 0, 1, … are none.
+std::vector<std::string> read_numbers(const JsonObject& file) {
+    const json* const entries = file.find("label2id");
+    if (!entries) return {};
+    require(entries->is_object() && std::ssize(*entries) <= most_classes,
+            "{}: expected an object with a number for each class as \"label2id\", got {}",
+            file.where(), shown_json(*entries));
+    std::vector<std::string> names(entries->size());
+    for (const auto& [name, value] : entries->items()) {
+        const auto id = natural(value, std::ssize(names) - 1);
+        if (!id || !names[static_cast<std::size_t>(*id)].empty()) return {};
+        names[static_cast<std::size_t>(*id)] = name;
+    }
+    return names;
+}
 
-std::int64_t classes_of(const ConfigFile& file) {
-    const json* const labels = file.find("id2label");
-    if (!labels) return file.integer("num_labels", 2);
-    require(labels->is_object() && !labels->empty(),
-            "{}: expected an object with a name for each class as \"id2label\"", file.where);
-    return std::ssize(*labels);
+bool only_numbers(const std::vector<std::string>& names) {
+    return std::ranges::all_of(names, [](const auto& name) { return label_number(name) >= 0; });
+}
+
+/// The names that both keys give together. id2label comes first, unless it only numbers the
+/// classes: transformers keeps LABEL_0, … under the key that a user has not set.
+std::vector<std::string> read_labels(const JsonObject& file) {
+    std::vector<std::string> names = read_names(file), others = read_numbers(file);
+    if (names.empty()) return others;
+    if (only_numbers(names) && names.size() == others.size() && !only_numbers(others))
+        return others;
+    const LabelMatch match = match_labels(others, names);
+    if (!others.empty() && match.problem.empty() && !only_numbers(others))
+        for (std::size_t i = 0; i < names.size(); ++i)
+            require(std::cmp_equal(match.order[i], i),
+                    "{}: \"id2label\" says that class {} is {}, \"label2id\" that it is {}",
+                    file.where(), i, in_quotes(names[i]), in_quotes(others[i]));
+    return names;
 }
 
 }  // namespace
 
-BertConfig read_bert_config(const fs::path& path) {
-    const ConfigFile file(path);
-    BertConfig c;
-    c.kind = file.kind();
+BertConfigFile parse_bert_config(std::string_view text, const std::string& where) {
+    const json content = parse_json(text, where);
+    const JsonObject file(content, where);
+    BertConfigFile read;
+    BertConfig& c = read.config;
+    const json* const kind = file.find("model_type");
+    require(kind, "{}: expected the key \"model_type\"", where);
+    require(*kind == "bert" || *kind == "distilbert",
+            "{}: unknown \"model_type\" {}; known: bert, distilbert", where, shown_json(*kind));
+    c.kind = kind->get<std::string>();
     const Keys& key = keys_of(c);
-    file.expect(key.activation, "gelu");
+    c.activation = file.text(key.activation, "gelu");
+    const std::vector<std::string> known = activation_names();
+    require(std::ranges::find(known, c.activation) != known.end(),
+            "{}: expected \"gelu\" as \"{}\", got {}. Known: {}", where, key.activation,
+            in_quotes(c.activation), fmt::join(known, ", "));
     if (c.distilled()) {
         c.type_vocab_size = 0;
     } else {
-        file.expect("position_embedding_type", "absolute");
-        file.expect("is_decoder", false);
+        expect(file, "position_embedding_type", "absolute");
+        expect(file, "is_decoder", false);
         c.type_vocab_size = file.integer("type_vocab_size", 2);
         c.layer_norm_eps = file.number("layer_norm_eps", 1e-12);
     }
@@ -133,12 +148,23 @@ BertConfig read_bert_config(const fs::path& path) {
     c.attention_dropout = file.number(key.attention_dropout, 0.1);
     c.classifier_dropout =
         file.number(key.classifier_dropout, c.distilled() ? 0.2 : c.hidden_dropout);
-    c.classes = classes_of(file);
-    check(c, file.where);
-    return c;
+    read.labels = read_labels(file);
+    read.counts_classes = !read.labels.empty() || file.find("num_labels");
+    const std::int64_t named = std::ssize(read.labels);
+    c.classes = file.integer("num_labels", named > 0 ? named : 2);
+    require(named == 0 || c.classes == named,
+            "{}: expected as many names of classes as \"num_labels\" = {}, got {}", where,
+            c.classes, named);
+    check(c, where);
+    return read;
 }
 
-void write_bert_config(const fs::path& directory, const BertConfig& c, const Tokenizer& tokenizer) {
+BertConfigFile read_bert_config(const fs::path& file) {
+    return parse_bert_config(read_text(file), fmt::format("[pretrained] '{}'", file.string()));
+}
+
+void write_bert_config(const fs::path& directory, const BertConfig& c,
+                       const std::vector<std::string>& labels, const Tokenizer& tokenizer) {
     const Keys& key = keys_of(c);
     ordered_json model{
         {"architectures",
@@ -150,7 +176,7 @@ void write_bert_config(const fs::path& directory, const BertConfig& c, const Tok
         {key.heads, c.num_attention_heads},
         {key.hidden, c.intermediate_size},
         {"max_position_embeddings", c.max_position_embeddings},
-        {key.activation, "gelu"},
+        {key.activation, c.activation},
         {key.dropout, c.hidden_dropout},
         {key.attention_dropout, c.attention_dropout},
         {key.classifier_dropout, c.classifier_dropout},
@@ -161,25 +187,15 @@ void write_bert_config(const fs::path& directory, const BertConfig& c, const Tok
         model["layer_norm_eps"] = c.layer_norm_eps;
     }
     for (std::int64_t i = 0; i < c.classes; ++i) {
-        const std::string label = fmt::format("LABEL_{}", i);
+        const std::string label =
+            labels.empty() ? fmt::format("LABEL_{}", i) : labels.at(static_cast<std::size_t>(i));
         model["id2label"][std::to_string(i)] = label;
         model["label2id"][label] = i;
     }
-    const NormalizerOptions& normal = tokenizer.normalizer();
-    const ordered_json words{
-        {"tokenizer_class", c.distilled() ? "DistilBertTokenizer" : "BertTokenizer"},
-        {"do_lower_case", normal.lowercase},
-        {"strip_accents", normal.strip_accents ? json(*normal.strip_accents) : json()},
-        {"tokenize_chinese_chars", normal.handle_chinese_chars},
-        {"model_max_length", c.max_position_embeddings},
-    };
-    const auto write = [&](const char* name, const ordered_json& content) {
-        AtomicFile file(directory / name);
-        file.write(content.dump(2) + "\n");
-        file.commit();
-    };
-    write("config.json", model);
-    write("tokenizer_config.json", words);
+    AtomicFile file(directory / "config.json");
+    file.write(model.dump(2) + "\n");
+    file.commit();
+    save_tokenizer(directory, tokenizer, c.kind, c.max_position_embeddings);
 }
 
 }  // namespace slimgrad

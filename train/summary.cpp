@@ -207,6 +207,10 @@ json make_summary(const TrainConfig& config, const Measurements& m, std::int64_t
                  {"epochs", epochs},
                  {"config", to_json(config)},
                  {"environment", where}};
+    if (!config.from.empty()) {
+        summary["fresh"] = m.loaded.fresh;
+        summary["unused"] = m.loaded.unused;
+    }
     if (!m.evaluations.empty()) {
         for (const auto& [metric, score] : m.evaluations.back().scores) summary[metric] = score;
         summary["loss"] = m.evaluations.back().loss;

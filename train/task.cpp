@@ -1,11 +1,13 @@
 #include "train/task.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "data/digest.h"
 #include "data/metrics.h"
 #include "nn/models/text_model.h"
 #include "train/image_task.h"
+#include "train/run_directory.h"
 #include "train/text_task.h"
 
 namespace slimgrad {
@@ -47,7 +49,18 @@ bool is_text(const std::string& data) {
     return false;
 }
 
+void require_same_kind(const TrainConfig& config) {
+    if (!holds_run(config.from)) return;
+    const std::filesystem::path file = std::filesystem::path(config.from) / "config.json";
+    const std::string data = config_from_json(read_json(file), file.string()).data;
+    const bool texts = is_text(data);
+    require(texts == is_text(config.data),
+            "[config] from '{}' is a run on {} ({}), and data '{}' are {}", config.from,
+            texts ? "texts" : "images", data, config.data, texts ? "images" : "texts");
+}
+
 TrainConfig resolved(TrainConfig config) {
+    require_same_kind(config);
     if (is_text(config.data)) {
         if (config.model.empty()) config.model = default_text_model(config);
     } else {

@@ -11,6 +11,7 @@
 #include "data/text_data.h"
 #include "nn/module.h"
 #include "train/config.h"
+#include "train/load_report.h"
 #include "train/measurements.h"
 
 namespace slimgrad {
@@ -41,9 +42,11 @@ class Task {
     virtual Split test() const = 0;
     /// The model with its initial weights, frozen where the run freezes it.
     virtual std::unique_ptr<Module> model() const = 0;
-    /// Reads the weights that a run begins from (`config.from`); what a user should know of it, or
-    /// nothing. Throws Error that names the file and lists what does not fit.
-    virtual std::string load(Module& model) const = 0;
+    /// Reads the weights that a run begins from (`config.from`). Throws Error that names the file
+    /// and lists what does not fit.
+    virtual LoadReport load(Module& model) const = 0;
+    /// What a user should know of the files that the model is made of.
+    virtual std::vector<std::string> notes() const { return {}; }
     /// Writes into the directory of a new run what its model is made of, beside the weights:
     /// open_task() then needs no other place. Nothing for images, whose models are known by their
     /// name.
@@ -75,8 +78,11 @@ class Task {
 bool is_text(const std::string& data);
 
 /// The configuration with what depends on others filled in: the model's name, and for images the
-/// dropout. Throws Error if `from` is needed for that and cannot be read.
+/// dropout. Throws Error if `from` is needed for that and cannot be read, or of another kind.
 TrainConfig resolved(TrainConfig config);
+
+/// Throws Error if `from` is a run on texts and the data are images, or the other way round.
+void require_same_kind(const TrainConfig& config);
 
 /// Reads the data of a run. `run` is its directory if it exists already: its model is then made
 /// from what save() has left there, otherwise from the configuration. Throws Error, one line, for

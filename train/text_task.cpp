@@ -1,10 +1,9 @@
 #include "train/text_task.h"
 
-#include <map>
+#include <optional>
 #include <system_error>
 #include <tuple>
 
-#include "data/file.h"
 #include "data/shipped.h"
 #include "train/pretrained_config.h"
 #include "train/run_directory.h"
@@ -14,13 +13,6 @@ namespace slimgrad {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// The directory that says of what the model of `from` is made; empty if `from` does not say.
-fs::path directory_of(const std::string& from) {
-    if (holds_run(from)) return fs::path(from) / model_folder;
-    std::error_code none;
-    return fs::is_directory(from, none) ? fs::path(from) : fs::path();
-}
 
 std::string model_name(const BertConfig& config) {
     const auto sizes = [](const BertConfig& c) {
@@ -36,35 +28,36 @@ fs::path vocabulary_file(const TrainConfig& c) {
     return c.vocab.empty() ? find_shipped("embedded-text") / "vocab.txt" : fs::path(c.vocab);
 }
 
-/// The files that make the tokenizer of a run that begins, under the names by which they are known.
-std::map<std::string, fs::path> tokenizer_files(const TrainConfig& c) {
-    fs::path directory = directory_of(c.from);
-    if (directory.empty()) {
-        const fs::path file = vocabulary_file(c);
-        return {{file.extension() == ".json" ? "tokenizer.json" : "vocab.txt", file}};
-    }
-    if (!fs::exists(directory / "config.json")) directory /= "0_Transformer";
-    std::map<std::string, fs::path> files;
-    for (const char* name : {"tokenizer.json", "tokenizer_config.json", "vocab.txt"})
-        if (fs::exists(directory / name)) files[name] = directory / name;
-    return files;
+/// What a run that goes on says its model is made of, held against the weights that it has saved.
+Pretrained open_run(const fs::path& run) {
+    std::error_code none;
+    const bool stopped = fs::exists(run / checkpoint_file, none);
+    return open_pretrained(run / model_folder, stopped ? run / checkpoint_file : fs::path(),
+                           stopped ? "model." : "");
+}
+
+/// What the model of `from` is made of; nothing if `from` does not say.
+std::optional<Pretrained> open_from(const fs::path& from) {
+    std::error_code none;
+    if (!fs::is_directory(from, none)) return std::nullopt;
+    if (!holds_run(from)) return open_pretrained(from);
+    return open_pretrained(from / model_folder, weights_file(from));
 }
 
 Pretrained open_sizes(const TrainConfig& c, const fs::path& run) {
-    if (!run.empty()) return open_pretrained(run / model_folder);
-    if (const fs::path directory = directory_of(c.from); !directory.empty()) {
+    if (!run.empty()) return open_run(run);
+    if (std::optional<Pretrained> made_of = open_from(c.from)) {
         require(c.vocab.empty(), "[config] from '{}' has its own vocabulary: leave out vocab",
                 c.from);
-        Pretrained made_of = open_pretrained(directory);
-        const std::string name = model_name(made_of.config);
+        const std::string name = model_name(made_of->config);
         require(
             c.model.empty() || c.model == name,
             "[config] from '{}' is a {}, not the model '{}' that was asked for: leave out model",
             c.from, name, c.model);
-        return made_of;
+        return std::move(*made_of);
     }
-    Pretrained made_of{bert_preset(c.model), Tokenizer::open(vocabulary_file(c))};
-    made_of.config.vocab_size = made_of.tokenizer.vocabulary().size();
+    Pretrained made_of{bert_preset(c.model), Tokenizer::open(vocabulary_file(c)), {}};
+    made_of.config.vocab_size = made_of.tokenizer.size();
     made_of.config.pad_token_id = made_of.tokenizer.pad();
     return made_of;
 }
@@ -79,8 +72,8 @@ TextSplits load_splits(const TrainConfig& config) {
 }  // namespace
 
 std::string default_text_model(const TrainConfig& config) {
-    const fs::path directory = directory_of(config.from);
-    return directory.empty() ? "bert-tiny" : model_name(open_pretrained(directory).config);
+    const std::optional<Pretrained> made_of = open_from(config.from);
+    return made_of ? model_name(made_of->config) : "bert-tiny";
 }
 
 TextTask::TextTask(const TrainConfig& config, const fs::path& run)
@@ -90,6 +83,7 @@ TextTask::TextTask(const TrainConfig& config, const fs::path& run, TextSplits sp
     : Task(splits.train.metrics, splits.train, splits.test),
       config_(config),
       made_of_(open_sizes(config, run)),
+      labels_(match_labels(made_of_.labels, splits.train.classes)),
       train_(std::make_shared<TextData>(std::move(splits.train))),
       test_(std::make_shared<TextData>(std::move(splits.test))) {
     BertConfig& sizes = made_of_.config;
@@ -134,12 +128,15 @@ std::unique_ptr<Module> TextTask::model() const {
     return model;
 }
 
-std::string TextTask::load(Module& model) const {
+LoadReport TextTask::load(Module& model) const {
+    auto& text_model = dynamic_cast<TextModel&>(model);
     std::error_code none;
-    if (fs::is_directory(config_.from, none) && !holds_run(config_.from))
-        return to_string(load_pretrained(config_.from, dynamic_cast<TextModel&>(model)));
-    load_weights(weights_file(config_.from), model);
-    return "";
+    if (holds_run(config_.from))
+        return load_pretrained_file(weights_file(config_.from), text_model, labels_);
+    if (fs::is_directory(config_.from, none))
+        return load_pretrained(config_.from, text_model, labels_);
+    load_weights(config_.from, model);
+    return {};
 }
 
 void TextTask::save(const fs::path& run) const {
@@ -147,13 +144,7 @@ void TextTask::save(const fs::path& run) const {
     std::error_code error;
     fs::create_directories(folder, error);
     require(!error, "[run] cannot create the directory '{}': {}", folder.string(), error.message());
-    write_bert_config(folder, made_of_.config, made_of_.tokenizer);
-    for (const auto& [name, source] : tokenizer_files(config_)) {
-        const MappedFile content(source);
-        AtomicFile copy(folder / name);
-        copy.write(content.bytes());
-        copy.commit();
-    }
+    write_bert_config(folder, made_of_.config, train_->classes, made_of_.tokenizer);
 }
 
 }  // namespace slimgrad

@@ -20,7 +20,8 @@ class TextTask final : public Task {
     Split train() const override;
     Split test() const override;
     std::unique_ptr<Module> model() const override;
-    std::string load(Module& model) const override;
+    LoadReport load(Module& model) const override;
+    std::vector<std::string> notes() const override { return made_of_.tokenizer.notes(); }
     void save(const std::filesystem::path& run) const override;
 
   private:
@@ -30,6 +31,7 @@ class TextTask final : public Task {
 
     TrainConfig config_;
     Pretrained made_of_;
+    LabelMatch labels_;  // of what the run begins from
     std::shared_ptr<const TextData> train_, test_;
 };
 

@@ -50,11 +50,14 @@ TrainingLoop::TrainingLoop(RunDirectory run, TrainConfig config, std::unique_ptr
 }
 
 void TrainingLoop::begin() {
-    if (!config_.from.empty())
-        if (const std::string note = task_->load(*model_); !note.empty())
-            notes_.push_back(fmt::format("{}: {}", config_.from, note));
+    if (!config_.from.empty()) load();
     run_.begin(to_json(config_),
                [&](const std::filesystem::path& directory) { task_->save(directory); });
+}
+
+void TrainingLoop::load() {
+    m_.loaded = task_->load(*model_);
+    notes_.push_back(fmt::format("{}: {}", config_.from, to_string(m_.loaded)));
 }
 
 void TrainingLoop::resume() {
@@ -62,7 +65,7 @@ void TrainingLoop::resume() {
     std::error_code none;
     if (!std::filesystem::exists(checkpoint, none)) {
         // It died before its first checkpoint: the same configuration leads to the same bits.
-        if (!config_.from.empty()) task_->load(*model_);
+        if (!config_.from.empty()) load();
         run_.cut_metrics(0);
         notes_.emplace_back("there is no checkpoint yet: from the beginning");
         return;
@@ -202,15 +205,15 @@ void TrainingLoop::end_epoch(Progress& progress) {
     Evaluation evaluation;
     {
         const Timer timer(m_, "evaluate");
-        whole_or_not_at_all([&] {
-            evaluation = evaluate(*model_, test_, task_->metrics(), [&] {
-                look_for_stop(step_ - 1);
-            });  // the step before belongs to it
-        });
+        const auto stop = [&] { look_for_stop(step_ - 1); };  // the step before belongs to it
+        try {
+            whole_or_not_at_all(
+                [&] { evaluation = evaluate(*model_, test_, task_->metrics(), stop); });
+        } catch (const Error& error) {
+            fail("[train] step {}: {}. Hint: a lower --lr (now {})", step_, error.what(),
+                 config_.lr);
+        }
     }
-    require(std::isfinite(evaluation.loss),
-            "[train] step {}: the loss on the test set is {}. Hint: a lower --lr (now {})", step_,
-            evaluation.loss, config_.lr);
     const double train_loss = m_.epoch_loss / static_cast<double>(m_.epoch_steps);
     m_.evaluations.push_back(evaluation);
     m_.train_losses.push_back(train_loss);
@@ -241,6 +244,7 @@ void TrainingLoop::save() {
 void TrainingLoop::introduce(Progress& progress) const {
     for (const std::string& warning : warnings_) progress.warn(warning);
     for (const std::string& note : notes_) progress.line(note);
+    for (const std::string& note : task_->notes()) progress.line(note);
     for (const auto& [split, note] : {std::pair{"training", train_.note}, {"test", test_.note}})
         if (!note.empty()) progress.line(fmt::format("{}: {}", split, note));
     progress.line(

@@ -29,6 +29,7 @@ class TrainingLoop {
     const nlohmann::json& summary() const { return summary_; }
 
   private:
+    void load();
     RunState state();
     TapeOptions tape_options(std::int64_t step) const;
     Var loss_of(Tape& tape, const Batch& batch);

@@ -20,6 +20,11 @@ std::vector<NamedTensor> named_tensors(Module& model, const std::string& prefix)
     return tensors;
 }
 
+void require_finite(const SafeTensors& file, std::span<const NamedTensor> targets) {
+    for (const NamedTensor& target : targets)
+        if (file.contains(target.name)) file.require_finite(target.name);
+}
+
 std::filesystem::path weights_file(const std::filesystem::path& from) {
     std::error_code none;
     if (!std::filesystem::is_directory(from, none)) return from;
@@ -39,7 +44,10 @@ void save_weights(const std::filesystem::path& file, Module& model) {
 void load_weights(const std::filesystem::path& file, Module& model) {
     // PyTorch counts the batches that BatchNorm has seen; slimgrad has no use for that.
     const std::array<std::string, 1> ignored = {"num_batches_tracked"};
-    load_tensors(SafeTensors::open(file), named_tensors(model), ignored);
+    const SafeTensors weights = SafeTensors::open(file);
+    const std::vector<NamedTensor> targets = named_tensors(model);
+    require_finite(weights, targets);
+    load_tensors(weights, targets, ignored);
 }
 
 }  // namespace slimgrad

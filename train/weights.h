@@ -14,7 +14,8 @@ std::filesystem::path weights_file(const std::filesystem::path& from);
 void save_weights(const std::filesystem::path& file, Module& model);
 
 /// Reads a model's parameters and buffers. Throws Error, one line that names the file and lists
-/// what is missing, unexpected or of another shape; the model is then unchanged.
+/// what is missing, unexpected or of another shape, or that names a value that is not finite; the
+/// model is then unchanged.
 void load_weights(const std::filesystem::path& file, Module& model);
 
 }  // namespace slimgrad

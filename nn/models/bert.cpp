@@ -15,6 +15,10 @@ const BertConfig& checked(const BertConfig& config) {
     return config;
 }
 
+GELU::Form form_of(const std::string& activation) {
+    return activation == "gelu" || activation == "gelu_python" ? GELU::Form::erf : GELU::Form::tanh;
+}
+
 /// Layers draw initial values when they are made; Bert::initialise replaces them all.
 Stream replaced() { return Stream(0, "replaced"); }
 
@@ -28,6 +32,7 @@ PostNormBlock::PostNormBlock(const BertConfig& config, Stream stream)
       attention_dropout_(config.distilled() ? 0 : config.hidden_dropout),
       norm1_(config.hidden_size, config.layer_norm_eps),
       fc1_(config.hidden_size, config.intermediate_size, stream),
+      gelu_(form_of(config.activation)),
       fc2_(config.intermediate_size, config.hidden_size, stream),
       dropout_(config.hidden_dropout),
       norm2_(config.hidden_size, config.layer_norm_eps) {}

@@ -2,6 +2,7 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "tensor/error.h"
@@ -50,11 +51,15 @@ std::vector<std::string> text_model_names() {
     return names;
 }
 
+std::vector<std::string> activation_names() {
+    return {"gelu",          "gelu_python",       "gelu_new",        "gelu_fast",
+            "gelu_accurate", "gelu_pytorch_tanh", "gelu_python_tanh"};
+}
+
 void check(const BertConfig& c, std::string_view where) {
     require(c.kind == "bert" || c.kind == "distilbert",
             "{}: unknown kind of model '{}'; known: bert, distilbert", where, c.kind);
-    const auto size = [&](const char* name, std::int64_t value) {
-        constexpr std::int64_t most = 1 << 24;
+    const auto size = [&](const char* name, std::int64_t value, std::int64_t most = 1 << 24) {
         require(value >= 1 && value <= most, "{}: expected {} from 1 to {}, got {}", where, name,
                 most, value);
     };
@@ -65,7 +70,10 @@ void check(const BertConfig& c, std::string_view where) {
     size("intermediate_size", c.intermediate_size);
     size("max_position_embeddings", c.max_position_embeddings);
     if (!c.distilled()) size("type_vocab_size", c.type_vocab_size);
-    size("the number of classes", c.classes);
+    size("the number of classes", c.classes, 1 << 14);
+    const std::vector<std::string> known = activation_names();
+    require(std::ranges::find(known, c.activation) != known.end(),
+            "{}: unknown activation '{}'; known: {}", where, c.activation, fmt::join(known, ", "));
     require(c.hidden_size % c.num_attention_heads == 0,
             "{}: the number of heads must divide the width {}, got {}", where, c.hidden_size,
             c.num_attention_heads);

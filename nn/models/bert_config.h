@@ -23,6 +23,7 @@ struct BertConfig {
     std::int64_t max_position_embeddings = 512;
     std::int64_t type_vocab_size = 2;  // distilbert has none and ignores it
     double layer_norm_eps = 1e-12;
+    std::string activation = "gelu";  // one of activation_names()
     std::int64_t pad_token_id = 0;    // its embedding is never trained
     double hidden_dropout = 0.1;      // of the embeddings and of what each branch adds
     double attention_dropout = 0.1;   // of the probabilities
@@ -40,8 +41,13 @@ BertConfig bert_preset(const std::string& name);
 /// The presets, in the order in which help lists them.
 std::vector<std::string> text_model_names();
 
+/// What transformers calls the activations that we compute: GELU by the error function ("gelu",
+/// "gelu_python") and by its tanh approximation ("gelu_new" and others).
+std::vector<std::string> activation_names();
+
 /// Throws Error, one line that begins with `where`, for an unknown kind, sizes that are not
-/// positive, heads that do not divide the width, and dropout that is no probability.
+/// positive or too large, heads that do not divide the width, another activation, and dropout that
+/// is no probability.
 void check(const BertConfig& config, std::string_view where);
 
 }  // namespace slimgrad::inline SLIMGRAD_PRECISION

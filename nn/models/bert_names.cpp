@@ -97,4 +97,32 @@ std::vector<std::string> checkpoint_names(const BertConfig& config, const std::s
     return names;
 }
 
+void for_each_shape(const BertConfig& c,
+                    const std::function<void(const std::string&, const Shape&)>& f) {
+    const std::int64_t width = c.hidden_size;
+    const auto linear = [&](const std::string& name, std::int64_t in, std::int64_t out) {
+        f(name + ".weight", {out, in});
+        f(name + ".bias", {out});
+    };
+    const auto norm = [&](const std::string& name) {
+        f(name + ".weight", {width});
+        f(name + ".bias", {width});
+    };
+    f("embeddings.word.weight", {c.vocab_size, width});
+    f("embeddings.position.weight", {c.max_position_embeddings, width});
+    if (!c.distilled()) f("embeddings.token_type.weight", {c.type_vocab_size, width});
+    norm("embeddings.norm");
+    for (std::int64_t i = c.num_hidden_layers; i-- > 0;) {
+        const std::string block = fmt::format("blocks.{}.", i);
+        for (const char* const part : {"q", "k", "v", "proj"})
+            linear(block + "attention." + part, width, width);
+        norm(block + "norm1");
+        linear(block + "fc1", width, c.intermediate_size);
+        linear(block + "fc2", c.intermediate_size, width);
+        norm(block + "norm2");
+    }
+    linear("pooler", width, width);
+    linear("classifier", width, c.classes);
+}
+
 }  // namespace slimgrad::inline SLIMGRAD_PRECISION

@@ -18,7 +18,22 @@ Tokenizer make(unsigned choice) {
     options.handle_chinese_chars = choice & 2;
     options.lowercase = choice & 4;
     if (choice & 8) options.strip_accents = (choice & 16) != 0;
-    return Tokenizer(Vocabulary(tokens, "fuzz"), options, {}, "fuzz");
+    std::vector<AddedToken> added;
+    const auto add = [&](const char* content, unsigned bit, unsigned flags) {
+        if (!(choice >> bit & 1)) return;
+        added.push_back({.content = content,
+                         .single_word = (flags & 1) != 0,
+                         .lstrip = (flags & 2) != 0,
+                         .rstrip = (flags & 4) != 0,
+                         .normalized = (flags & 8) != 0});
+    };
+    // They overlap, with one another and with what is normalised away.
+    add("ab", 0, 1);
+    add("ab ", 1, 6);
+    add(" b", 2, 8);
+    add("[x", 3, 2);
+    add("\u00e9", 4, 12);
+    return Tokenizer(Vocabulary(tokens, "fuzz"), options, {}, "fuzz", added);
 }
 
 }  // namespace
@@ -38,8 +53,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         const std::vector<std::int32_t> ids = tokenizer.tokenize(input);
         accepted = true;
         fuzz::expect(
-            std::ranges::all_of(
-                ids, [&](auto id) { return id >= 0 && id < tokenizer.vocabulary().size(); }),
+            std::ranges::all_of(ids, [&](auto id) { return id >= 0 && id < tokenizer.size(); }),
             "ids are of the vocabulary");
         fuzz::expect(encode_utf8(decode_utf8(input, "fuzz")) == input, "UTF-8 both ways");
         const Encoding pair = tokenizer.encode(input, "a pair", length);

@@ -151,6 +151,7 @@ TEST_P(Pretraining, ReportsAFreshHeadAndWhatHasNoUse) {
     const LoadReport report = load_pretrained(directory, *model);
     EXPECT_EQ(report.missing, (std::vector<std::string>{"pooler.weight", "pooler.bias",
                                                         "classifier.weight", "classifier.bias"}));
+    EXPECT_EQ(report.fresh, report.missing);
     EXPECT_EQ(report.unused,
               (std::vector<std::string>{"cls.predictions.bias", "embeddings.position_ids"}));
     EXPECT_EQ(to_string(report),
@@ -171,6 +172,12 @@ TEST_P(Pretraining, AClassifierForOtherClassesStaysFreshAndIsReported) {
     EXPECT_EQ(report.misshapen, (std::vector<std::string>{"classifier.weight (3, " + width +
                                                               "), expected (2, " + width + ")",
                                                           "classifier.bias (3,), expected (2,)"}));
+    EXPECT_EQ(report.missing, std::vector<std::string>());
+    EXPECT_EQ(report.fresh, (std::vector<std::string>{"classifier.weight", "classifier.bias"}));
+    EXPECT_EQ(report.unused, (std::vector<std::string>{"classifier.bias", "classifier.weight"}));
+    EXPECT_EQ(to_string(report), "fresh, since of another shape: " + report.misshapen[0] + ", " +
+                                     report.misshapen[1] +
+                                     "; unused: classifier.bias, classifier.weight");
 }
 
 TEST_P(Pretraining, BadWeightsAreOneClearLineAndChangeNothing) {
@@ -196,7 +203,7 @@ TEST_P(Pretraining, BadWeightsAreOneClearLineAndChangeNothing) {
     spoilt.data()[3] = std::numeric_limits<real>::quiet_NaN();
     rewrite([&](const std::string& name) { return name == position ? "" : name; },
             {{position, spoilt}});
-    expect_error(load, {position + " holds a value that is not finite"});
+    expect_error(load, {position + " holds a value that is not finite: nan at index (0, 3)"});
 
     const std::string whole = get(golden(GetParam()) / "model.safetensors");
     put(directory / "model.safetensors", std::string_view(whole).substr(0, whole.size() - 5));
@@ -232,8 +239,28 @@ TEST_P(Pretraining, BadConfigurationsNameTheFileAndTheKey) {
     expect_error(open, {".layer.999999.", ", as config.json says, got none"});
     configure(key("intermediate_size", "hidden_dim"), "9999999");
     expect_error(open, {".layer.1.", "of shape (9999999, "});
+    for (const char* number :
+         {"18446744073709551615", "1e3", "1.5", "[]", "99999999999999999999"}) {
+        configure(width, number);
+        expect_error(open, {"expected a whole number as \"" + width + "\", got "});
+    }
+    configure(width, "9223372036854775807");
+    expect_error(open, {"expected hidden_size from 1 to 16777216, got 9223372036854775807"});
+    if (GetParam() == "bert") {
+        configure("type_vocab_size", "9999999");
+        expect_error(open, {"token_type_embeddings.weight of shape (9999999, ", "got (2, "});
+        configure("layer_norm_eps", "\"small\"");
+        expect_error(open, {"expected a number as \"layer_norm_eps\", got \"small\""});
+    }
+    put(directory / "config.json", "{\"vocab_size\": 1e999}");
+    expect_error(open, {"config.json' has a number that is too large"});
+    put(directory / "config.json", "{\"a\": " + std::string(1 << 20, '['));
+    expect_error(open, {"config.json' is nested more than 64 levels deep"});
     configure(key("hidden_act", "activation"), "\"relu\"");
-    expect_error(open, {"expected \"gelu\" as", "got \"relu\""});
+    expect_error(open,
+                 {"expected \"gelu\" as", "got \"relu\". Known: gelu, gelu_python, gelu_new"});
+    configure(key("hidden_act", "activation"), "[1]");
+    expect_error(open, {"expected a text as \"" + key("hidden_act", "activation") + "\", got [1]"});
     configure(key("hidden_dropout_prob", "dropout"), "1.5");
     expect_error(open, {"expected hidden dropout from 0 to below 1, got 1.5"});
     configure("pad_token_id", "25");
@@ -243,13 +270,98 @@ TEST_P(Pretraining, BadConfigurationsNameTheFileAndTheKey) {
     configure("model_type", "");
     expect_error(open, {"expected the key \"model_type\""});
     put(directory / "config.json", "{\"model_type\": ");
-    expect_error(open, {"config.json': expected JSON, it cannot be read at byte"});
+    expect_error(open, {"config.json' is not valid JSON: mistake at byte"});
     put(directory / "config.json", "[]");
     expect_error(open, {"expected an object, got array"});
     fs::remove(directory / "config.json");
     expect_error(open, {"config.json"});
     directory = root / "nowhere";
     expect_error(open, {"expected a directory, got", "nowhere"});
+}
+
+TEST_P(Pretraining, NamesOfClassesAreThoseOfEitherKey) {
+    using Names = std::vector<std::string>;
+    const auto labels = [&](const std::string& names, const std::string& numbers) {
+        auto config = nlohmann::json::parse(get(golden(GetParam()) / "config.json"));
+        config.erase("id2label");
+        config.erase("label2id");
+        if (!names.empty()) config["id2label"] = nlohmann::json::parse(names);
+        if (!numbers.empty()) config["label2id"] = nlohmann::json::parse(numbers);
+        put(directory / "config.json", config.dump());
+        return open_pretrained(directory).labels;
+    };
+    const std::string counted = R"({"0": "LABEL_0", "1": "LABEL_1", "2": "LABEL_2"})";
+    const std::string names = R"({"2": "a", "1": "b", "0": "c"})";
+    const std::string numbers = R"({"a": 2, "b": 1, "c": 0})";
+    EXPECT_EQ(labels("", ""), Names());
+    EXPECT_EQ(labels(counted, ""), (Names{"LABEL_0", "LABEL_1", "LABEL_2"}));
+    EXPECT_EQ(labels(names, ""), (Names{"c", "b", "a"}));
+    EXPECT_EQ(labels("", numbers), (Names{"c", "b", "a"}));
+    EXPECT_EQ(labels(names, numbers), (Names{"c", "b", "a"}));
+    EXPECT_EQ(labels(counted, numbers), (Names{"c", "b", "a"}));
+    EXPECT_EQ(labels(names, R"({"LABEL_0": 0, "LABEL_1": 1, "LABEL_2": 2})"),
+              (Names{"c", "b", "a"}));
+    EXPECT_EQ(labels(R"({"0": 0, "1": 1, "2": 2})", ""), (Names{"0", "1", "2"}));
+    const auto refused = [&](const std::string& id2label, const std::string& label2id,
+                             std::initializer_list<std::string> parts) {
+        expect_error([&] { labels(id2label, label2id); }, parts);
+    };
+    refused(names, R"({"a": 0, "b": 1, "c": 2})", {"class 0 is \"c\"", "that it is \"a\""});
+    refused(R"({"0": "a", "2": "b", "4": "c"})", "", {"a name for each", "for \"4\""});
+    refused(R"({"0": "a", "1": null, "2": "c"})", "", {"a name for each", "got null for \"1\""});
+    refused(R"({"0": "a", "00": "b", "1": "c"})", "", {"a name for each"});
+    refused(R"({"0": "a", "1": "b"})", "", {"classifier.weight of shape (2, ", "got (3, "});
+    refused("[]", "", {"\"id2label\", got []"});
+    refused("", "7", {"\"label2id\", got 7"});
+    configure("num_labels", "4");
+    expect_error([&] { open_pretrained(directory); }, {"\"num_labels\" = 4, got 3"});
+    // Without either key the weights say how many there are.
+    put(directory / "config.json", [&] {
+        auto config = nlohmann::json::parse(get(golden(GetParam()) / "config.json"));
+        for (const char* name : {"id2label", "label2id", "num_labels"}) config.erase(name);
+        return config.dump();
+    }());
+    EXPECT_EQ(open_pretrained(directory).config.classes, 3);
+}
+
+TEST_P(Pretraining, ClassesAreTakenInTheOrderOfTheDataSet) {
+    const Tensor stored =
+        SafeTensors::open(directory / "model.safetensors").tensor("classifier.bias");
+    const auto bias = [&](TextModel& model) {
+        std::vector<real> values;
+        for_each_parameter(model, [&](const std::string& name, Parameter& p) {
+            if (name == "classifier.bias")
+                values.assign(p.value.values().begin(), p.value.values().end());
+        });
+        return values;
+    };
+    const real* const b = stored.data();
+    const auto model = fresh();
+    load_pretrained(directory, *model, {.order = {2, 0, 1}, .problem = ""});
+    EXPECT_EQ(bias(*model), (std::vector<real>{b[2], b[0], b[1]}));
+    const auto other = fresh();
+    const LoadReport report =
+        load_pretrained(directory, *other, {.order = {}, .problem = "its classes are x"});
+    EXPECT_EQ(report.fresh, (std::vector<std::string>{"classifier.weight", "classifier.bias"}));
+    EXPECT_EQ(report.other_classes, "its classes are x");
+    EXPECT_EQ(to_string(report),
+              "fresh, since of other classes: its classes are x; unused: classifier.bias, "
+              "classifier.weight");
+    EXPECT_EQ(bias(*other), (std::vector<real>{0, 0, 0}));
+
+    save_pretrained(root / "saved", *model, open_pretrained(directory).tokenizer, {"x", "y", "z"});
+    EXPECT_EQ(open_pretrained(root / "saved").labels, (std::vector<std::string>{"x", "y", "z"}));
+    save_pretrained(root / "saved", *model, open_pretrained(directory).tokenizer);
+    EXPECT_EQ(open_pretrained(root / "saved").labels,
+              (std::vector<std::string>{"LABEL_0", "LABEL_1", "LABEL_2"}));
+}
+
+TEST_P(Pretraining, ActivationsKeepTheirNames) {
+    configure(key("hidden_act", "activation"), "\"gelu_python\"");
+    const Pretrained opened = open_pretrained(directory);
+    EXPECT_EQ(opened.config.activation, "gelu_python");
+    save_pretrained(root / "saved", *make_text_model(opened.config), opened.tokenizer);
+    EXPECT_EQ(open_pretrained(root / "saved").config.activation, "gelu_python");
 }
 
 TEST_P(Pretraining, NeedsAVocabulary) {

@@ -15,7 +15,7 @@ import pathlib
 import shutil
 
 import tokenizers
-from tokenizers import BertWordPieceTokenizer, Tokenizer, normalizers
+from tokenizers import AddedToken, BertWordPieceTokenizer, Tokenizer, models, normalizers
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
 import torture
@@ -90,11 +90,14 @@ def write_characters(path):
     nothing = dict(clean_text=False, handle_chinese_chars=False, strip_accents=False, lowercase=False)
     made = {key: normalizers.BertNormalizer(**{**nothing, key: True}) for key in nothing}
     pre, nfd = BertPreTokenizer(), normalizers.NFD()
+    whole = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    whole.add_tokens([AddedToken("token", single_word=True, normalized=False)])
     of = {"control": lambda c: made["clean_text"].normalize_str(c) == "" and c != "\ufffd",
           "whitespace": lambda c: len(pre.pre_tokenize_str(f"a{c}b")) == 2,
           "punctuation": lambda c: len(pre.pre_tokenize_str(f"a{c}b")) == 3,
           "mark": lambda c: made["strip_accents"].normalize_str(c) == "" ,
-          "cjk": lambda c: made["handle_chinese_chars"].normalize_str(c) != c}
+          "cjk": lambda c: made["handle_chinese_chars"].normalize_str(c) != c,
+          "word": lambda c: 1 not in whole.encode(f"token{c}").ids}
     document = {"magic": "slimgrad-characters", "version": VERSION, "tokenizers": tokenizers.__version__}
     for name, holds in of.items():
         ranges = []
