@@ -106,7 +106,6 @@ LabResult lab_linear(const Tensor& x, const Tensor& w, const Tensor& gy, LabOpti
     check(x, w, gy, options);
     options.method.min_tokens = 1;
     options.method.break_even = BreakEven::report;
-    options.method.break_even = BreakEven::report;
 
     Bench bench(w, options.bias);
     const LabFlops before = counted();

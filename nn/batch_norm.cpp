@@ -214,6 +214,11 @@ BatchNorm::BatchNorm(std::int64_t channels, double epsilon, double momentum)
 }
 
 Var BatchNorm::apply(const Var& x, const Var* residual, bool relu) {
+    for (const auto& [what, value] : {std::pair{"a weight", weight_.value},
+                                      {"a bias", bias_.value},
+                                      {"a running mean", running_mean_},
+                                      {"a running variance", running_var_}})
+        require_shape(path(), what, value, {channels()});
     require(accepts(x.value().ndim()) && x.size(1) == channels(), "[{}] expected {}, got {}",
             path(), expected(), to_string(x.shape()));
     Tape& tape = x.tape();

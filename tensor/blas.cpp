@@ -6,8 +6,8 @@
 #include <atomic>
 #include <cstdlib>
 #include <fstream>
-
-#include "tensor/error.h"
+#include <mutex>
+#include <shared_mutex>
 
 // Exported by every OpenBLAS built for several processors (DYNAMIC_ARCH), but in no header.
 extern "C" {
@@ -68,11 +68,27 @@ const BlasInfo& blas() {
 
 namespace {
 std::atomic<int> chosen_threads = 0;  // 0: nobody has chosen, OpenMP's own default holds
+
+/// Held shared by calls of OpenBLAS, alone by who changes its threads.
+std::shared_mutex& calls() {
+    static std::shared_mutex& mutex = *new std::shared_mutex;
+    return mutex;
+}
+
+}  // namespace
+
+BlasCall::BlasCall() : locked_(omp_in_parallel() == 0) {
+    if (locked_) calls().lock_shared();
+}
+
+BlasCall::~BlasCall() {
+    if (locked_) calls().unlock_shared();
 }
 
 void set_threads(int threads) {
     require(threads >= 1, "[threads] expected at least 1, got {}", threads);
     blas();
+    const std::unique_lock alone(calls());
     chosen_threads = threads;
     omp_set_num_threads(threads);
     openblas_set_num_threads(threads);

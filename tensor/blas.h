@@ -1,6 +1,10 @@
 #pragma once
 
+#include <cstdint>
+#include <limits>
 #include <string>
+
+#include "tensor/error.h"
 
 namespace slimgrad {
 
@@ -20,12 +24,34 @@ struct BlasInfo {
 const BlasInfo& blas();
 
 /// Threads for the kernels from now on (OpenMP and BLAS), whichever thread of the process calls
-/// them. Throws Error unless `threads` >= 1.
+/// them. It waits for products that OpenBLAS computes now. Throws Error unless `threads` >= 1.
 void set_threads(int threads);
 /// Brings the choice of set_threads to the calling thread: OpenMP keeps one for each thread that a
 /// process makes by itself. Every tape does so; code without tapes need not unless it minds.
 void adopt_threads();
 int threads();
+
+/// Lives around every call of OpenBLAS and LAPACK. OpenBLAS drops the buffers of its threads when
+/// their number changes, also those that a product in another thread still uses: set_threads waits
+/// until no such call is open.
+class BlasCall {
+  public:
+    BlasCall();
+    ~BlasCall();
+    BlasCall(const BlasCall&) = delete;
+    BlasCall& operator=(const BlasCall&) = delete;
+
+  private:
+    bool locked_;  // not inside a parallel region, where products run on their own thread alone
+};
+
+/// A length as BLAS takes it. Throws Error if it does not fit.
+template <class Length>
+Length blas_length(std::int64_t length) {
+    require(length <= std::numeric_limits<Length>::max(),
+            "[blas] a length of {} is more than this BLAS takes", length);
+    return static_cast<Length>(length);
+}
 
 /// The processor's name, as the system states it.
 std::string cpu_name();

@@ -6,6 +6,7 @@
 #include <functional>
 #include <numeric>
 
+#include "tensor/checked.h"
 #include "tensor/kernels/softmax.h"
 #include "tensor/kernels/transcendental.h"
 
@@ -103,6 +104,7 @@ Shape broadcast_shape(const Shape& a, const Shape& b) {
 }
 
 Tensor broadcast_to(const Tensor& x, const Shape& shape) {
+    x.require_defined("broadcast");
     if (x.shape() == shape) return x;
     Tensor y(shape);
     if (const std::int64_t run = repeated_run(x.shape(), shape); run > 0) {
@@ -117,6 +119,7 @@ Tensor broadcast_to(const Tensor& x, const Shape& shape) {
 }
 
 Tensor sum_to(const Tensor& x, const Shape& shape) {
+    x.require_defined("sum_to");
     if (x.shape() == shape) return x;
     if (const std::int64_t run = repeated_run(shape, x.shape()); run > 0)
         return sum_rows(x.reshape({x.numel() / run, run})).reshape(shape);
@@ -179,6 +182,7 @@ Tensor matmul_sum(const Tensor& a, const Tensor& b) {
 }
 
 Tensor transpose(const Tensor& x, const std::vector<std::int64_t>& order) {
+    x.require_defined("transpose");
     std::vector<std::int64_t> sorted = order;
     std::ranges::sort(sorted);
     Shape identity(static_cast<std::size_t>(x.ndim()));
@@ -276,6 +280,7 @@ Tensor sum(const Tensor& x, std::int64_t axis) {
 }
 
 double sum(const Tensor& x) {
+    x.require_defined("sum");
     meter().add(x.numel());
     double total = 0;
     for (const real value : x.values()) total += value;
@@ -283,6 +288,7 @@ double sum(const Tensor& x) {
 }
 
 double sum_squares(const Tensor& x) {
+    x.require_defined("sum_squares");
     meter().add(2 * x.numel());
     double total = 0;
     for (const real value : x.values()) total += static_cast<double>(value) * value;
@@ -290,14 +296,15 @@ double sum_squares(const Tensor& x) {
 }
 
 bool all_finite(const Tensor& x) {
+    x.require_defined("all_finite");
     meter().add(x.numel());
     return std::ranges::all_of(x.values(), [](real value) { return std::isfinite(value); });
 }
 
 Tensor slice(const Tensor& x, std::int64_t axis, std::int64_t begin, std::int64_t count) {
     const AxisView view = along(x, axis, "slice");
-    require(begin >= 0 && count >= 0 && begin + count <= view.length,
-            "[slice] entries {} to {} of axis {} are outside shape {}", begin, begin + count, axis,
+    require(begin >= 0 && count >= 0 && begin <= view.length && count <= view.length - begin,
+            "[slice] {} entries from {} on of axis {} are outside shape {}", count, begin, axis,
             to_string(x.shape()));
     Tensor y(with_length(x.shape(), view.axis, count));
     for (std::int64_t o = 0; o < view.outer; ++o)
@@ -309,7 +316,7 @@ Tensor slice(const Tensor& x, std::int64_t axis, std::int64_t begin, std::int64_
 
 Tensor pad(const Tensor& x, std::int64_t axis, std::int64_t begin, std::int64_t length) {
     const AxisView view = along(x, axis, "pad");
-    require(begin >= 0 && begin + view.length <= length,
+    require(begin >= 0 && begin <= length && view.length <= length - begin,
             "[pad] shape {} at {} does not fit into length {}", to_string(x.shape()), begin,
             length);
     Tensor y = Tensor::zeros(with_length(x.shape(), view.axis, length));
@@ -323,15 +330,16 @@ Tensor pad(const Tensor& x, std::int64_t axis, std::int64_t begin, std::int64_t 
 Tensor concat(const std::vector<Tensor>& parts, std::int64_t axis) {
     require(!parts.empty(), "[concat] expected at least one tensor");
     const AxisView first = along(parts.front(), axis, "concat");
-    std::int64_t length = 0;
+    Checked sum = 0;
     for (const Tensor& part : parts) {
         const AxisView view = along(part, axis, "concat");
         require(with_length(part.shape(), view.axis, 0) ==
                     with_length(parts.front().shape(), first.axis, 0),
                 "[concat] shapes {} and {} differ beside axis {}", to_string(parts.front().shape()),
                 to_string(part.shape()), axis);
-        length += view.length;
+        sum += view.length;
     }
+    const std::int64_t length = sum;
     Tensor y(with_length(parts.front().shape(), first.axis, length));
     std::int64_t begin = 0;
     for (const Tensor& part : parts) {
