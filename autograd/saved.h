@@ -109,7 +109,12 @@ class Saved {
 
     /// How many inputs the call has, and whether one of them needs a gradient.
     std::size_t inputs() const { return needs_.size(); }
-    bool needs(std::size_t input) const { return needs_.at(input); }
+    /// Throws Error for an input that the call does not have.
+    bool needs(std::size_t input) const {
+        require(input < needs_.size(), "[saved] the call has {} inputs, asked for number {}",
+                needs_.size(), input);
+        return needs_[input];
+    }
     bool needs_any() const;
 
     /// Keeps a tensor. With `restore`, `tensor(slot)` gives restore(value): a convolution keeps its

@@ -9,6 +9,7 @@
 #include <exception>
 #include <filesystem>
 #include <map>
+#include <new>
 #include <system_error>
 #include <vector>
 
@@ -103,6 +104,9 @@ int main(int argc, char** argv) {
         return run(argc, argv);
     } catch (const slimgrad::Error& error) {
         return usage_error(error.what());
+    } catch (const std::bad_alloc&) {  // of tensors the allocator says more
+        fmt::print(stderr, "slimgrad: out of memory\n");
+        return exit_failure;
     } catch (const std::exception& error) {
         fmt::print(stderr, "slimgrad: unexpected failure: {}\n", error.what());
         return exit_failure;

@@ -255,7 +255,7 @@ MultiHeadAttention::MultiHeadAttention(std::int64_t embed_dim, std::int64_t head
                                        const AttentionOptions& options)
     : embed_dim_(embed_dim),
       heads_(heads),
-      dropout_(Dropout(options.dropout).p()),
+      options_(options),
       qkv_(options.fused_qkv
                ? std::make_unique<Linear>(embed_dim, 3 * Checked(embed_dim), stream, options.bias)
                : nullptr),
@@ -263,6 +263,7 @@ MultiHeadAttention::MultiHeadAttention(std::int64_t embed_dim, std::int64_t head
       k_(qkv_ ? nullptr : std::make_unique<Linear>(embed_dim, embed_dim, stream, options.bias)),
       v_(qkv_ ? nullptr : std::make_unique<Linear>(embed_dim, embed_dim, stream, options.bias)),
       proj_(embed_dim, embed_dim, stream, options.bias) {
+    Dropout(options.dropout);  // throws unless it is a probability
     require(heads > 0 && embed_dim % heads == 0,
             "[attention] the number of heads must divide the width {}, got {}", embed_dim, heads);
     for (Linear* layer : {q_.get(), k_.get(), v_.get()})
@@ -284,7 +285,8 @@ Var MultiHeadAttention::forward(const Var& x, const AttentionMask& mask) {
             to_string(padding.shape()));
 
     ProbabilityDropout dropout;
-    if (tape.training() && dropout_ > 0) dropout = {dropout_, tape.options(), tape.next_draw()};
+    if (tape.training() && options_.dropout > 0)
+        dropout = {options_.dropout, tape.options(), tape.next_draw()};
     const std::vector<Var> inputs =
         qkv_ ? std::vector<Var>{qkv_->forward(x)}
              : std::vector<Var>{q_->forward(x), k_->forward(x), v_->forward(x)};

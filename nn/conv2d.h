@@ -41,6 +41,7 @@ class Conv2d final : public LinearMap {
     Var forward(const Var& x) override;
     void visit(Visitor& visitor) override;
     std::string kind() const override { return "conv2d"; }
+    using LinearMap::weight;
     Parameter& weight() override { return weight_; }
     Parameter* bias() { return bias_.value.defined() ? &bias_ : nullptr; }
     const Conv2dOptions& options() const { return options_; }

@@ -26,6 +26,8 @@ class LinearMap : public Module {
         return shared_in_ ? shared_in_->path() + ".qkv" : path();
     }
     void set_input_group(std::string group) { input_group_ = std::move(group); }
+    /// The group that was set; empty if none was.
+    const std::string& own_input_group() const { return input_group_; }
     /// Unless a group is set: that of Q, K and V of `attention`, which owns the layer and gets its
     /// path only when the model is whole.
     void share_input_in(const Module& attention) { shared_in_ = &attention; }
@@ -36,6 +38,7 @@ class LinearMap : public Module {
     void set_compressible(bool compressible) { compressible_ = compressible; }
 
     virtual Parameter& weight() = 0;
+    const Parameter& weight() const { return const_cast<LinearMap*>(this)->weight(); }
 
   private:
     std::shared_ptr<const BackwardRule> rule_ = ExactRule::instance();

@@ -63,8 +63,7 @@ TEST(GradientShapes, AreCheckedForEveryInput) {
               "[told] backward gave a gradient of shape (0,) for input 1 of shape (10,)");
     EXPECT_EQ(with(Tensor::zeros({3, 2}), gb),
               "[told] backward gave a gradient of shape (3, 2) for input 0 of shape (2, 3)");
-    EXPECT_EQ(with(ga, Tensor()),
-              "[told] backward gave no gradient for input 1, which needs one");
+    EXPECT_EQ(with(ga, Tensor()), "[told] backward gave no gradient for input 1, which needs one");
     EXPECT_EQ(b.grad.value.shape(), (Shape{10}));
 }
 
@@ -88,8 +87,9 @@ TEST(GradientShapes, OfWhatABasisExpandsToAreChecked) {
     };
     EXPECT_EQ(with(std::make_shared<Longer>()),
               "[backward] expected a gradient of shape (2, 3) from its basis, got (4, 3)");
-    EXPECT_EQ(with(std::make_shared<Nothing>()),
-              "[backward] expected a gradient of shape (2, 3) from its basis, got an undefined one");
+    EXPECT_EQ(
+        with(std::make_shared<Nothing>()),
+        "[backward] expected a gradient of shape (2, 3) from its basis, got an undefined one");
     b.grad = Grad(Tensor::zeros({1, 3}), std::make_shared<Longer>());
     EXPECT_EQ(message([&] { b.dense_grad("b"); }),
               "[b] expected a gradient of the parameter's shape (10,), got (4, 3)");
@@ -116,10 +116,10 @@ TEST(GradientShapes, AGradientInBorrowedMemoryIsCopied) {
         {10}, std::make_shared<Storage>(values->data(), 10 * sizeof(real), values), values->data());
     Parameter b(Tensor::zeros({10}));
     run(b, [&](const Tensor&) {
-        return std::vector<Grad>{Tensor::zeros({2, 3}),
-                                 Tensor::view({10}, std::make_shared<Storage>(
-                                                        values->data(), 10 * sizeof(real), values),
-                                              values->data())};
+        return std::vector<Grad>{
+            Tensor::zeros({2, 3}),
+            Tensor::view({10}, std::make_shared<Storage>(values->data(), 10 * sizeof(real), values),
+                         values->data())};
     });
     scale_in_place(b.grad.value, 2);
     EXPECT_EQ(b.grad.value.at({9}), 10);
@@ -145,7 +145,7 @@ TEST(Functions, MustGiveAValue) {
     EXPECT_THROW(tape.constant(Tensor()), Error);
     Parameter none;
     EXPECT_THROW(tape.parameter(none), Error);
-    EXPECT_THROW(Parameter(Tensor()), Error);
+    EXPECT_THROW(Parameter{Tensor()}, Error);
 }
 
 TEST(Tape, KnowsNoGradientOfWhatCameAfterBackward) {

@@ -37,8 +37,9 @@ TEST(Checked, ComputesAndRefusesToWrap) {
     EXPECT_THROW(Checked(large) * large, Error);
     EXPECT_THROW(2 * Checked(most), Error);
     EXPECT_THROW(Checked(-most) - 2, Error);
-    EXPECT_EQ(message([] { return Checked(large) * large; }),
-              "[count] 1099511627776 * 1099511627776 does not fit into 64 bits. Hint: smaller sizes");
+    EXPECT_EQ(
+        message([] { return Checked(large) * large; }),
+        "[count] 1099511627776 * 1099511627776 does not fit into 64 bits. Hint: smaller sizes");
 }
 
 TEST(Sizes, OfATensorAreCounted) {
@@ -49,9 +50,14 @@ TEST(Sizes, OfATensorAreCounted) {
     EXPECT_THROW(numel({large, large, 0}), Error);  // its part without the 0 does not fit
     EXPECT_THROW(numel({-1, -6}), Error);
     EXPECT_THROW(Tensor({most}), Error);  // countable, but not in bytes
-    EXPECT_EQ(message([] { Tensor({large, large}); }),
-              "[tensor] shape (1099511627776, 1099511627776) has more elements than can be counted");
-    EXPECT_EQ(message([] { Tensor::zeros({2, -3}); }),
+    EXPECT_EQ(
+        message([] {
+            Tensor({large, large});
+        }),
+        "[tensor] shape (1099511627776, 1099511627776) has more elements than can be counted");
+    EXPECT_EQ(message([] {
+                  Tensor::zeros({2, -3});
+              }),
               "[tensor] dimensions must not be negative, got (2, -3)");
 }
 
@@ -85,8 +91,8 @@ TEST(Sizes, BeyondTheMemoryAreAnErrorThatSaysWhatWasWanted) {
     EXPECT_EQ(allocator::live_bytes(), live);
 
     // A wish that was not granted leaves the places of later buffers alone.
-    const Tensor big({1 << 20});
-    const Tensor small({16}), next({1 << 20});
+    const Tensor big({1 << 24});
+    const Tensor small({16}), next({1 << 24});
     EXPECT_LT(big.data(), small.data());
     EXPECT_LT(next.data(), small.data());
 }

@@ -13,16 +13,18 @@ const std::vector<std::pair<std::string, Read>>& readers() {
     using Options = MethodOptions;
     static const std::vector<std::pair<std::string, Read>> all{
         {"epsilon", [](Options& o, nb::handle v) { o.epsilon = nb::cast<double>(v); }},
-        {"oversample", [](Options& o, nb::handle v) { o.oversample = nb::cast<std::int64_t>(v); }},
-        {"rank_x", [](Options& o, nb::handle v) { o.rank_x = nb::cast<std::int64_t>(v); }},
-        {"rank_g", [](Options& o, nb::handle v) { o.rank_g = nb::cast<std::int64_t>(v); }},
+        {"oversample",
+         [](Options& o, nb::handle v) { o.oversample = std::int64_t{nb::cast<Int>(v)}; }},
+        {"rank_x", [](Options& o, nb::handle v) { o.rank_x = std::int64_t{nb::cast<Int>(v)}; }},
+        {"rank_g", [](Options& o, nb::handle v) { o.rank_g = std::int64_t{nb::cast<Int>(v)}; }},
         {"side", [](Options& o, nb::handle v) { o.side = parse_side(word(v)); }},
         {"side_x", [](Options& o, nb::handle v) { o.side_x = parse_side(word(v)); }},
         {"side_g", [](Options& o, nb::handle v) { o.side_g = parse_side(word(v)); }},
         {"offset", [](Options& o, nb::handle v) { o.offset = parse_offset(word(v)); }},
-        {"min_tokens", [](Options& o, nb::handle v) { o.min_tokens = nb::cast<std::int64_t>(v); }},
+        {"min_tokens",
+         [](Options& o, nb::handle v) { o.min_tokens = std::int64_t{nb::cast<Int>(v)}; }},
         {"break_even", [](Options& o, nb::handle v) { o.break_even = parse_break_even(word(v)); }},
-        {"batch", [](Options& o, nb::handle v) { o.batch = nb::cast<std::int64_t>(v); }},
+        {"batch", [](Options& o, nb::handle v) { o.batch = std::int64_t{nb::cast<Int>(v)}; }},
     };
     return all;
 }
