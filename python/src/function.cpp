@@ -96,11 +96,11 @@ void bind_function(nb::module_& here) {
                const std::string& kind) {
                 saved.writing().keep(parse_keep(kind), slot, to_tensor(value, "saved"));
             },
-            "slot"_a, "value"_a, "kind"_a = "activation",
+            "slot"_a, "value"_a.none(), "kind"_a = "activation",
             nb::sig("def keep(self, slot: str, value: object, kind: str = 'activation') -> None"),
             "Keeps a tensor or array for backward, not a copy of it. kind: 'activation' (a codec "
             "may store it lossily), 'exact' (parameters, statistics) or 'mask'.")
-        .def("keep_once", &keep_once, "slot"_a, "owner"_a, "value"_a, "make"_a,
+        .def("keep_once", &keep_once, "slot"_a, "owner"_a.none(), "value"_a.none(), "make"_a,
              nb::sig("def keep_once(self, slot: str, owner: object, value: object, make: "
                      "collections.abc.Callable[[], object]) -> None"),
              "Keeps make(), called once for each owner and value: layers that get the same x (Q, K "

@@ -54,7 +54,7 @@ void bind_gradcheck(nb::module_&, nb::module_& here) {
             return gradcheck(to_module(module), to_tensor(x, "gradcheck"),
                              options_of(step, tolerance, max_elements, seed));
         },
-        "module"_a, "x"_a, "step"_a, "tolerance"_a, "max_elements"_a, "seed"_a,
+        "module"_a, "x"_a.none(), "step"_a, "tolerance"_a, "max_elements"_a, "seed"_a,
         "Checks a module's input and parameters.");
     here.def(
         "gradcheck_function",

@@ -183,12 +183,12 @@ void bind_source(nb::module_& here) {
 }  // namespace
 
 void bind_lab(nb::module_& here) {
-    here.def("lab_linear", &linear, "x"_a, "w"_a, "gy"_a, "method"_a, "calibration"_a.none(),
-             "bias"_a.none(), "options"_a, "See sg.lab.linear.");
+    here.def("lab_linear", &linear, "x"_a.none(), "w"_a.none(), "gy"_a.none(), "method"_a,
+             "calibration"_a.none(), "bias"_a.none(), "options"_a, "See sg.lab.linear.");
     bind_source(here);
-    here.def("snr_of_samples", &snr_of_samples, "g"_a, "w"_a, "epsilon"_a, "oversample"_a,
-             "rank"_a.none(), "offset"_a, "alpha"_a.none(), "side"_a, "confidence"_a,
-             "See sg.snr.");
+    here.def("snr_of_samples", &snr_of_samples, "g"_a.none(), "w"_a.none(), "epsilon"_a,
+             "oversample"_a, "rank"_a.none(), "offset"_a, "alpha"_a.none(), "side"_a,
+             "confidence"_a, "See sg.snr.");
     here.def("snr_of_source", &snr_of_source, "source"_a, "samples"_a, "draw"_a, "epsilon"_a,
              "oversample"_a, "rank"_a.none(), "offset"_a, "alpha"_a.none(), "side"_a,
              "confidence"_a, "See sg.snr.");

@@ -89,8 +89,9 @@ void bind_linear_maps(nb::module_& here) {
                                    .bias = bias},
                                   stream);
             },
-            "in_channels"_a, "out_channels"_a, "kernel"_a = 3, "stride"_a = 1, "padding"_a = 0,
-            "dilation"_a = 1, "groups"_a = 1, "bias"_a = true, nb::kw_only(), "seed"_a = 0,
+            "in_channels"_a, "out_channels"_a, "kernel"_a.none() = 3, "stride"_a.none() = 1,
+            "padding"_a.none() = 0, "dilation"_a.none() = 1, "groups"_a = 1, "bias"_a = true,
+            nb::kw_only(), "seed"_a = 0,
             nb::sig("def __init__(self, in_channels: int, out_channels: int, kernel: int | "
                     "tuple[int, int] = 3, stride: int | tuple[int, int] = 1, padding: int | "
                     "tuple[int, int] = 0, dilation: int | tuple[int, int] = 1, groups: int = 1, "
@@ -197,7 +198,7 @@ void bind_pool(nb::module_& here, const char* name, const char* doc) {
             new (self) Pool(PoolOptions{to_pair(kernel, "kernel"), to_pair(stride, "stride"),
                                         to_pair(padding, "padding")});
         },
-        "kernel"_a, "stride"_a = 0, "padding"_a = 0,
+        "kernel"_a.none(), "stride"_a.none() = 0, "padding"_a.none() = 0,
         nb::sig("def __init__(self, kernel: int | tuple[int, int], stride: int | tuple[int, "
                 "int] = 0, padding: int | tuple[int, int] = 0) -> None"),
         "x (B, C, H, W) -> (B, C, H', W'). stride 0 is the kernel.");

@@ -96,7 +96,7 @@ void bind_parameter(nb::module_& here) {
                 new (self) Parameter(to_tensor(value, "parameter").clone());
                 self->requires_grad = requires_grad;
             },
-            "value"_a, "requires_grad"_a = true,
+            "value"_a.none(), "requires_grad"_a = true,
             nb::sig("def __init__(self, value: object, requires_grad: bool = True) -> None"),
             "A parameter of one's own, with a copy of these values.")
         .def("__reduce__", &reduce, nb::sig("def __reduce__(self) -> tuple"),
@@ -104,6 +104,7 @@ void bind_parameter(nb::module_& here) {
         .def_prop_rw(
             "value", [](const Parameter& p) { return p.value; }, &assign,
             nb::for_getter(nb::sig("def value(self) -> Tensor")),
+            nb::for_setter(nb::arg("value").none()),
             nb::for_setter(nb::sig("def value(self, value: object, /) -> None")),
             "The tensor; writing to np.asarray(p.value) trains by hand. Assigning copies values of "
             "the same shape into it.")
@@ -179,7 +180,7 @@ void bind_module(nb::module_&, nb::module_& here) {
         "tape. A model of one's own derives from it, sets its parts as attributes in __init__ "
         "(after super().__init__()) and writes forward(self, x).")
         .def(nb::init<>())
-        .def("__call__", &call, "x"_a, nb::sig("def __call__(self, x: Var) -> Var"),
+        .def("__call__", &call, "x"_a.none(), nb::sig("def __call__(self, x: Var) -> Var"),
              "Runs forward on a value of a tape.")
         .def(
             "forward",

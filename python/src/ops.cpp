@@ -121,7 +121,8 @@ void bind_losses(nb::module_& core) {
             const nb::gil_scoped_release release;
             return cross_entropy(logits, values, options);
         },
-        "logits"_a, "labels"_a, "label_smoothing"_a = 0.0, "ignore_index"_a = -100, keep_tape(),
+        "logits"_a, "labels"_a.none(), "label_smoothing"_a = 0.0, "ignore_index"_a = -100,
+        keep_tape(),
         "The mean of -log softmax(logits)[label]: logits (N, C) or (..., C), one integer label a "
         "row; a scalar. Raises sg.Error for labels that are no integers, and for one out of range, "
         "naming the sample.");

@@ -120,14 +120,14 @@ void bind_tape(nb::module_&, nb::module_& here) {
             [](Tape& tape, nb::handle value) {
                 return tape.constant(to_tensor_or_scalar(value, "tape.constant"));
             },
-            "value"_a, keep_tape(), nb::sig("def constant(self, value: object) -> Var"),
+            "value"_a.none(), keep_tape(), nb::sig("def constant(self, value: object) -> Var"),
             "A value without gradient, on the memory of a tensor or array of this precision.")
         .def(
             "input",
             [](Tape& tape, nb::handle value) {
                 return tape.input(to_tensor_or_scalar(value, "tape.input"));
             },
-            "value"_a, keep_tape(), nb::sig("def input(self, value: object) -> Var"),
+            "value"_a.none(), keep_tape(), nb::sig("def input(self, value: object) -> Var"),
             "A value whose gradient can be asked for after backward.")
         .def(
             "parameter",
@@ -148,7 +148,7 @@ void bind_tape(nb::module_&, nb::module_& here) {
                 const nb::gil_scoped_release release;
                 return tape.apply(std::move(adapter), inputs);
             },
-            "function"_a, "inputs"_a, keep_tape(),
+            "function"_a.none(), "inputs"_a, keep_tape(),
             nb::sig("def apply(self, function: object, inputs: collections.abc.Sequence[Var]) -> "
                     "Var"),
             "Executes a sg.Function on values of this tape. Raises sg.Error if it counts no FLOPs.")

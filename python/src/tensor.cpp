@@ -162,7 +162,7 @@ void bind_tensor(nb::module_& core, nb::module_& here) {
     bind_arithmetic(tensor);
 
     here.def(
-        "tensor", [](nb::handle array) { return to_tensor(array, "tensor"); }, "array"_a,
+        "tensor", [](nb::handle array) { return to_tensor(array, "tensor"); }, "array"_a.none(),
         nb::sig("def tensor(array: object) -> Tensor"),
         "A tensor on the memory of an array of this precision; a copy if the array is read-only, "
         "misaligned or not in row-major order. Raises sg.Error for another dtype.");

@@ -57,7 +57,8 @@ void bind_token_layers(nb::module_& here) {
                 return to_python(nb::cast<Embedding&>(self).forward(nb::cast<Tape&>(tape),
                                                                     rows.values, rows.shape));
             },
-            "tape"_a, "indices"_a, nb::sig("def lookup(self, tape: Tape, indices: object) -> Var"),
+            "tape"_a.none(), "indices"_a.none(),
+            nb::sig("def lookup(self, tape: Tape, indices: object) -> Var"),
             "The rows of integer indices of any shape (B, L): (B, L, features). Raises sg.Error "
             "for "
             "indices that are no integers or outside the table.")

@@ -329,7 +329,7 @@ def test_the_state_of_a_calibration_is_pickled_and_its_rules_are_not():
 
     calibrator = sg.Calibrator(model, "instant", rank_x=2, rank_g=2)
     calibrator.calibrate(batches)
-    with pytest.raises(sg.Error, match="a layer with the rule 'instant' can be neither copied"):
+    with pytest.raises(sg.Error, match="a layer with the rule '.*' can be neither copied"):
         copy.deepcopy(model)
     state = pickle.loads(pickle.dumps(calibrator.state()))
     for slot, again in zip(calibrator.state(), state):
