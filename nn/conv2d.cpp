@@ -30,6 +30,20 @@ class Conv2dFunction : public Function {
     Window2d window_;
 };
 
+/// What a basis expands to, (Cy, Cx), as filters (Cy, C, kh, kw).
+class FilterBasis final : public Basis {
+  public:
+    FilterBasis(std::shared_ptr<const Basis> matrix, Shape filters)
+        : matrix_(std::move(matrix)), filters_(std::move(filters)) {}
+    Tensor expand(const Tensor& compressed) const override {
+        return matrix_->expand(compressed).reshape(filters_);
+    }
+
+  private:
+    std::shared_ptr<const Basis> matrix_;
+    Shape filters_;
+};
+
 class UnfoldedConv2d final : public Conv2dFunction {
   public:
     UnfoldedConv2d(std::string name, const Window2d& window,
@@ -62,7 +76,10 @@ class UnfoldedConv2d final : public Conv2dFunction {
             const PhaseScope phase("fold");
             gx = col2im(gx, window_);
         }
-        if (gw.defined() && !gw.basis) gw.value = gw.value.reshape(w.shape());
+        if (gw.basis)
+            gw.basis = std::make_shared<FilterBasis>(gw.basis, w.shape());
+        else if (gw.defined())
+            gw.value = gw.value.reshape(w.shape());
         std::vector<Grad> grads{gx, gw};
         if (needs.gb && !gb.defined()) {
             const PhaseScope phase("g_b");

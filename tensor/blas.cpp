@@ -86,7 +86,9 @@ BlasCall::~BlasCall() {
 }
 
 void set_threads(int threads) {
+    constexpr int most = 1024;  // with far more the OpenMP runtime ends the process
     require(threads >= 1, "[threads] expected at least 1, got {}", threads);
+    require(threads <= most, "[threads] expected at most {}, got {}", most, threads);
     blas();
     const std::unique_lock alone(calls());
     chosen_threads = threads;

@@ -24,7 +24,8 @@ struct BlasInfo {
 const BlasInfo& blas();
 
 /// Threads for the kernels from now on (OpenMP and BLAS), whichever thread of the process calls
-/// them. It waits for products that OpenBLAS computes now. Throws Error unless `threads` >= 1.
+/// them. It waits for products that OpenBLAS computes now. Throws Error for less than 1 and more
+/// than 1024.
 void set_threads(int threads);
 /// Brings the choice of set_threads to the calling thread: OpenMP keeps one for each thread that a
 /// process makes by itself. Every tape does so; code without tapes need not unless it minds.

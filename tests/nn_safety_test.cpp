@@ -111,6 +111,25 @@ TEST(Rules, OfAConvolutionAreHeldToTheUnfoldedShapes) {
               "[conv2d] the rule 'told' must give g_x of shape (2, 16, 18), got (2, 2, 4, 4)");
 }
 
+TEST(Rules, MayLeaveAConvolutionsGradientOnABasis) {
+    struct Rows final : Basis {
+        Tensor expand(const Tensor& compressed) const override {
+            return broadcast_to(compressed, {3, 18});
+        }
+    };
+    Stream stream(1, "test");
+    Conv2d layer(2, 3, {.kernel = 3, .padding = 1, .bias = false}, stream);
+    Told rule;
+    rule.grads = {Tensor::zeros({2, 16, 18}),
+                  Grad(Tensor::full({1, 18}, 1), std::make_shared<Rows>())};
+    EXPECT_EQ(run(layer, Tensor::zeros({2, 2, 4, 4}), rule), "no error");
+    EXPECT_EQ(layer.weight().grad.value.shape(), (Shape{1, 18}));  // until the update
+    EXPECT_EQ(layer.weight().dense_grad("weight").shape(), (Shape{3, 2, 3, 3}));
+    const real before = layer.weight().value.at({2, 1, 2, 2});
+    make_optimizer(layer, {.name = "sgd", .lr = 1})->step();
+    EXPECT_NEAR(layer.weight().value.at({2, 1, 2, 2}), before - 1, 1e-6);
+}
+
 TEST(Rules, KeepTheOutputThatTheyGive) {
     Stream stream(1, "test");
     Linear layer(5, 3, stream);

@@ -45,7 +45,7 @@ void bind_info(nb::module_& core) {
     core.def(
         "set_num_threads", [](const Integer<int>& threads) { set_threads(threads); },
         nb::arg("threads"), nb::call_guard<nb::gil_scoped_release>(),
-        "Threads for the kernels from now on. Raises sg.Error unless at least 1. Where another "
+        "Threads for the kernels from now on. Raises sg.Error unless from 1 to 1024. Where another "
         "library shares this process's OpenMP runtime, it is set for both.");
     core.def("get_num_threads", &threads, "Threads that the kernels use.");
     core.def(

@@ -124,4 +124,6 @@ def test_threads_are_checked():
     before = sg.get_num_threads()
     with pytest.raises(sg.Error, match="at least 1, got 0"):
         sg.set_num_threads(0)
+    with pytest.raises(sg.Error, match="at most 1024, got 2000000000"):
+        sg.set_num_threads(2_000_000_000)
     assert sg.get_num_threads() == before

@@ -301,6 +301,15 @@ def test_wrong_types_in_containers_are_named():
         sg.nn.Sequential(sg.float64.nn.Linear(2, 2))
     with pytest.raises(sg.Error, match=r"\[gradcheck\] expected a Var of a float64 tape, got .*float"):
         sg.gradcheck(lambda tape, inputs: 3.0, [np.ones(2)])
+    with pytest.raises(sg.Error, match="expected a module or a function, got <class 'int'>"):
+        sg.gradcheck(3, [np.ones(2)])
+    with pytest.raises(sg.Error, match="expected a list of arrays for a function"):
+        sg.gradcheck(lambda tape, inputs: inputs[0], np.ones(2))
+    for betas in (0.9, (0.9,), (0.9, 0.99, 0.999)):
+        with pytest.raises(sg.Error, match="expected betas as two numbers"):
+            sg.optim.Adam(sg.nn.Linear(2, 2), betas=betas)
+    with pytest.raises(sg.Error, match="expected an array of float32 or float64"):
+        sg.lab.linear([[1], [1, 2]], np.ones((2, 2)), np.ones((1, 1, 2)))
     with pytest.raises(sg.Error, match=r"the call has 1 inputs, asked for number 5"):
 
         class Asks(sg.Function):
