@@ -8,7 +8,7 @@ namespace {
 /// a + b, in the buffer of one of them if nobody else sees it.
 Tensor sum(Tensor a, Tensor b) {
     require(a.shape() == b.shape(), "[gradient] gradients of shapes {} and {} do not add up",
-            to_string(a.shape()), to_string(b.shape()));
+            shown(a.shape()), shown(b.shape()));
     if (!a.unique()) std::swap(a, b);
     if (!a.unique()) return map(a, b, 1, [](real x, real y) { return x + y; });
     add_in_place(a, b);
@@ -34,8 +34,7 @@ Tensor Parameter::dense_grad(const std::string& name) const {
     Tensor dense = grad.dense();
     require(dense.defined() && dense.shape() == value.shape(),
             "[{}] expected a gradient of the parameter's shape {}, got {}", name,
-            to_string(value.shape()),
-            dense.defined() ? to_string(dense.shape()) : "an undefined one");
+            shown(value.shape()), shown(dense));
     return dense;
 }
 

@@ -158,8 +158,7 @@ Tensor Saved::tensor(std::string_view slot) const {
     const Tensor value = packed->unpack();
     require(!found.shape || (value.defined() && value.shape() == *found.shape),
             "[{}] the codec gave '{}' of shape {} back as {}", current_layer(), slot,
-            to_string(found.shape.value_or(Shape())),
-            value.defined() ? to_string(value.shape()) : "nothing");
+            shown(found.shape ? *found.shape : value.shape()), shown(value));
     return found.restore ? found.restore(value) : value;
 }
 

@@ -27,8 +27,8 @@ class Untouched {
 Tensor dense(const Grad& grad, const std::string& where, const Shape& shape) {
     Tensor value = grad.dense();
     require(value.defined() && value.shape() == shape,
-            "[{}] expected a gradient of shape {} from its basis, got {}", where, to_string(shape),
-            value.defined() ? to_string(value.shape()) : "an undefined one");
+            "[{}] expected a gradient of shape {} from its basis, got {}", where, shown(shape),
+            shown(value));
     return value;
 }
 
@@ -62,12 +62,13 @@ Var Tape::parameter(Parameter& parameter) {
 
 Var Tape::apply(std::shared_ptr<const Function> function, const std::vector<Var>& inputs) {
     require(function != nullptr, "[apply] expected a function, got none");
+    const std::string name = function->name();
     std::vector<Tensor> values;
     std::vector<bool> needs;
     std::vector<std::size_t> ids;
     bool recorded = false;
     for (const Var& input : inputs) {
-        require(input.tape_ == this, "[{}] an input belongs to another tape", function->name());
+        require(input.tape_ == this, "[{}] an input belongs to another tape", name);
         values.push_back(input.value());
         needs.push_back(input.requires_grad());
         ids.push_back(input.id_);
@@ -76,16 +77,16 @@ Var Tape::apply(std::shared_ptr<const Function> function, const std::vector<Var>
     auto saved = std::make_unique<Saved>(std::move(needs), options_.codec.get(), &cache_,
                                          options_.check_saved);
 
-    const LayerScope layer(function->name());
+    const LayerScope layer(name);
     const PhaseScope phase("forward");
     const std::int64_t events = meter().events();
     const Untouched untouched(options_.check_saved, values);
     Tensor output = function->forward(values, *saved);
-    untouched.verify(function->name(), "forward must not change its inputs, but changed input");
-    require(output.defined(), "[{}] forward gave no value", function->name());
+    untouched.verify(name, "forward must not change its inputs, but changed input");
+    require(output.defined(), "[{}] forward gave no value", name);
     require(meter().events() > events,
             "[{}] forward counted no FLOPs. Hint: call meter().add(), with 0 if there are none",
-            function->name());
+            name);
 
     Var result = make(std::move(output), recorded);
     if (recorded)
@@ -113,7 +114,7 @@ std::vector<Grad> Tape::run_backward(const std::string& name, const Record& reco
                 name, i);
         require(grads[i].basis || grads[i].value.shape() == expected,
                 "[{}] backward gave a gradient of shape {} for input {} of shape {}", name,
-                to_string(grads[i].value.shape()), i, to_string(expected));
+                shown(grads[i].value.shape()), i, shown(expected));
     }
     return grads;
 }
@@ -125,7 +126,7 @@ void Tape::deposit(const std::string& where, std::size_t id, Grad grad,
     if (!parameter) return pending[id].add(std::move(grad));
     require(parameter->value.defined() && parameter->value.shape() == entries_[id].shape,
             "[{}] a parameter of shape {} in forward has the shape {} in backward", where,
-            to_string(entries_[id].shape), to_string(parameter->value.shape()));
+            shown(entries_[id].shape), shown(parameter->value.shape()));
     // A parameter owns its gradient: two inputs of one sum would otherwise share theirs.
     if (!grad.value.unique()) grad.value = grad.value.clone();
     parameter->grad.add(std::move(grad));
@@ -139,11 +140,11 @@ void Tape::backward(const Var& y, Tensor gy) {
     if (!gy.defined()) {
         require(y.value().numel() == 1,
                 "[backward] a value of shape {} needs an explicit output gradient",
-                to_string(y.shape()));
+                shown(y.shape()));
         gy = Tensor::full(y.shape(), 1);
     }
     require(gy.shape() == y.shape(), "[backward] expected a gradient of shape {}, got {}",
-            to_string(y.shape()), to_string(gy.shape()));
+            shown(y.shape()), shown(gy.shape()));
     consumed_ = true;
 
     std::vector<Grad> pending(entries_.size());

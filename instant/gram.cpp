@@ -9,7 +9,7 @@ namespace slimgrad::inline SLIMGRAD_PRECISION {
 
 void Gram::add(const Tensor& values) {
     require(values.ndim() == 3, "[gram] expected (samples, tokens, channels), got {}",
-            to_string(values.shape()));
+            shown(values.shape()));
     const std::int64_t batch = values.size(0), tokens = values.size(1), channels = values.size(2);
     if (tokens < min_tokens_) return;
     tokens_ = tokens;

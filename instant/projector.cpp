@@ -32,9 +32,9 @@ constexpr std::int64_t skinny_rows = 64;
 void check(const Projector& projector, const Tensor& x) {
     const bool token = projector.side == Side::token;
     require(x.ndim() == 3, "[{}] expected (samples, tokens, channels) to project, got {}",
-            current_layer(), to_string(x.shape()));
+            current_layer(), shown(x.shape()));
     require(x.size(token ? 1 : 2) == projector.dim(), "[{}] calibrated for {} {}, got {}. Hint: {}",
-            current_layer(), projector.dim(), token ? "tokens" : "channels", to_string(x.shape()),
+            current_layer(), projector.dim(), token ? "tokens" : "channels", shown(x.shape()),
             token ? "pad sequences to one length, or use the channel side" : "calibrate again");
 }
 
@@ -192,7 +192,7 @@ ProjectedGradient project(const Projector* p, const Projector* q, const Tensor& 
 Tensor expand(const Projector& projector, const Tensor& g_hat) {
     require(g_hat.ndim() == 3 && g_hat.size(1) == projector.rank(),
             "[{}] expected a projection (samples, {}, channels), got {}", current_layer(),
-            projector.rank(), to_string(g_hat.shape()));
+            projector.rank(), shown(g_hat.shape()));
     const std::int64_t batch = g_hat.size(0), length = projector.dim(), channels = g_hat.size(2);
     if (projector.rank() > skinny_rows)
         return matmul(projector.basis, g_hat, Op::transpose, Op::none);

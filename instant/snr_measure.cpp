@@ -11,7 +11,7 @@ namespace {
 void check_gradients(const Tensor& g) {
     require(g.ndim() == 3 && g.numel() > 0,
             "[snr] expected gradients of shape (samples, tokens, channels), got {}",
-            to_string(g.shape()));
+            shown(g.shape()));
     const auto values = g.values();
     const auto bad = std::ranges::find_if_not(values, [](real v) { return std::isfinite(v); });
     if (bad == values.end()) return;
@@ -21,7 +21,7 @@ void check_gradients(const Tensor& g) {
 
 void check_axis(Side side, const Tensor& g, std::int64_t n) {
     require(g.size(side == Side::token ? 1 : 2) == n, "[snr] expected {} {}, got gradients of {}",
-            n, side == Side::token ? "tokens" : "channels", to_string(g.shape()));
+            n, side == Side::token ? "tokens" : "channels", shown(g.shape()));
 }
 
 }  // namespace
@@ -69,10 +69,10 @@ GradientModes GradientCovariance::modes() const {
 SnrMeasurement::SnrMeasurement(Side side, Tensor basis, Tensor w)
     : side_(side), basis_(std::move(basis)), w_(std::move(w)) {
     require(basis_.ndim() == 2 && basis_.size(0) == basis_.size(1),
-            "[snr] expected a square basis, got {}", to_string(basis_.shape()));
+            "[snr] expected a square basis, got {}", shown(basis_.shape()));
     require(w_.ndim() == 2 && (side == Side::token || w_.size(0) == basis_.size(0)),
             "[snr] expected a weight of shape (out_channels, in_channels), got {}",
-            to_string(w_.shape()));
+            shown(w_.shape()));
     require(all_finite(w_), "[snr] the weight holds values that are not finite");
     w_scale_.include(w_);
     w_ = w_scale_.apply(w_);
@@ -88,7 +88,7 @@ void SnrMeasurement::add(const Tensor& g) {
     check_gradients(g);
     check_axis(side_, g, basis_.size(0));
     require(g.size(2) == w_.size(0), "[snr] expected gradients of {} channels, got {}. Hint: {}",
-            w_.size(0), to_string(g.shape()), "the weight is (out_channels, in_channels)");
+            w_.size(0), shown(g.shape()), "the weight is (out_channels, in_channels)");
     samples_ += g.size(0);
     if (const int shift = scale_.include(g); shift != 0)
         for (Moments& moments : moments_) {

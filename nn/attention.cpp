@@ -273,16 +273,16 @@ MultiHeadAttention::MultiHeadAttention(std::int64_t embed_dim, std::int64_t head
 Var MultiHeadAttention::forward(const Var& x, const AttentionMask& mask) {
     Tape& tape = x.tape();
     require(x.value().ndim() == 3 && x.size(2) == embed_dim_,
-            "[{}] expected (batch, tokens, {}), got {}", path(), embed_dim_, to_string(x.shape()));
+            "[{}] expected (batch, tokens, {}), got {}", path(), embed_dim_, shown(x.shape()));
     const std::int64_t batch = x.size(0), tokens = x.size(1);
     const Shape full{tokens, tokens}, each{batch, tokens, tokens}, keys{batch, tokens};
     const Tensor &additive = mask.additive, &padding = mask.key_padding;
     require(!additive.defined() || additive.shape() == full || additive.shape() == each,
-            "[{}] expected a mask of shape {} or {}, got {}", path(), to_string(full),
-            to_string(each), to_string(additive.shape()));
+            "[{}] expected a mask of shape {} or {}, got {}", path(), shown(full), shown(each),
+            shown(additive.shape()));
     require(!padding.defined() || padding.shape() == keys,
-            "[{}] expected a key padding mask of shape {}, got {}", path(), to_string(keys),
-            to_string(padding.shape()));
+            "[{}] expected a key padding mask of shape {}, got {}", path(), shown(keys),
+            shown(padding.shape()));
 
     ProbabilityDropout dropout;
     if (tape.training() && options_.dropout > 0)

@@ -9,7 +9,7 @@ void check(const Tensor& given, const char* what, const Shape& expected, const s
            const BackwardRule& rule) {
     require(given.defined() && given.shape() == expected,
             "[{}] the rule '{}' must give {} of shape {}, got {}", layer, rule.name(), what,
-            to_string(expected), given.defined() ? to_string(given.shape()) : "nothing");
+            shown(expected), shown(given));
 }
 
 }  // namespace

@@ -179,7 +179,7 @@ Var Conv2d::forward(const Var& x) {
     const std::int64_t channels = weight_shape_[1] * options_.groups;
     require(x.value().ndim() == 4 && x.size(1) == channels,
             "[{}] expected images (batch, {}, height, width), got {}", path(), channels,
-            to_string(x.shape()));
+            shown(x.shape()));
     const Window2d window = make_window(path(), x.size(2), x.size(3), options_.kernel,
                                         options_.stride, options_.padding, options_.dilation);
     Tape& tape = x.tape();

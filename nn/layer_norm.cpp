@@ -24,7 +24,7 @@ class LayerNormFunction final : public Function {
         const std::int64_t n = in[1].numel();
         require_shape(name_, "a bias", in[2], {n});
         require(n > 0 && x.ndim() > 0 && x.size(-1) == n, "[{}] expected last dimension {}, got {}",
-                name_, n, to_string(x.shape()));
+                name_, n, shown(x.shape()));
         const std::int64_t rows = x.numel() / n;
         Tensor y(x.shape()), stats({rows, 2});
         layer_norm_forward(rows, n, x.data(), in[1].data(), in[2].data(), eps_, y.data(),

@@ -20,10 +20,10 @@ class LinearFunction final : public Function {
     Tensor forward(std::span<const Tensor> in, Saved& saved) const override {
         const Tensor &x = in[0], &w = in[1];
         require(w.ndim() == 2, "[{}] expected a weight (out_features, in_features), got {}", name_,
-                to_string(w.shape()));
+                shown(w.shape()));
         require(x.ndim() >= 2 && x.size(-1) == w.size(1),
                 "[{}] expected last dimension {}, got {}. Hint: x is (batch, ..., in_features)",
-                name_, w.size(1), to_string(x.shape()));
+                name_, w.size(1), shown(x.shape()));
         Shape shape = x.shape();
         shape.back() = w.size(0);
 

@@ -91,8 +91,7 @@ void zero_grad(Module& root) {
 void require_shape(const std::string& layer, const char* what, const Tensor& value,
                    const Shape& expected) {
     require(value.defined() && value.shape() == expected, "[{}] expected {} of shape {}, got {}",
-            layer, what, to_string(expected),
-            value.defined() ? to_string(value.shape()) : "an undefined tensor");
+            layer, what, shown(expected), shown(value));
 }
 
 }  // namespace slimgrad::inline SLIMGRAD_PRECISION

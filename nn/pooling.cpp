@@ -218,7 +218,7 @@ Pool2d::Pool2d(const char* kind, const PoolOptions& options) : options_(options)
 
 Window2d Pool2d::window_on(const Var& x) const {
     require(x.value().ndim() == 4, "[{}] expected images (batch, channels, height, width), got {}",
-            path(), to_string(x.shape()));
+            path(), shown(x.shape()));
     return make_window(path(), x.size(2), x.size(3), options_.kernel, options_.stride,
                        options_.padding);
 }
@@ -234,7 +234,7 @@ Var MaxPool2d::forward(const Var& x) {
 Var GlobalAvgPool2d::forward(const Var& x) {
     require(x.value().ndim() == 4 && x.size(2) * x.size(3) > 0,
             "[{}] expected images (batch, channels, height, width), got {}", path(),
-            to_string(x.shape()));
+            shown(x.shape()));
     return x.tape().apply(std::make_shared<GlobalAvgPool2dFunction>(path(), x.shape()), {x});
 }
 

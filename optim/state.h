@@ -13,7 +13,7 @@ inline Tensor& ensure_state(Tensor& state, const Parameter& parameter, const std
     require(state.shape() == shape,
             "[optimizer] the state of '{}' has shape {}, its parameter {}. Hint: make a new "
             "optimizer for replaced parameters",
-            name, to_string(state.shape()), to_string(shape));
+            name, shown(state.shape()), shown(shape));
     return state;
 }
 

@@ -24,7 +24,7 @@ constexpr double settled = 1e-7;
 
 void check(const Tensor& symmetric) {
     require(symmetric.ndim() == 2 && symmetric.size(0) == symmetric.size(1),
-            "[eigh] expected a square matrix, got shape {}", to_string(symmetric.shape()));
+            "[eigh] expected a square matrix, got shape {}", shown(symmetric.shape()));
     require(std::ranges::all_of(symmetric.values(), [](real v) { return std::isfinite(v); }),
             "[eigh] the matrix has entries that are not finite");
     blas();
@@ -91,7 +91,7 @@ Doubles first_directions(const Tensor& start, std::int64_t s, std::int64_t n) {
     for (double& value : v) value = stream.normal();
     if (start.defined()) {
         require(start.ndim() == 2 && start.size(1) == n,
-                "[eigh] expected a start of shape (m, {}), got {}", n, to_string(start.shape()));
+                "[eigh] expected a start of shape (m, {}), got {}", n, shown(start.shape()));
         std::copy_n(start.data(), std::min(start.size(0), s) * n, v.begin());
     }
     return v;

@@ -21,7 +21,7 @@ struct AxisView {
 AxisView along(const Tensor& x, std::int64_t axis, const char* what) {
     const std::int64_t a = axis < 0 ? axis + x.ndim() : axis;
     require(a >= 0 && a < x.ndim(), "[{}] axis {} does not exist in shape {}", what, axis,
-            to_string(x.shape()));
+            shown(x.shape()));
     const auto begin = x.shape().begin();
     const auto product = [](auto first, auto last) {
         return std::accumulate(first, last, std::int64_t{1}, std::multiplies<>());
@@ -42,7 +42,7 @@ Shape broadcast_strides(const Shape& from, const Shape& to) {
     for (std::size_t i = 0; i < from.size(); ++i) {
         const std::size_t source = from.size() - 1 - i, target = to.size() - 1 - i;
         require(i < to.size() && (from[source] == to[target] || from[source] == 1),
-                "[broadcast] shape {} does not fit {}", to_string(from), to_string(to));
+                "[broadcast] shape {} does not fit {}", shown(from), shown(to));
         strides[target] = from[source] == 1 ? 0 : stride;
         stride *= from[source];
     }
@@ -96,8 +96,8 @@ Shape broadcast_shape(const Shape& a, const Shape& b) {
     for (std::size_t i = 0; i < result.size(); ++i) {
         const std::int64_t la = i < a.size() ? a[a.size() - 1 - i] : 1;
         const std::int64_t lb = i < b.size() ? b[b.size() - 1 - i] : 1;
-        require(la == lb || la == 1 || lb == 1, "[broadcast] shapes {} and {} do not fit",
-                to_string(a), to_string(b));
+        require(la == lb || la == 1 || lb == 1, "[broadcast] shapes {} and {} do not fit", shown(a),
+                shown(b));
         result[result.size() - 1 - i] = la == 1 ? lb : la;
     }
     return result;
@@ -145,17 +145,17 @@ Tensor operator*(const Tensor& a, real alpha) {
 
 Tensor matmul(const Tensor& a, const Tensor& b, Op op_a, Op op_b) {
     require(a.ndim() >= 2 && b.ndim() >= 2, "[matmul] expected matrices, got shapes {} and {}",
-            to_string(a.shape()), to_string(b.shape()));
+            shown(a.shape()), shown(b.shape()));
     const std::int64_t m = a.size(op_a == Op::none ? -2 : -1);
     const std::int64_t k = a.size(op_a == Op::none ? -1 : -2);
     const std::int64_t n = b.size(op_b == Op::none ? -1 : -2);
     require(k == b.size(op_b == Op::none ? -2 : -1),
-            "[matmul] the inner dimensions of {}{} and {}{} differ", to_string(a.shape()),
-            op_a == Op::none ? "" : "ᵀ", to_string(b.shape()), op_b == Op::none ? "" : "ᵀ");
+            "[matmul] the inner dimensions of {}{} and {}{} differ", shown(a.shape()),
+            op_a == Op::none ? "" : "ᵀ", shown(b.shape()), op_b == Op::none ? "" : "ᵀ");
     const Shape batch_a(a.shape().begin(), a.shape().end() - 2);
     const Shape batch_b(b.shape().begin(), b.shape().end() - 2);
     require(batch_a == batch_b || batch_a.empty() || batch_b.empty(),
-            "[matmul] the batches of {} and {} differ", to_string(a.shape()), to_string(b.shape()));
+            "[matmul] the batches of {} and {} differ", shown(a.shape()), shown(b.shape()));
 
     Shape shape = batch_a.empty() ? batch_b : batch_a;
     const std::int64_t batch = numel(shape);
@@ -173,8 +173,8 @@ Tensor matmul(const Tensor& a, const Tensor& b, Op op_a, Op op_b) {
 
 Tensor matmul_sum(const Tensor& a, const Tensor& b) {
     require(a.ndim() == 3 && b.ndim() == 3 && a.size(0) == b.size(0) && a.size(1) == b.size(1),
-            "[matmul_sum] expected (B, L, M) and (B, L, N), got {} and {}", to_string(a.shape()),
-            to_string(b.shape()));
+            "[matmul_sum] expected (B, L, M) and (B, L, N), got {} and {}", shown(a.shape()),
+            shown(b.shape()));
     const std::int64_t m = a.size(2), n = b.size(2);
     Tensor c({m, n});
     gemm(m, n, a.size(0) * a.size(1), {a.data(), m, Op::transpose}, {b.data(), n}, c.data(), n);
@@ -188,7 +188,7 @@ Tensor transpose(const Tensor& x, const std::vector<std::int64_t>& order) {
     Shape identity(static_cast<std::size_t>(x.ndim()));
     std::iota(identity.begin(), identity.end(), 0);
     require(sorted == identity, "[transpose] {} is not an order of the axes of shape {}",
-            to_string(order), to_string(x.shape()));
+            shown(order), shown(x.shape()));
 
     Shape strides(x.shape().size(), 1);
     for (std::size_t axis = strides.size(); axis-- > 1;)
@@ -259,7 +259,7 @@ Tensor sum_rows(const Tensor& x) {
 
 Tensor sum_tokens(const Tensor& x) {
     require(x.ndim() == 3, "[sum_tokens] expected (samples, tokens, channels), got {}",
-            to_string(x.shape()));
+            shown(x.shape()));
     return sum_blocks(x, x.size(1) > 1 ? x.size(1) : rows_of_block);
 }
 
@@ -305,7 +305,7 @@ Tensor slice(const Tensor& x, std::int64_t axis, std::int64_t begin, std::int64_
     const AxisView view = along(x, axis, "slice");
     require(begin >= 0 && count >= 0 && begin <= view.length && count <= view.length - begin,
             "[slice] {} entries from {} on of axis {} are outside shape {}", count, begin, axis,
-            to_string(x.shape()));
+            shown(x.shape()));
     Tensor y(with_length(x.shape(), view.axis, count));
     for (std::int64_t o = 0; o < view.outer; ++o)
         std::copy_n(x.data() + (o * view.length + begin) * view.inner, count * view.inner,
@@ -317,8 +317,7 @@ Tensor slice(const Tensor& x, std::int64_t axis, std::int64_t begin, std::int64_
 Tensor pad(const Tensor& x, std::int64_t axis, std::int64_t begin, std::int64_t length) {
     const AxisView view = along(x, axis, "pad");
     require(begin >= 0 && begin <= length && view.length <= length - begin,
-            "[pad] shape {} at {} does not fit into length {}", to_string(x.shape()), begin,
-            length);
+            "[pad] shape {} at {} does not fit into length {}", shown(x.shape()), begin, length);
     Tensor y = Tensor::zeros(with_length(x.shape(), view.axis, length));
     for (std::int64_t o = 0; o < view.outer; ++o)
         std::copy_n(x.data() + o * view.length * view.inner, view.length * view.inner,
@@ -335,8 +334,8 @@ Tensor concat(const std::vector<Tensor>& parts, std::int64_t axis) {
         const AxisView view = along(part, axis, "concat");
         require(with_length(part.shape(), view.axis, 0) ==
                     with_length(parts.front().shape(), first.axis, 0),
-                "[concat] shapes {} and {} differ beside axis {}", to_string(parts.front().shape()),
-                to_string(part.shape()), axis);
+                "[concat] shapes {} and {} differ beside axis {}", shown(parts.front().shape()),
+                shown(part.shape()), axis);
         sum += view.length;
     }
     const std::int64_t length = sum;

@@ -13,10 +13,10 @@ std::int64_t numel(const Shape& shape) {
     std::int64_t n = 1;
     bool empty = false;
     for (const std::int64_t length : shape) {
-        require(length >= 0, "[tensor] dimensions must not be negative, got {}", to_string(shape));
+        require(length >= 0, "[tensor] dimensions must not be negative, got {}", shown(shape));
         empty = empty || length == 0;
         require(length == 0 || !__builtin_mul_overflow(n, length, &n),
-                "[tensor] shape {} has more elements than can be counted", to_string(shape));
+                "[tensor] shape {} has more elements than can be counted", shown(shape));
     }
     return empty ? 0 : n;
 }
@@ -26,7 +26,7 @@ namespace {
 std::size_t bytes_of(const Shape& shape, std::int64_t numel) {
     std::int64_t bytes = 0;
     require(!__builtin_mul_overflow(numel, static_cast<std::int64_t>(sizeof(real)), &bytes),
-            "[tensor] shape {} has more bytes than can be counted", to_string(shape));
+            "[tensor] shape {} has more bytes than can be counted", shown(shape));
     return static_cast<std::size_t>(bytes);
 }
 
@@ -55,7 +55,7 @@ Tensor Tensor::full(Shape shape, real value) {
 Tensor Tensor::from(Shape shape, std::span<const real> values) {
     Tensor t(std::move(shape));
     require(t.values().size() == values.size(), "[tensor] shape {} needs {} values, got {}",
-            to_string(t.shape_), t.numel_, values.size());
+            shown(t.shape_), t.numel_, values.size());
     std::ranges::copy(values, t.data());
     return t;
 }
@@ -71,7 +71,7 @@ Tensor Tensor::view(Shape shape, std::shared_ptr<Storage> storage, real* data) {
     require(bytes == 0 || (begin >= first && bytes <= storage->bytes() &&
                            begin - first <= storage->bytes() - bytes),
             "[tensor] a view of shape {} does not lie inside its storage of {} bytes",
-            to_string(t.shape_), storage->bytes());
+            shown(t.shape_), storage->bytes());
     t.storage_ = std::move(storage);
     t.data_ = data;
     return t;
@@ -80,25 +80,24 @@ Tensor Tensor::view(Shape shape, std::shared_ptr<Storage> storage, real* data) {
 std::int64_t Tensor::size(std::int64_t axis) const {
     const std::int64_t from_front = axis < 0 ? axis + ndim() : axis;
     require(from_front >= 0 && from_front < ndim(), "[tensor] axis {} does not exist in shape {}",
-            axis, to_string(shape_));
+            axis, shown(shape_));
     return shape_[static_cast<std::size_t>(from_front)];
 }
 
 real Tensor::item() const {
     require_defined("item");
-    require(numel_ == 1, "[tensor] item() needs exactly one element, got shape {}",
-            to_string(shape_));
+    require(numel_ == 1, "[tensor] item() needs exactly one element, got shape {}", shown(shape_));
     return data_[0];
 }
 
 std::int64_t Tensor::offset(const Shape& index) const {
     require_defined("tensor");
     require(index.size() == shape_.size(), "[tensor] shape {} needs {} indices, got {}",
-            to_string(shape_), shape_.size(), index.size());
+            shown(shape_), shape_.size(), index.size());
     std::int64_t offset = 0;
     for (std::size_t axis = 0; axis < index.size(); ++axis) {
         require(index[axis] >= 0 && index[axis] < shape_[axis],
-                "[tensor] index {} is outside shape {}", to_string(index), to_string(shape_));
+                "[tensor] index {} is outside shape {}", shown(index), shown(shape_));
         offset = offset * shape_[axis] + index[axis];
     }
     return offset;
@@ -113,8 +112,8 @@ Tensor Tensor::reshape(Shape shape) const {
         *open = rest > 0 && numel_ % rest == 0 ? numel_ / rest : -1;
     }
     require(std::ranges::none_of(shape, is_negative) && slimgrad::numel(shape) == numel_,
-            "[reshape] shape {} has {} elements and cannot become {}", to_string(shape_), numel_,
-            to_string(shape));
+            "[reshape] shape {} has {} elements and cannot become {}", shown(shape_), numel_,
+            shown(shape));
     Tensor view = *this;
     view.shape_ = std::move(shape);
     return view;
@@ -123,7 +122,7 @@ Tensor Tensor::reshape(Shape shape) const {
 Tensor Tensor::rows(std::int64_t begin, std::int64_t count) const {
     require_defined("rows");
     require(ndim() > 0 && begin >= 0 && count >= 0 && begin <= size(0) && count <= size(0) - begin,
-            "[rows] {} rows from {} on are outside shape {}", count, begin, to_string(shape_));
+            "[rows] {} rows from {} on are outside shape {}", count, begin, shown(shape_));
     Tensor view = *this;
     view.shape_[0] = count;
     view.numel_ = slimgrad::numel(view.shape_);
@@ -136,8 +135,7 @@ Tensor Tensor::clone() const { return defined() ? from(shape_, values()) : Tenso
 void Tensor::copy_from(const Tensor& values) {
     require_defined("copy_from");
     require(values.defined() && values.shape_ == shape_,
-            "[copy_from] expected values of shape {}, got {}", to_string(shape_),
-            values.defined() ? to_string(values.shape_) : "an undefined tensor");
+            "[copy_from] expected values of shape {}, got {}", shown(shape_), shown(values));
     if (numel_ > 0) std::memmove(data_, values.data_, static_cast<std::size_t>(bytes()));
     changed();
 }

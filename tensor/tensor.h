@@ -95,4 +95,23 @@ class Tensor {
 /// Two tensors of one shape with equal bits.
 bool identical(const Tensor& a, const Tensor& b);
 
+/// A shape, or that of a tensor ("nothing" if it is undefined), as an argument of require: it
+/// becomes text only where the condition does not hold. Checks stand in the way of every operation.
+struct ShownShape {
+    const Shape* shape;
+};
+inline ShownShape shown(const Shape& shape) { return {&shape}; }
+inline ShownShape shown(const Tensor& tensor) {
+    return {tensor.defined() ? &tensor.shape() : nullptr};
+}
+
 }  // namespace slimgrad::inline SLIMGRAD_PRECISION
+
+template <>
+struct fmt::formatter<slimgrad::ShownShape> : fmt::formatter<std::string> {
+    template <class Context>
+    auto format(const slimgrad::ShownShape& shown, Context& context) const {
+        const std::string text = shown.shape ? slimgrad::to_string(*shown.shape) : "nothing";
+        return fmt::formatter<std::string>::format(text, context);
+    }
+};

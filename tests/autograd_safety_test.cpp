@@ -87,9 +87,8 @@ TEST(GradientShapes, OfWhatABasisExpandsToAreChecked) {
     };
     EXPECT_EQ(with(std::make_shared<Longer>()),
               "[backward] expected a gradient of shape (2, 3) from its basis, got (4, 3)");
-    EXPECT_EQ(
-        with(std::make_shared<Nothing>()),
-        "[backward] expected a gradient of shape (2, 3) from its basis, got an undefined one");
+    EXPECT_EQ(with(std::make_shared<Nothing>()),
+              "[backward] expected a gradient of shape (2, 3) from its basis, got nothing");
     b.grad = Grad(Tensor::zeros({1, 3}), std::make_shared<Longer>());
     EXPECT_EQ(message([&] { b.dense_grad("b"); }),
               "[b] expected a gradient of the parameter's shape (10,), got (4, 3)");

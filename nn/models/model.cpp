@@ -93,7 +93,7 @@ void require_images(const Var& x, const ModelConfig& config, const std::string& 
     require(x.value().ndim() == 4 && x.size(1) == config.channels && x.size(2) == config.height &&
                 x.size(3) == config.width,
             "[{}] expected images (batch, {}, {}, {}), got {}", model, config.channels,
-            config.height, config.width, to_string(x.shape()));
+            config.height, config.width, shown(x.shape()));
 }
 
 }  // namespace slimgrad::inline SLIMGRAD_PRECISION

@@ -18,21 +18,21 @@ ConvolutionSizes sizes_of(std::int64_t batch, const Shape& w, const Window2d& wi
     require(w.size() == 4 && w[2] == window.rows.kernel && w[3] == window.columns.kernel &&
                 groups > 0 && w[0] % groups == 0,
             "[convolution] expected a weight (channels, ..., {}, {}) in {} groups, got {}",
-            window.rows.kernel, window.columns.kernel, groups, to_string(w));
+            window.rows.kernel, window.columns.kernel, groups, shown(w));
     return {batch, Checked(w[1]) * groups, w[0], groups, window};
 }
 
 void check_x(const Tensor& x, const ConvolutionSizes& s) {
     const Shape expected{s.batch, s.channels_in, s.window.rows.length, s.window.columns.length};
-    require(x.shape() == expected, "[convolution] expected x of shape {}, got {}",
-            to_string(expected), to_string(x.shape()));
+    require(x.shape() == expected, "[convolution] expected x of shape {}, got {}", shown(expected),
+            shown(x.shape()));
 }
 
 void check_gy(const Tensor& gy, const ConvolutionSizes& s) {
     const Shape expected{s.batch, s.channels_out, s.window.rows.positions(),
                          s.window.columns.positions()};
     require(gy.shape() == expected, "[convolution] expected g_y of shape {}, got {}",
-            to_string(expected), to_string(gy.shape()));
+            shown(expected), shown(gy.shape()));
 }
 
 std::int64_t flops(const ConvolutionSizes& s) {
@@ -76,7 +76,7 @@ Tensor conv_gx(const Tensor& gy, const Tensor& w, const Window2d& window, std::i
 void add_channels_in_place(Tensor& y, const Tensor& b) {
     const std::int64_t channels = y.size(1), planes = y.size(0) * channels;
     require(b.shape() == Shape{channels}, "[add_channels] expected shape ({},), got {}", channels,
-            to_string(b.shape()));
+            shown(b.shape()));
     const std::int64_t pixels = planes > 0 ? y.numel() / planes : 0;
     real* data = y.data();
     const real* bias = b.data();

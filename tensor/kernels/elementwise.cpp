@@ -6,7 +6,7 @@ void add_in_place(Tensor& x, const Tensor& y, real alpha) {
     x.require_defined("add");
     y.require_defined("add");
     require(x.shape() == y.shape(), "[add] expected two equal shapes, got {} and {}",
-            to_string(x.shape()), to_string(y.shape()));
+            shown(x.shape()), shown(y.shape()));
     const std::int64_t n = x.numel();
     real* a = x.data();
     const real* b = y.data();
@@ -30,7 +30,7 @@ void add_row_in_place(Tensor& x, const Tensor& row) {
     row.require_defined("add_row");
     const std::int64_t n = row.numel();
     require(x.ndim() > 0 && x.size(-1) == n, "[add_row] expected last dimension {}, got shape {}",
-            n, to_string(x.shape()));
+            n, shown(x.shape()));
     const std::int64_t rows = n > 0 ? x.numel() / n : 0;
     const real* b = row.data();
     real* data = x.data();

@@ -30,7 +30,7 @@ Tensor map(const Tensor& x, const Tensor& y, std::int64_t flops, F f) {
     x.require_defined("elementwise");
     y.require_defined("elementwise");
     require(x.shape() == y.shape(), "[elementwise] expected two equal shapes, got {} and {}",
-            to_string(x.shape()), to_string(y.shape()));
+            shown(x.shape()), shown(y.shape()));
     Tensor z(x.shape());
     const std::int64_t n = x.numel();
     const real* a = x.data();

@@ -41,7 +41,7 @@ Tensor im2col(const Tensor& x, const Window2d& window) {
     const WindowAxis &rows = window.rows, &columns = window.columns;
     require(x.ndim() == 4 && x.size(2) == rows.length && x.size(3) == columns.length,
             "[im2col] expected images (B, C, {}, {}), got {}", rows.length, columns.length,
-            to_string(x.shape()));
+            shown(x.shape()));
     const std::int64_t batch = x.size(0), channels = x.size(1), positions = window.positions();
     const std::int64_t height = rows.positions(), width = columns.positions();
     if (window.pointwise())
@@ -74,7 +74,7 @@ Tensor col2im(const Tensor& columns, const Window2d& window) {
     require(columns.ndim() == 3 && columns.size(1) == window.positions() &&
                 columns.size(2) % window.taps() == 0,
             "[col2im] expected (B, {}, a multiple of {}), got {}", window.positions(),
-            window.taps(), to_string(columns.shape()));
+            window.taps(), shown(columns.shape()));
     const std::int64_t batch = columns.size(0), channels = columns.size(2) / window.taps();
     const WindowAxis &vertical = window.rows, &horizontal = window.columns;
     const std::int64_t height = vertical.positions(), width = horizontal.positions();
