@@ -5,6 +5,7 @@
 
 #include "tensor/allocator.h"
 #include "tensor/blas.h"
+#include "tensor/checked.h"
 #include "tensor/config.h"
 #include "tensor/error.h"
 #include "tensor/ledger.h"

@@ -42,8 +42,9 @@ class Function {
     /// The layer under which FLOPs and saved bytes are counted.
     virtual std::string name() const = 0;
     virtual Tensor forward(std::span<const Tensor> inputs, Saved& saved) const = 0;
-    /// The gradient of each input, in order. An entry may stay undefined where `saved.needs(i)` is
-    /// false. `gy` has the shape of the output and must not be changed.
+    /// The gradient of each input, in order and of its shape. An entry may stay undefined where
+    /// `saved.needs(i)` is false. `gy` has the shape of the output and must not be changed. The
+    /// tape throws Error for another shape, and for a gradient that is needed and missing.
     virtual std::vector<Grad> backward(const Tensor& gy, const Saved& saved) const = 0;
 };
 
@@ -57,6 +58,10 @@ struct Parameter {
     explicit Parameter(Tensor initial) : value(std::move(initial)) {
         value.mark(Category::parameters);
     }
+
+    /// The gradient, dense. Throws Error, in the name of `name`, unless there is one and it has the
+    /// shape of the value: both may have been replaced since backward.
+    Tensor dense_grad(const std::string& name) const;
 };
 
 }  // namespace slimgrad::inline SLIMGRAD_PRECISION

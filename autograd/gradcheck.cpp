@@ -46,8 +46,7 @@ class Checker {
         for (const Target& target : targets) {
             require(target.gradient.shape() == target.value.shape(),
                     "[gradcheck] {}: the gradient of {} has shape {}, expected {}", layer_,
-                    target.name, to_string(target.gradient.shape()),
-                    to_string(target.value.shape()));
+                    target.name, shown(target.gradient.shape()), shown(target.value.shape()));
             scale_ = std::max(scale_, largest(target.gradient));
         }
         for (const Target& target : targets) check(target);

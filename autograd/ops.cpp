@@ -264,8 +264,7 @@ class SumFunction final : public Function {
 
 Var reduce(const Var& x, const char* name, bool mean) {
     const auto n = static_cast<real>(x.value().numel());
-    require(n > 0 || !mean, "[mean] expected at least one element, got shape {}",
-            to_string(x.shape()));
+    require(n > 0 || !mean, "[mean] expected at least one element, got shape {}", shown(x.shape()));
     return x.tape().apply(
         std::make_shared<SumFunction>(name, x.shape(), -1, mean ? 1 / n : real(1)), {x});
 }
@@ -273,9 +272,9 @@ Var reduce(const Var& x, const char* name, bool mean) {
 Var reduce(const Var& x, const char* name, std::int64_t axis, bool mean) {
     const std::int64_t a = axis < 0 ? axis + x.value().ndim() : axis;
     require(a >= 0 && a < x.value().ndim(), "[{}] axis {} does not exist in shape {}", name, axis,
-            to_string(x.shape()));
+            shown(x.shape()));
     const auto n = static_cast<real>(x.size(a));
-    require(n > 0 || !mean, "[mean] axis {} of shape {} is empty", axis, to_string(x.shape()));
+    require(n > 0 || !mean, "[mean] axis {} of shape {} is empty", axis, shown(x.shape()));
     return x.tape().apply(std::make_shared<SumFunction>(name, x.shape(), a, mean ? 1 / n : real(1)),
                           {x});
 }

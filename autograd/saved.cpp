@@ -4,9 +4,25 @@
 #include <cstring>
 
 #include "tensor/kernels/elementwise.h"
+#include "tensor/meter.h"
 
 namespace slimgrad::inline SLIMGRAD_PRECISION {
 namespace {
+
+/// Each step is one to one in what it has so far and in the next word: one changed word always
+/// changes the digest.
+std::uint64_t digest(const Storage& storage) {
+    constexpr std::uint64_t prime = 0x100000001b3;
+    const auto* bytes = static_cast<const unsigned char*>(storage.data());
+    std::uint64_t hash = storage.bytes(), word = 0;
+    std::size_t i = 0;
+    for (; i + sizeof word <= storage.bytes(); i += sizeof word) {
+        std::memcpy(&word, bytes + i, sizeof word);
+        hash = (hash ^ word) * prime;
+    }
+    for (; i < storage.bytes(); ++i) hash = (hash ^ bytes[i]) * prime;
+    return hash;
+}
 
 /// The identity: a tensor held as it is.
 class Plain final : public PackedTensor {
@@ -21,9 +37,18 @@ class Plain final : public PackedTensor {
 
 }  // namespace
 
+Stamp::Stamp(const Storage& storage, bool with_digest) : version_(storage.version()) {
+    if (with_digest) digest_ = digest(storage);
+}
+
+bool Stamp::holds(const Storage& storage) const {
+    return version_ == storage.version() && (!digest_ || *digest_ == digest(storage));
+}
+
 BitMask::BitMask(std::int64_t size)
     : size_(size),
-      storage_(std::make_shared<Storage>(static_cast<std::size_t>((size + 7) / 8))),
+      storage_(
+          std::make_shared<Storage>(static_cast<std::size_t>(numel({size}) / 8 + (size % 8 > 0)))),
       bits_(static_cast<std::uint8_t*>(storage_->data())) {}
 
 std::shared_ptr<const BitMask> BitMask::positive(const Tensor& value) {
@@ -47,19 +72,21 @@ std::shared_ptr<const BitMask> BitMask::positive(const Tensor& value) {
 
 std::shared_ptr<const Packed> PackCache::get(
     const void* packer, const Tensor& value,
-    const std::function<std::shared_ptr<const Packed>()>& make) {
+    const std::function<std::shared_ptr<const Packed>()>& make, bool check) {
     std::erase_if(entries_,
                   [](const Entry& e) { return e.packed.expired() || e.storage.expired(); });
     for (const Entry& entry : entries_)
-        if (entry.packer == packer && entry.data == value.data() && entry.shape == value.shape())
+        if (entry.packer == packer && entry.data == value.data() && entry.shape == value.shape() &&
+            entry.stamp.holds(*value.storage()))
             if (auto packed = entry.packed.lock()) return packed;
     std::shared_ptr<const Packed> packed = make();
-    entries_.push_back({packer, value.data(), value.shape(), value.storage(), packed});
+    entries_.push_back({packer, value.data(), value.shape(), value.storage(),
+                        Stamp(*value.storage(), check), packed});
     return packed;
 }
 
-Saved::Saved(std::vector<bool> needs, const Codec* codec, PackCache* cache)
-    : needs_(std::move(needs)), codec_(codec), cache_(cache) {}
+Saved::Saved(std::vector<bool> needs, const Codec* codec, PackCache* cache, bool check)
+    : needs_(std::move(needs)), codec_(codec), cache_(cache), check_(check) {}
 
 bool Saved::needs_any() const {
     return std::ranges::any_of(needs_, [](bool need) { return need; });
@@ -67,26 +94,42 @@ bool Saved::needs_any() const {
 
 void Saved::keep(Keep kind, std::string_view slot, const Tensor& value,
                  std::function<Tensor(const Tensor&)> restore) {
-    const auto plain = [&] { return std::make_shared<Plain>(value); };
-    if (kind == Keep::activation && codec_ != nullptr)
+    if (!needs_any()) return;
+    value.require_defined("saved");
+    if (kind == Keep::activation && codec_ != nullptr) {
         keep_once(slot, codec_, value, [&] { return codec_->pack(value); });
-    else
-        keep(slot, plain());
-    if (!slots_.empty()) slots_.back().restore = std::move(restore);
+        slots_.back().shape = value.shape();
+    } else {
+        keep(slot, std::make_shared<Plain>(value));
+    }
+    slots_.back().restore = std::move(restore);
 }
 
 void Saved::keep(std::string_view slot, std::shared_ptr<const Packed> packed) {
-    if (!needs_any()) return;
+    if (needs_any()) add(slot, std::move(packed), true);
+}
+
+void Saved::watch(std::string_view slot, const Tensor& value) {
+    value.require_defined("saved");
+    if (needs_any()) add(slot, std::make_shared<Plain>(value), false);
+}
+
+void Saved::add(std::string_view slot, std::shared_ptr<const Packed> packed, bool counted) {
     require(!has(slot), "[saved] '{}' is kept twice by one call", slot);
-    Slot entry{slot, std::move(packed), nullptr, {}};
-    for (const auto& storage : entry.packed->held()) entry.holds.emplace_back(storage);
+    require(packed != nullptr, "[saved] expected something to keep as '{}', got nothing", slot);
+    Slot entry{std::string(slot), std::move(packed)};
+    for (const auto& storage : entry.packed->held())
+        if (storage)
+            entry.buffers.push_back(
+                {storage, Stamp(*storage, check_), counted ? Hold(storage) : Hold()});
     slots_.push_back(std::move(entry));
 }
 
 void Saved::keep_once(std::string_view slot, const void* packer, const Tensor& value,
                       const std::function<std::shared_ptr<const Packed>()>& make) {
     if (!needs_any()) return;
-    keep(slot, cache_ ? cache_->get(packer, value, make) : make());
+    value.require_defined("saved");
+    keep(slot, cache_ ? cache_->get(packer, value, make, check_) : make());
 }
 
 bool Saved::has(std::string_view slot) const {
@@ -98,12 +141,24 @@ const Saved::Slot& Saved::find(std::string_view slot) const {
         std::ranges::find_if(slots_, [slot](const Slot& s) { return s.name == slot; });
     require(found != slots_.end(), "[saved] backward asked for '{}', which forward did not keep",
             slot);
+    for (const Buffer& buffer : found->buffers)
+        require(
+            buffer.stamp.holds(*buffer.storage),
+            "[{}] '{}' was changed after it had been kept for backward, whose gradient would be "
+            "wrong. Hint: run backward before the optimizer and before what else writes to "
+            "values, or keep a copy",
+            current_layer(), slot);
     return *found;
 }
 
 Tensor Saved::tensor(std::string_view slot) const {
     const Slot& found = find(slot);
-    const Tensor value = as<PackedTensor>(slot).unpack();
+    const auto* packed = dynamic_cast<const PackedTensor*>(found.packed.get());
+    require(packed != nullptr, "[saved] '{}' was kept as another type", slot);
+    const Tensor value = packed->unpack();
+    require(!found.shape || (value.defined() && value.shape() == *found.shape),
+            "[{}] the codec gave '{}' of shape {} back as {}", current_layer(), slot,
+            shown(found.shape ? *found.shape : value.shape()), shown(value));
     return found.restore ? found.restore(value) : value;
 }
 

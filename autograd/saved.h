@@ -1,7 +1,10 @@
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -14,6 +17,19 @@ enum class Keep {
     activation,  // a codec may store it lossily
     mask,        // one bit an element; already small
     exact        // parameters, indices, statistics: never changed
+};
+
+/// What a buffer held at one moment, to tell later whether it still does: its version and, where
+/// asked for, a digest of all bytes, which also sees what the version is not told of.
+class Stamp {
+  public:
+    Stamp(const Storage& storage, bool with_digest);
+    /// Whether the same buffer still holds the same values, as far as the stamp can tell.
+    bool holds(const Storage& storage) const;
+
+  private:
+    std::uint64_t version_;
+    std::optional<std::uint64_t> digest_;
 };
 
 /// A kept value in the form in which it is really held in memory.
@@ -41,6 +57,7 @@ class Codec {
 /// One bit for each element of a tensor.
 class BitMask : public Packed {
   public:
+    /// Throws Error for a negative size.
     explicit BitMask(std::int64_t size);
     /// Bit i = (value_i > 0). Counts one comparison an element.
     static std::shared_ptr<const BitMask> positive(const Tensor& value);
@@ -62,9 +79,11 @@ class BitMask : public Packed {
 /// V share the projection of their common input this way. Entries die with their last user.
 class PackCache {
   public:
-    /// The payload that `packer` has already made of `value`, or a new one from `make`.
+    /// The payload that `packer` has already made of `value`, unless that has been changed since
+    /// (by digests if `check`), or a new one from `make`.
     std::shared_ptr<const Packed> get(const void* packer, const Tensor& value,
-                                      const std::function<std::shared_ptr<const Packed>()>& make);
+                                      const std::function<std::shared_ptr<const Packed>()>& make,
+                                      bool check = false);
 
   private:
     struct Entry {
@@ -72,6 +91,7 @@ class PackCache {
         const real* data;
         Shape shape;
         std::weak_ptr<Storage> storage;
+        Stamp stamp;
         std::weak_ptr<const Packed> packed;
     };
     std::vector<Entry> entries_;
@@ -79,14 +99,22 @@ class PackCache {
 
 /// What one executed call keeps between its forward and its backward, by name. Backward sees
 /// nothing else of the call. If no input of the call needs a gradient, keeping does nothing.
+///
+/// A kept value must stay as it is until backward: reading it throws Error if the library was told
+/// of a change (an optimiser's step, Tensor::changed), with `check` also if any byte is another.
 class Saved {
   public:
-    /// `needs[i]`: input i of the call needs a gradient.
-    Saved(std::vector<bool> needs, const Codec* codec, PackCache* cache);
+    /// `needs[i]`: input i of the call needs a gradient. `check`: as in TapeOptions::check_saved.
+    Saved(std::vector<bool> needs, const Codec* codec, PackCache* cache, bool check = false);
 
     /// How many inputs the call has, and whether one of them needs a gradient.
     std::size_t inputs() const { return needs_.size(); }
-    bool needs(std::size_t input) const { return needs_.at(input); }
+    /// Throws Error for an input that the call does not have.
+    bool needs(std::size_t input) const {
+        require(input < needs_.size(), "[saved] the call has {} inputs, asked for number {}",
+                needs_.size(), input);
+        return needs_[input];
+    }
     bool needs_any() const;
 
     /// Keeps a tensor. With `restore`, `tensor(slot)` gives restore(value): a convolution keeps its
@@ -95,12 +123,16 @@ class Saved {
               std::function<Tensor(const Tensor&)> restore = nullptr);
     /// Keeps a payload as it is.
     void keep(std::string_view slot, std::shared_ptr<const Packed> packed);
+    /// Watches a tensor that the function holds itself, a mask say: `tensor(slot)` gives it back,
+    /// unchanged or not at all. It does not count as kept.
+    void watch(std::string_view slot, const Tensor& value);
     /// Keeps the payload that `make` makes of `value`, made once for each `packer` and `value`.
     void keep_once(std::string_view slot, const void* packer, const Tensor& value,
                    const std::function<std::shared_ptr<const Packed>()>& make);
 
     bool has(std::string_view slot) const;
-    /// A kept tensor, unpacked and restored. Throws Error if the slot was not kept.
+    /// A kept tensor, unpacked and restored. Throws Error if the slot was not kept, or if a codec
+    /// gives back another shape.
     Tensor tensor(std::string_view slot) const;
     /// A kept payload of type P. Throws Error if the slot holds another type.
     template <class P>
@@ -111,17 +143,25 @@ class Saved {
     }
 
   private:
-    struct Slot {
-        std::string_view name;
-        std::shared_ptr<const Packed> packed;
-        std::function<Tensor(const Tensor&)> restore;
-        std::vector<Hold> holds;
+    struct Buffer {
+        std::shared_ptr<const Storage> storage;
+        Stamp stamp;
+        Hold hold;
     };
+    struct Slot {
+        std::string name;
+        std::shared_ptr<const Packed> packed;
+        std::vector<Buffer> buffers{};
+        std::optional<Shape> shape{};  // of what a codec has packed
+        std::function<Tensor(const Tensor&)> restore{};
+    };
+    void add(std::string_view slot, std::shared_ptr<const Packed> packed, bool counted);
     const Slot& find(std::string_view slot) const;
 
     std::vector<bool> needs_;
     const Codec* codec_;
     PackCache* cache_;
+    bool check_;
     std::vector<Slot> slots_;
 };
 

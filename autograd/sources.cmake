@@ -1,4 +1,5 @@
 list(APPEND SLIMGRAD_SOURCES
+     autograd/function.cpp
      autograd/gradcheck.cpp
      autograd/ops.cpp
      autograd/saved.cpp

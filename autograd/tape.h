@@ -55,6 +55,10 @@ struct TapeOptions {
     std::int64_t first_sample = 0;
     /// Packs every activation that a layer keeps; null keeps them as they are.
     std::shared_ptr<const Codec> codec = nullptr;
+    /// Finds every change of a value between forward and backward, and functions that change what
+    /// they are given, by digests of all bytes: for debugging, since it reads all that is kept
+    /// twice. Without it only changes are found that the library was told of (Tensor::changed).
+    bool check_saved = false;
 };
 
 /// The record of one forward pass, and the backward pass that consumes it.
@@ -75,13 +79,17 @@ class Tape {
     Var parameter(Parameter& parameter);
 
     /// Executes a function and records it if any input needs a gradient. Throws Error if the
-    /// function counts no FLOPs (it must say meter().add(0) if it has none).
+    /// function counts no FLOPs (it must say meter().add(0) if it has none) or gives no value.
     Var apply(std::shared_ptr<const Function> function, const std::vector<Var>& inputs);
 
     /// Backward from `y` with the gradient `gy` (default: 1 for a y with one element). Records are
     /// consumed from the end and what they saved is freed at once; a tape runs backward only once.
+    /// Throws Error, naming the function, for gradients that do not have the shape of its inputs,
+    /// for values that were changed after they had been kept, and for parameters whose value has
+    /// another shape than in forward.
     void backward(const Var& y, Tensor gy = {});
-    /// The gradient of an input after backward; zeros if y did not depend on it.
+    /// The gradient of an input after backward; zeros if y did not depend on it. Throws Error for
+    /// what is no input, or was made after backward.
     Tensor gradient(const Var& input) const;
 
     /// Numbers the random layers of a graph in order of execution.
@@ -97,15 +105,24 @@ class Tape {
         std::vector<std::size_t> inputs;
         std::size_t output;
     };
+    /// What the tape knows of a value, which it does not hold.
+    struct Entry {
+        Shape shape;
+        bool requires_grad;
+        bool is_input = false;
+        Parameter* parameter = nullptr;  // null for other values
+    };
     Var make(Tensor value, bool requires_grad);
+    bool owns(const Var& var) const { return var.tape_ == this && var.alive_.lock() == alive_; }
+    std::vector<Grad> run_backward(const std::string& name, const Record& record,
+                                   const Tensor& gy) const;
+    void deposit(const std::string& where, std::size_t id, Grad grad, std::vector<Grad>& pending);
 
     TapeOptions options_;
     PackCache cache_;
     std::vector<Record> records_;
-    std::vector<bool> requires_grad_;
-    std::vector<Parameter*> parameters_;  // by id; null for other values
-    std::vector<Tensor> gradients_;       // by id
-    std::vector<bool> is_input_;
+    std::vector<Entry> entries_;     // by id
+    std::vector<Tensor> gradients_;  // by id, after backward
     std::uint32_t draws_ = 0;
     bool consumed_ = false;
     std::shared_ptr<const void> alive_ = std::make_shared<char>();

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <charconv>
 
+#include "tensor/checked.h"
+
 namespace slimgrad::inline SLIMGRAD_PRECISION {
 namespace {
 
@@ -67,7 +69,8 @@ std::vector<LinearShape> transformer(const Encoder& e, std::int64_t tokens,
         const std::string path = fmt::format("blocks.{}.", block);
         const auto add = [&](const std::string& name, std::int64_t in, std::int64_t out,
                              const std::string& group, bool reads_input = false) {
-            result.add({path + name, tokens, in, out, tokens * in, path + group}, reads_input);
+            result.add({path + name, tokens, in, out, Checked(tokens) * in, path + group},
+                       reads_input);
         };
         if (e.fused) {
             add("attention.qkv", e.width, e.width + 2 * e.kv, "attention.qkv", true);
@@ -104,10 +107,10 @@ Image convolve(Layers& layers, const std::string& name, const Image& x, std::int
     const Image y = x.after(out, stride);
     LinearShape layer;
     layer.name = layer.input_group = name;
-    layer.tokens = y.height * y.width;
-    layer.in_channels = x.channels / groups * kernel * kernel;
+    layer.tokens = Checked(y.height) * y.width;
+    layer.in_channels = Checked(x.channels / groups) * kernel * kernel;
     layer.out_channels = out;
-    layer.held_elements = x.channels * x.height * x.width;
+    layer.held_elements = Checked(x.channels) * x.height * x.width;
     layer.held_group = block_input;
     layer.compressible = groups == 1;
     layers.add(layer, !block_input.empty());

@@ -57,7 +57,7 @@ void Calibrator::calibrate(const std::function<void()>& run_batches) {
     for (LinearMap* layer : layers) {
         const std::string group = layer->input_group(), path = layer->path();
         const Observed* seen = find(x_grams, group);
-        if (seen && seen->layer == path && seen->gram->observed())
+        if (seen && seen->layer == path && seen->gram->observed() && group_out.contains(group))
             x[group] = decompose(*seen, find(x_, group), options_.rank_x, in_channels(*layer),
                                  group_out.at(group));
         seen = find(g_grams, path);

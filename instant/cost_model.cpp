@@ -28,8 +28,8 @@ bool can_compress(const LinearShape& layer, std::int64_t min_tokens = 2) {
 }
 
 /// The output channels of all layers that share one x for their g_w, by group.
-std::map<std::string, std::int64_t> outputs_of_groups(const std::vector<LinearShape>& layers) {
-    std::map<std::string, std::int64_t> outputs;
+std::map<std::string, Checked> outputs_of_groups(const std::vector<LinearShape>& layers) {
+    std::map<std::string, Checked> outputs;
     for (const LinearShape& layer : layers)
         if (layer.needs_gw) outputs[layer.input_group] += layer.out_channels;
     return outputs;
@@ -91,13 +91,15 @@ std::vector<Compression> compressions_of(const std::vector<LinearShape>& layers,
     std::vector<Compression> all;
     for (const LinearShape& layer : layers)
         all.push_back(compression_of(
-            layer, options, layer.needs_gw ? outputs.at(layer.input_group) : layer.out_channels));
+            layer, options,
+            layer.needs_gw ? outputs.at(layer.input_group) : Checked(layer.out_channels)));
     return all;
 }
 
-LinearCost linear_cost(const LinearShape& layer, const Compression& compression, std::int64_t batch,
-                       Convention convention, bool shares_x) {
-    const std::int64_t l = layer.tokens, cx = layer.in_channels, cy = layer.out_channels;
+LinearCost linear_cost(const LinearShape& layer, const Compression& compression,
+                       std::int64_t samples, Convention convention, bool shares_x) {
+    const Checked batch = samples;
+    const Checked l = layer.tokens, cx = layer.in_channels, cy = layer.out_channels;
     const bool paper = convention == Convention::paper;
     const bool needs_gw = paper || layer.needs_gw, needs_gx = paper || layer.needs_gx;
     shares_x = shares_x && !paper;
@@ -106,20 +108,20 @@ LinearCost linear_cost(const LinearShape& layer, const Compression& compression,
     cost.forward = batch * 2 * l * cx * cy;
     if (needs_gw && !compression.rank_x) {
         cost.g_w = batch * 2 * l * cx * cy;
-        cost.saved_bytes = shares_x ? 0 : batch * number_bytes * layer.held_elements;
+        if (!shares_x) cost.saved_bytes = batch * number_bytes * layer.held_elements;
     } else if (needs_gw) {
-        const std::int64_t r = *compression.rank_x;
+        const Checked r = *compression.rank_x;
         const bool token = compression.side_x == Side::token;
-        cost.compress = shares_x ? 0 : batch * 2 * r * l * cx;
+        if (!shares_x) cost.compress = batch * 2 * r * l * cx;
         cost.g_w = token ? batch * (2 * r * l * cy + 2 * r * cx * cy)
                          : batch * 2 * l * cy * r + 2 * r * cx * cy;
-        cost.saved_bytes = shares_x ? 0 : batch * number_bytes * r * (token ? cx : l);
-        cost.projector_bytes += shares_x ? 0 : number_bytes * r * (token ? l : cx);
+        if (!shares_x) cost.saved_bytes = batch * number_bytes * r * (token ? cx : l);
+        if (!shares_x) cost.projector_bytes += number_bytes * r * (token ? l : cx);
     }
     if (needs_gx && !compression.rank_g) {
         cost.g_x = batch * 2 * l * cx * cy;
     } else if (needs_gx) {
-        const std::int64_t r = *compression.rank_g;
+        const Checked r = *compression.rank_g;
         const bool token = compression.side_g == Side::token;
         cost.g_x = token ? batch * (2 * r * l * cy + 2 * r * cy * cx + 2 * r * l * cx)
                          : batch * (2 * l * cy * r + 2 * l * r * cx) + 2 * r * cx * cy;
@@ -131,13 +133,13 @@ LinearCost linear_cost(const LinearShape& layer, const Compression& compression,
 CalibrationCost calibration_cost(const LinearShape& layer, const Compression& compression,
                                  std::int64_t batch, std::int64_t batches, Convention convention,
                                  bool shares_x) {
-    const std::int64_t samples = batch * batches, l = layer.tokens;
+    const Checked samples = Checked(batch) * batches, l = layer.tokens;
     CalibrationCost cost;
     const LinearCost pass = linear_cost(layer, {}, samples, convention);
     cost.passes = pass.forward + pass.g_w + pass.g_x;
     const auto slot = [&](Side side, std::int64_t channels) {
-        const std::int64_t n = axis(layer, side, channels);
-        const std::int64_t other = side == Side::token ? channels : l;
+        const Checked n = axis(layer, side, channels);
+        const Checked other = side == Side::token ? Checked(channels) : l;
         cost.gram += samples * 2 * n * n * other;
         cost.decomposition += 4 * n * n * n / 3;
     };
@@ -177,7 +179,7 @@ ModelCost model_cost(const std::vector<LinearShape>& layers,
             layer, c, linear_cost(layer, c, batch, convention, shares_x),
             calibration_cost(layer, c, batch, calibrate_batches, convention, shares_gram)};
         const std::int64_t out =
-            paper || !layer.needs_gw ? layer.out_channels : outputs.at(layer.input_group);
+            paper || !layer.needs_gw ? Checked(layer.out_channels) : outputs.at(layer.input_group);
         if (can_compress(layer) && (paper || layer.needs_gw))
             row.break_even_x =
                 break_even_rank(layer.tokens, layer.in_channels, out, c.side_x, batch);

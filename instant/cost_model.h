@@ -5,6 +5,7 @@
 
 #include "instant/method.h"
 #include "instant/trace.h"
+#include "tensor/checked.h"
 
 namespace slimgrad::inline SLIMGRAD_PRECISION {
 
@@ -34,26 +35,27 @@ Compression compression_of(const LinearShape& layer, const MethodOptions& option
 std::vector<Compression> compressions_of(const std::vector<LinearShape>& layers,
                                          const MethodOptions& options);
 
-/// The cost of one linear map for a whole batch.
+/// The cost of one linear map for a whole batch. A number that does not fit into 64 bits throws
+/// Error, here and below.
 struct LinearCost {
-    std::int64_t forward = 0;   // 2 L Cx Cy a sample
-    std::int64_t compress = 0;  // what the x slot adds to forward
-    std::int64_t g_w = 0;
-    std::int64_t g_x = 0;
-    std::int64_t saved_bytes = 0;      // held for backward
-    std::int64_t projector_bytes = 0;  // P and Q, once whatever the batch
+    Checked forward = 0;   // 2 L Cx Cy a sample
+    Checked compress = 0;  // what the x slot adds to forward
+    Checked g_w = 0;
+    Checked g_x = 0;
+    Checked saved_bytes = 0;      // held for backward
+    Checked projector_bytes = 0;  // P and Q, once whatever the batch
 
     /// What the paper's tables count: both products and the compression of x.
-    std::int64_t backward() const { return compress + g_w + g_x; }
+    Checked backward() const { return compress + g_w + g_x; }
     LinearCost& operator+=(const LinearCost& other);
 };
 
 /// One calibration: `batches` batches of `batch` samples.
 struct CalibrationCost {
-    std::int64_t passes = 0;         // forward and exact backward, 6 B L Cx Cy each
-    std::int64_t gram = 0;           // autocorrelations, nominal: both triangles
-    std::int64_t decomposition = 0;  // nominal, ⌊4 n³ / 3⌋ each; the meter counts what really runs
-    std::int64_t total() const { return passes + gram + decomposition; }
+    Checked passes = 0;         // forward and exact backward, 6 B L Cx Cy each
+    Checked gram = 0;           // autocorrelations, nominal: both triangles
+    Checked decomposition = 0;  // nominal, ⌊4 n³ / 3⌋ each; the meter counts what really runs
+    Checked total() const { return passes + gram + decomposition; }
     CalibrationCost& operator+=(const CalibrationCost& other);
 };
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "nn/linear_map.h"
+#include "tensor/kernels/common_scale.h"
 
 namespace slimgrad::inline SLIMGRAD_PRECISION {
 
@@ -16,7 +17,8 @@ namespace slimgrad::inline SLIMGRAD_PRECISION {
 using SeeGradient = std::function<void(LinearMap& layer, const Tensor& gy, const Tensor& w)>;
 void observe_gradients(Module& model, const std::function<void()>& run, const SeeGradient& see);
 
-/// How far an approximate gradient lies from the exact one, over all pairs that were added.
+/// How far an approximate gradient lies from the exact one, over all pairs that were added, of
+/// whatever scale.
 class GradientError {
   public:
     void add(const Tensor& approximate, const Tensor& exact);
@@ -28,6 +30,9 @@ class GradientError {
     double cosine() const;
 
   private:
+    void multiply(int exponent);
+
+    CommonScale scale_;
     double difference_ = 0, approximate_ = 0, exact_ = 0, product_ = 0;  // sums over elements
     std::int64_t count_ = 0;
 };

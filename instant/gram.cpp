@@ -1,13 +1,16 @@
 #include "instant/gram.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "tensor/ops.h"
 
 namespace slimgrad::inline SLIMGRAD_PRECISION {
 
-void Gram::add(const Tensor& x) {
-    const std::int64_t batch = x.size(0), tokens = x.size(1), channels = x.size(2);
+void Gram::add(const Tensor& values) {
+    require(values.ndim() == 3, "[gram] expected (samples, tokens, channels), got {}",
+            shown(values.shape()));
+    const std::int64_t batch = values.size(0), tokens = values.size(1), channels = values.size(2);
     if (tokens < min_tokens_) return;
     tokens_ = tokens;
     if (!side_) side_ = tokens <= channels ? Side::token : Side::channel;
@@ -17,6 +20,9 @@ void Gram::add(const Tensor& x) {
     require(sum_.size(0) == n, "[{}] calibration saw {} {} before and now {}. Hint: {}",
             current_layer(), sum_.size(0), token ? "tokens" : "channels", n,
             "pad sequences to one length, or use the channel side");
+    const int shift = scale_.include(values);
+    if (shift != 0) scale_in_place(sum_, std::ldexp(real(1), shift));
+    const Tensor x = scale_.apply(values);
     if (token)
         add_samples(batch, channels, x.data());
     else  // C += Σ_b x_bᵀ x_b      (C,B·L)·(B·L,C)

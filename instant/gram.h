@@ -5,11 +5,13 @@
 
 #include "instant/method.h"
 #include "nn/backward_rule.h"
+#include "tensor/kernels/common_scale.h"
 
 namespace slimgrad::inline SLIMGRAD_PRECISION {
 
 /// A running autocorrelation: Σ_b x_b x_bᵀ (L, L) on the token side, Σ_b x_bᵀ x_b (C, C) on the
-/// channel side.
+/// channel side. It is summed at a scale at which the squares fit (CommonScale): directions, ranks
+/// and shares of energy do not depend on how large or small x is.
 class Gram {
   public:
     /// Without a side, the first x decides: the shorter axis, tokens on a tie.
@@ -24,8 +26,10 @@ class Gram {
     Side side() const { return *side_; }
     /// L of the last x that was added.
     std::int64_t tokens() const { return tokens_; }
-    /// (n, n), both triangles.
+    /// (n, n), both triangles, times 2^(-2 exponent()).
     Tensor sum() const;
+    /// 0 unless values are extremely large or small.
+    int exponent() const { return scale_.exponent(); }
 
   private:
     void add_samples(std::int64_t batch, std::int64_t channels, const real* x);
@@ -33,6 +37,7 @@ class Gram {
     std::optional<Side> side_;
     std::int64_t min_tokens_;
     std::int64_t tokens_ = 0;
+    CommonScale scale_;
     Tensor sum_;  // its lower triangle
 };
 

@@ -51,24 +51,23 @@ void check_batch(const Tensor& x, const Tensor& gy, const Tensor& w, const std::
                  const std::string& gy_name) {
     require(x.defined() && x.ndim() == 3 && x.size(2) == w.size(1) && x.numel() > 0,
             "[{}] expected {} of shape (B, L, {}), got {}. Hint: w is (Cy, Cx)", where, x_name,
-            w.size(1), x.defined() ? to_string(x.shape()) : "nothing");
+            w.size(1), shown(x));
     const Shape expected{x.size(0), x.size(1), w.size(0)};
     require(gy.defined() && gy.shape() == expected, "[{}] expected {} of shape {}, got {}", where,
-            gy_name, to_string(expected), gy.defined() ? to_string(gy.shape()) : "nothing");
+            gy_name, shown(expected), shown(gy));
     check_finite(x, x_name);
     check_finite(gy, gy_name);
 }
 
 void check(const Tensor& x, const Tensor& w, const Tensor& gy, const LabOptions& options) {
     require(w.defined() && w.ndim() == 2 && w.numel() > 0,
-            "[{}] expected w of shape (Cy, Cx), got {}", where,
-            w.defined() ? to_string(w.shape()) : "nothing");
+            "[{}] expected w of shape (Cy, Cx), got {}", where, shown(w));
     check_finite(w, "w");
     check_batch(x, gy, w, "x", "gy");
     if (options.bias.defined()) {
         const Shape expected{w.size(0)};
         require(options.bias.shape() == expected, "[{}] expected bias of shape {}, got {}", where,
-                to_string(expected), to_string(options.bias.shape()));
+                shown(expected), shown(options.bias.shape()));
         check_finite(options.bias, "bias");
     }
     if (!options.calibration) return;
@@ -105,7 +104,6 @@ void report_projectors(const BackwardRule& rule, LabResult& result) {
 LabResult lab_linear(const Tensor& x, const Tensor& w, const Tensor& gy, LabOptions options) {
     check(x, w, gy, options);
     options.method.min_tokens = 1;
-    options.method.break_even = BreakEven::report;
     options.method.break_even = BreakEven::report;
 
     Bench bench(w, options.bias);

@@ -13,13 +13,28 @@ double power(double eigenvalue, int exponent) {
     return std::pow(std::max(eigenvalue, 0.0), exponent);
 }
 
+/// Eigenvalues, divided by a power of two near the largest: shares of their squares stay the same,
+/// to the bit, and the squares fit.
+struct Scaled {
+    explicit Scaled(const std::vector<double>& eigenvalues) : values(eigenvalues) {
+        const double largest = values.empty() ? 0 : std::ranges::max(values);
+        if (!(largest > 0) || !std::isfinite(largest)) return;
+        exponent = std::ilogb(largest);
+        for (double& value : values) value = std::ldexp(value, -exponent);
+    }
+    std::vector<double> values;
+    int exponent = 0;
+};
+
 /// Up to this many rows a projection is bound by memory and has kernels of its own.
 constexpr std::int64_t skinny_rows = 64;
 
 void check(const Projector& projector, const Tensor& x) {
     const bool token = projector.side == Side::token;
+    require(x.ndim() == 3, "[{}] expected (samples, tokens, channels) to project, got {}",
+            current_layer(), shown(x.shape()));
     require(x.size(token ? 1 : 2) == projector.dim(), "[{}] calibrated for {} {}, got {}. Hint: {}",
-            current_layer(), projector.dim(), token ? "tokens" : "channels", to_string(x.shape()),
+            current_layer(), projector.dim(), token ? "tokens" : "channels", shown(x.shape()),
             token ? "pad sequences to one length, or use the channel side" : "calibrate again");
 }
 
@@ -53,10 +68,12 @@ double total(const std::vector<double>& eigenvalues, int exponent) {
     return sum;
 }
 
-double total(const Eigen& spectrum, int exponent) {
+/// Of a decomposition that may be partial.
+double total(const Eigen& spectrum, const Scaled& leading, int exponent) {
     if (std::ssize(spectrum.values) == spectrum.vectors.size(1))
-        return total(spectrum.values, exponent);
-    return exponent == 1 ? spectrum.sum : spectrum.sum_squares;
+        return total(leading.values, exponent);
+    return std::ldexp(exponent == 1 ? spectrum.sum : spectrum.sum_squares,
+                      -exponent * leading.exponent);
 }
 
 /// Of the leading eigenvalues of an n x n matrix, with the sum of squares of all.
@@ -81,20 +98,25 @@ double kept_share(const std::vector<double>& leading, std::int64_t rank, int exp
 }  // namespace
 
 std::int64_t truncated_rank(const std::vector<double>& eigenvalues, const Truncation& truncation) {
-    return truncated_rank(eigenvalues, total(eigenvalues, 2), std::ssize(eigenvalues), truncation);
+    const Scaled scaled(eigenvalues);
+    return truncated_rank(scaled.values, total(scaled.values, 2), std::ssize(eigenvalues),
+                          truncation);
 }
 
 std::int64_t truncated_rank(const Eigen& spectrum, const Truncation& truncation) {
-    return truncated_rank(spectrum.values, total(spectrum, 2), spectrum.vectors.size(1),
+    const Scaled scaled(spectrum.values);
+    return truncated_rank(scaled.values, total(spectrum, scaled, 2), spectrum.vectors.size(1),
                           truncation);
 }
 
 double kept_share(const std::vector<double>& eigenvalues, std::int64_t rank, int exponent) {
-    return kept_share(eigenvalues, rank, exponent, total(eigenvalues, exponent));
+    const Scaled scaled(eigenvalues);
+    return kept_share(scaled.values, rank, exponent, total(scaled.values, exponent));
 }
 
 double kept_share(const Eigen& spectrum, std::int64_t rank, int exponent) {
-    return kept_share(spectrum.values, rank, exponent, total(spectrum, exponent));
+    const Scaled scaled(spectrum.values);
+    return kept_share(scaled.values, rank, exponent, total(spectrum, scaled, exponent));
 }
 
 Eigen leading_spectrum(const Tensor& autocorrelation, const Truncation& truncation,
@@ -168,6 +190,9 @@ ProjectedGradient project(const Projector* p, const Projector* q, const Tensor& 
 }
 
 Tensor expand(const Projector& projector, const Tensor& g_hat) {
+    require(g_hat.ndim() == 3 && g_hat.size(1) == projector.rank(),
+            "[{}] expected a projection (samples, {}, channels), got {}", current_layer(),
+            projector.rank(), shown(g_hat.shape()));
     const std::int64_t batch = g_hat.size(0), length = projector.dim(), channels = g_hat.size(2);
     if (projector.rank() > skinny_rows)
         return matmul(projector.basis, g_hat, Op::transpose, Op::none);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "instant/method.h"
+#include "tensor/kernels/common_scale.h"
 #include "tensor/linalg.h"
 
 namespace slimgrad::inline SLIMGRAD_PRECISION {
@@ -20,6 +21,8 @@ namespace slimgrad::inline SLIMGRAD_PRECISION {
 //
 // where w_i = tr(Wᵀ E[gᵀ u_i u_iᵀ g] W) is the energy of mode i behind W. The last line follows
 // from the one before only if S_w / S = N_w / N, which Appendix C assumes without saying so.
+//
+// Ratios do not depend on the scale of g or W; energies are at most as large as a double.
 //
 // The channel side is the same with Π on the right, C = E[gᵀ g] and w_i = σ_i ‖Wᵀ u_i‖².
 
@@ -94,7 +97,8 @@ class GradientCovariance {
   private:
     Side side_;
     std::int64_t n_ = 0, samples_ = 0;
-    std::vector<double> sum_;  // (n, n)
+    CommonScale scale_;
+    std::vector<double> sum_;  // (n, n), at that scale
 };
 
 /// Eq. 20 by Monte Carlo, in a fixed basis, for every R and every α at once. Of each sample it
@@ -129,9 +133,10 @@ class SnrMeasurement {
         std::array<double, 9> sum_square{};  // of their products
     };
     Side side_;
-    Tensor basis_, w_;
+    CommonScale scale_, w_scale_;
+    Tensor basis_, w_;              // w_ at its scale
     std::vector<double> overlap_;   // channel side: u_iᵀ W Wᵀ u_j
-    std::vector<Moments> moments_;  // by R = 0 … n
+    std::vector<Moments> moments_;  // by R = 0 … n, at both scales
     std::int64_t samples_ = 0;
 };
 

@@ -11,7 +11,7 @@ namespace {
 void check_gradients(const Tensor& g) {
     require(g.ndim() == 3 && g.numel() > 0,
             "[snr] expected gradients of shape (samples, tokens, channels), got {}",
-            to_string(g.shape()));
+            shown(g.shape()));
     const auto values = g.values();
     const auto bad = std::ranges::find_if_not(values, [](real v) { return std::isfinite(v); });
     if (bad == values.end()) return;
@@ -21,20 +21,24 @@ void check_gradients(const Tensor& g) {
 
 void check_axis(Side side, const Tensor& g, std::int64_t n) {
     require(g.size(side == Side::token ? 1 : 2) == n, "[snr] expected {} {}, got gradients of {}",
-            n, side == Side::token ? "tokens" : "channels", to_string(g.shape()));
+            n, side == Side::token ? "tokens" : "channels", shown(g.shape()));
 }
 
 }  // namespace
 
-void GradientCovariance::add(const Tensor& g) {
-    check_gradients(g);
-    const std::int64_t batch = g.size(0), tokens = g.size(1), channels = g.size(2);
+void GradientCovariance::add(const Tensor& gradients) {
+    check_gradients(gradients);
+    const std::int64_t batch = gradients.size(0), tokens = gradients.size(1),
+                       channels = gradients.size(2);
     const std::int64_t n = side_ == Side::token ? tokens : channels;
     if (n_ == 0) {
         n_ = n;
-        sum_.resize(static_cast<std::size_t>(n * n));
+        sum_.resize(static_cast<std::size_t>(numel({n, n})));
     }
-    check_axis(side_, g, n_);
+    check_axis(side_, gradients, n_);
+    if (const int shift = scale_.include(gradients); shift != 0)
+        for (double& value : sum_) value = std::ldexp(value, shift);
+    const Tensor g = scale_.apply(gradients);
     // One product a sample in `real`; the sum over samples, which may be many, in double.
     Tensor c({n, n});
     for (std::int64_t b = 0; b < batch; ++b) {
@@ -57,18 +61,21 @@ GradientModes GradientCovariance::modes() const {
     });
     Eigen eigen = eigh(mean);
     // What is negative is so by rounding.
-    for (double& value : eigen.values) value = std::max(value, 0.0);
+    for (double& value : eigen.values)
+        value = std::ldexp(std::max(value, 0.0), 2 * scale_.exponent());
     return {side_, eigen.vectors, eigen.values, {}};
 }
 
 SnrMeasurement::SnrMeasurement(Side side, Tensor basis, Tensor w)
     : side_(side), basis_(std::move(basis)), w_(std::move(w)) {
     require(basis_.ndim() == 2 && basis_.size(0) == basis_.size(1),
-            "[snr] expected a square basis, got {}", to_string(basis_.shape()));
+            "[snr] expected a square basis, got {}", shown(basis_.shape()));
     require(w_.ndim() == 2 && (side == Side::token || w_.size(0) == basis_.size(0)),
             "[snr] expected a weight of shape (out_channels, in_channels), got {}",
-            to_string(w_.shape()));
+            shown(w_.shape()));
     require(all_finite(w_), "[snr] the weight holds values that are not finite");
+    w_scale_.include(w_);
+    w_ = w_scale_.apply(w_);
     moments_.resize(static_cast<std::size_t>(basis_.size(0)) + 1);
     if (side == Side::channel) {  // (U W)(U W)ᵀ   (Cy,Cx)·(Cx,Cy)
         const Tensor uw = matmul(basis_, w_);
@@ -81,12 +88,17 @@ void SnrMeasurement::add(const Tensor& g) {
     check_gradients(g);
     check_axis(side_, g, basis_.size(0));
     require(g.size(2) == w_.size(0), "[snr] expected gradients of {} channels, got {}. Hint: {}",
-            w_.size(0), to_string(g.shape()), "the weight is (out_channels, in_channels)");
+            w_.size(0), shown(g.shape()), "the weight is (out_channels, in_channels)");
     samples_ += g.size(0);
+    if (const int shift = scale_.include(g); shift != 0)
+        for (Moments& moments : moments_) {
+            for (double& sum : moments.sum) sum = std::ldexp(sum, shift);
+            for (double& sum : moments.sum_square) sum = std::ldexp(sum, 2 * shift);
+        }
     if (side_ == Side::token)
-        add_tokens(g);
+        add_tokens(scale_.apply(g));
     else
-        add_channels(g);
+        add_channels(scale_.apply(g));
 }
 
 // With ĝ = U g, mode i of a sample has the energy ‖ĝ_i W‖², and modes do not overlap.
@@ -157,10 +169,13 @@ void SnrMeasurement::take(std::int64_t rank, double kept, double cross, double d
 std::vector<double> SnrMeasurement::weighted() const {
     require(samples_ > 0, "[snr] expected gradients, got none");
     std::vector<double> w;
+    const int exponent = 2 * (scale_.exponent() + w_scale_.exponent());
     // E‖Π_{i} g W‖² is what mode i adds to the kept energy, on either side: overlaps have mean 0
     // in the eigenbasis.
     for (std::size_t i = 0; i + 1 < moments_.size(); ++i)
-        w.push_back((moments_[i + 1].sum[0] - moments_[i].sum[0]) / static_cast<double>(samples_));
+        w.push_back(std::ldexp(
+            (moments_[i + 1].sum[0] - moments_[i].sum[0]) / static_cast<double>(samples_),
+            exponent));
     return w;
 }
 

@@ -10,6 +10,7 @@
 #include "nn/dropout.h"
 #include "nn/mask.h"
 #include "tensor/blas.h"
+#include "tensor/checked.h"
 #include "tensor/kernels/softmax.h"
 #include "tensor/ops.h"
 
@@ -87,6 +88,9 @@ class AttentionFunction final : public Function {
 
         for (std::size_t i = 0; i < in.size(); ++i) saved.keep(Keep::activation, slot(i), in[i]);
         if (kept) saved.keep("dropout", kept);
+        // Masks are the caller's: backward reads them again.
+        if (mask_.additive.defined()) saved.watch("mask", mask_.additive);
+        if (mask_.key_padding.defined()) saved.watch("padding", mask_.key_padding);
         return y;
     }
 
@@ -96,6 +100,8 @@ class AttentionFunction final : public Function {
             in.push_back(saved.tensor(slot(i)));
             grads.emplace_back(in.back().shape());
         }
+        for (const char* mask : {"mask", "padding"})
+            if (saved.has(mask)) saved.tensor(mask);  // throws if it was changed
         const Sizes s = sizes(in[0], in.size() == 1);
         const auto x = thirds<Source>(std::span<const Tensor>(in), s.embed);
         const auto gx = thirds<Target>(std::span<Tensor>(grads), s.embed);
@@ -136,8 +142,10 @@ class AttentionFunction final : public Function {
         std::int64_t batch, heads, tokens, embed, width;
         real scale;  // 1 / √d, applied inside the products
         /// The elements of P, and the FLOPs of `count` products of that size and inner size d.
-        std::int64_t pairs() const { return batch * heads * tokens * tokens; }
-        std::int64_t products(std::int64_t count) const { return count * 2 * pairs() * width; }
+        std::int64_t pairs() const { return Checked(batch) * heads * tokens * tokens; }
+        std::int64_t products(std::int64_t count) const {
+            return 2 * count * Checked(pairs()) * width;
+        }
         /// Rows of P that one thread makes at a time: 256 KB in single precision.
         std::int64_t block() const {
             constexpr std::int64_t elements = 1 << 16, least = 32;
@@ -215,7 +223,7 @@ class AttentionFunction final : public Function {
     std::shared_ptr<const BitMask> draw(const Sizes& s) const {
         if (dropout_.p == 0) return nullptr;
         return dropout_mask(dropout_.options, dropout_.draw, dropout_.p, s.batch,
-                            heads_ * s.tokens * s.tokens);
+                            Checked(heads_) * s.tokens * s.tokens);
     }
 
     /// to = m ∘ from / (1 - p) for some rows.
@@ -235,6 +243,7 @@ class AttentionFunction final : public Function {
 }  // namespace
 
 Tensor AttentionMask::from_boolean(const Tensor& excluded) {
+    excluded.require_defined("attention");
     Tensor additive(excluded.shape());
     for (std::int64_t i = 0; i < additive.numel(); ++i)
         additive.data()[i] =
@@ -246,34 +255,38 @@ MultiHeadAttention::MultiHeadAttention(std::int64_t embed_dim, std::int64_t head
                                        const AttentionOptions& options)
     : embed_dim_(embed_dim),
       heads_(heads),
-      dropout_(Dropout(options.dropout).p()),
+      options_(options),
       qkv_(options.fused_qkv
-               ? std::make_unique<Linear>(embed_dim, 3 * embed_dim, stream, options.bias)
+               ? std::make_unique<Linear>(embed_dim, 3 * Checked(embed_dim), stream, options.bias)
                : nullptr),
       q_(qkv_ ? nullptr : std::make_unique<Linear>(embed_dim, embed_dim, stream, options.bias)),
       k_(qkv_ ? nullptr : std::make_unique<Linear>(embed_dim, embed_dim, stream, options.bias)),
       v_(qkv_ ? nullptr : std::make_unique<Linear>(embed_dim, embed_dim, stream, options.bias)),
       proj_(embed_dim, embed_dim, stream, options.bias) {
+    Dropout(options.dropout);  // throws unless it is a probability
     require(heads > 0 && embed_dim % heads == 0,
             "[attention] the number of heads must divide the width {}, got {}", embed_dim, heads);
+    for (Linear* layer : {q_.get(), k_.get(), v_.get()})
+        if (layer) layer->share_input_in(*this);
 }
 
 Var MultiHeadAttention::forward(const Var& x, const AttentionMask& mask) {
     Tape& tape = x.tape();
     require(x.value().ndim() == 3 && x.size(2) == embed_dim_,
-            "[{}] expected (batch, tokens, {}), got {}", path(), embed_dim_, to_string(x.shape()));
+            "[{}] expected (batch, tokens, {}), got {}", path(), embed_dim_, shown(x.shape()));
     const std::int64_t batch = x.size(0), tokens = x.size(1);
     const Shape full{tokens, tokens}, each{batch, tokens, tokens}, keys{batch, tokens};
     const Tensor &additive = mask.additive, &padding = mask.key_padding;
     require(!additive.defined() || additive.shape() == full || additive.shape() == each,
-            "[{}] expected a mask of shape {} or {}, got {}", path(), to_string(full),
-            to_string(each), to_string(additive.shape()));
+            "[{}] expected a mask of shape {} or {}, got {}", path(), shown(full), shown(each),
+            shown(additive.shape()));
     require(!padding.defined() || padding.shape() == keys,
-            "[{}] expected a key padding mask of shape {}, got {}", path(), to_string(keys),
-            to_string(padding.shape()));
+            "[{}] expected a key padding mask of shape {}, got {}", path(), shown(keys),
+            shown(padding.shape()));
 
     ProbabilityDropout dropout;
-    if (tape.training() && dropout_ > 0) dropout = {dropout_, tape.options(), tape.next_draw()};
+    if (tape.training() && options_.dropout > 0)
+        dropout = {options_.dropout, tape.options(), tape.next_draw()};
     const std::vector<Var> inputs =
         qkv_ ? std::vector<Var>{qkv_->forward(x)}
              : std::vector<Var>{q_->forward(x), k_->forward(x), v_->forward(x)};
@@ -285,9 +298,6 @@ void MultiHeadAttention::visit(Visitor& visitor) {
     if (qkv_) {
         visitor.module("qkv", *qkv_);
     } else {
-        // The path is known only once the model is whole; whoever asks for groups comes by here.
-        for (Linear* layer : {q_.get(), k_.get(), v_.get()})
-            layer->set_input_group(path() + ".qkv");
         visitor.module("q", *q_);
         visitor.module("k", *k_);
         visitor.module("v", *v_);

@@ -40,10 +40,13 @@ class MultiHeadAttention final : public Module {
     Var forward(const Var& x, const AttentionMask& mask);
     void visit(Visitor& visitor) override;
     std::string kind() const override { return "attention"; }
+    std::int64_t embed_dim() const { return embed_dim_; }
+    std::int64_t heads() const { return heads_; }
+    const AttentionOptions& options() const { return options_; }
 
   private:
     std::int64_t embed_dim_, heads_;
-    double dropout_;
+    AttentionOptions options_;
     std::unique_ptr<Linear> qkv_;        // fused, or
     std::unique_ptr<Linear> q_, k_, v_;  // separate
     Linear proj_;

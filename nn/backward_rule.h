@@ -77,6 +77,16 @@ class BackwardRule {
     virtual std::optional<Subspaces> subspaces() const { return std::nullopt; }
 };
 
+// How a layer calls its rule, which may be a user's: what the rule gives is checked before anything
+// is done with it. They throw Error that names layer, rule and both shapes.
+
+/// y: (B, L, Cy), which the caller may overwrite.
+Tensor forward_by(const BackwardRule& rule, const std::string& layer, const LinearInput& x,
+                  const Tensor& w, Saved& saved, Needs needs);
+/// gx: (B, L, Cx), gw: (Cy, Cx) or on a basis, each if it is needed; gb: (Cy,) or undefined.
+LinearGrads backward_by(const BackwardRule& rule, const std::string& layer, const Tensor& gy,
+                        const Tensor& w, const Saved& saved, Needs needs);
+
 /// Vanilla: keeps x itself; g_w = Σ_b g_bᵀ x_b and g_x = g W.
 class ExactRule final : public BackwardRule {
   public:

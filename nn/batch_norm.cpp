@@ -214,19 +214,24 @@ BatchNorm::BatchNorm(std::int64_t channels, double epsilon, double momentum)
 }
 
 Var BatchNorm::apply(const Var& x, const Var* residual, bool relu) {
+    for (const auto& [what, value] : {std::pair{"a weight", weight_.value},
+                                      {"a bias", bias_.value},
+                                      {"a running mean", running_mean_},
+                                      {"a running variance", running_var_}})
+        require_shape(path(), what, value, {channels()});
     require(accepts(x.value().ndim()) && x.size(1) == channels(), "[{}] expected {}, got {}",
-            path(), expected(), to_string(x.shape()));
+            path(), expected(), shown(x.shape()));
     Tape& tape = x.tape();
     require(!tape.training() || x.value().numel() > channels(),
             "[{}] training needs more than one value for each channel, got {}. Hint: use a larger "
             "batch or evaluation mode",
-            path(), to_string(x.shape()));
+            path(), shown(x.shape()));
     RunningStatistics running{running_mean_, running_var_, static_cast<real>(momentum_),
                               tape.training() && tape.options().update_statistics};
     std::vector<Var> inputs{x, tape.parameter(weight_), tape.parameter(bias_)};
     if (residual) {
         require(residual->shape() == x.shape(), "[{}] expected a residual of shape {}, got {}",
-                path(), to_string(x.shape()), to_string(residual->shape()));
+                path(), shown(x.shape()), shown(residual->shape()));
         inputs.push_back(*residual);
     }
     return tape.apply(

@@ -20,6 +20,9 @@ class BatchNorm : public Module {
     Var forward_relu(const Var& x, const Var& residual) { return apply(x, &residual, true); }
     void visit(Visitor& visitor) override;
 
+    double epsilon() const { return epsilon_; }
+    double momentum() const { return momentum_; }
+    const Parameter& weight() const { return weight_; }
     Parameter& weight() { return weight_; }
     Parameter& bias() { return bias_; }
     Tensor& running_mean() { return running_mean_; }

@@ -30,6 +30,20 @@ class Conv2dFunction : public Function {
     Window2d window_;
 };
 
+/// What a basis expands to, (Cy, Cx), as filters (Cy, C, kh, kw).
+class FilterBasis final : public Basis {
+  public:
+    FilterBasis(std::shared_ptr<const Basis> matrix, Shape filters)
+        : matrix_(std::move(matrix)), filters_(std::move(filters)) {}
+    Tensor expand(const Tensor& compressed) const override {
+        return matrix_->expand(compressed).reshape(filters_);
+    }
+
+  private:
+    std::shared_ptr<const Basis> matrix_;
+    Shape filters_;
+};
+
 class UnfoldedConv2d final : public Conv2dFunction {
   public:
     UnfoldedConv2d(std::string name, const Window2d& window,
@@ -42,7 +56,8 @@ class UnfoldedConv2d final : public Conv2dFunction {
         const LinearInput tokens(
             x, [window = window_](const Tensor& held) { return im2col(held, window); });
         saved.keep(Keep::exact, "w", w);
-        Tensor y = rule_->forward(tokens, matrix(w), saved, needed(saved));  // (B, L, Cy)
+        // (B, L, Cy)
+        Tensor y = forward_by(*rule_, name_, tokens, matrix(w), saved, needed(saved));
         if (in.size() == 3) {
             const PhaseScope phase("bias");
             add_row_in_place(y, in[2]);
@@ -56,12 +71,15 @@ class UnfoldedConv2d final : public Conv2dFunction {
         const Tensor g =
             transpose(gy.reshape({gy.size(0), gy.size(1), window_.positions()}), {0, 2, 1});
         const Needs needs = needed(saved);
-        auto [gx, gw, gb] = rule_->backward(g, matrix(w), saved, needs);
+        auto [gx, gw, gb] = backward_by(*rule_, name_, g, matrix(w), saved, needs);
         if (gx.defined()) {
             const PhaseScope phase("fold");
             gx = col2im(gx, window_);
         }
-        if (gw.defined() && !gw.basis) gw.value = gw.value.reshape(w.shape());
+        if (gw.basis)
+            gw.basis = std::make_shared<FilterBasis>(gw.basis, w.shape());
+        else if (gw.defined())
+            gw.value = gw.value.reshape(w.shape());
         std::vector<Grad> grads{gx, gw};
         if (needs.gb && !gb.defined()) {
             const PhaseScope phase("g_b");
@@ -147,24 +165,26 @@ Conv2d::Conv2d(std::int64_t in_channels, std::int64_t out_channels, const Conv2d
                 out_channels % options.groups == 0,
             "[conv2d] {} groups must divide {} input channels and {} output channels",
             options.groups, in_channels, out_channels);
-    const Shape shape{out_channels, in_channels / options.groups, options.kernel.rows,
-                      options.kernel.columns};
-    const std::int64_t fan_in = shape[1] * shape[2] * shape[3];
+    const Shape& shape = weight_shape_ = {out_channels, in_channels / options.groups,
+                                          options.kernel.rows, options.kernel.columns};
+    const std::int64_t fan_in = numel({shape.begin() + 1, shape.end()});
     weight_ = Parameter(kaiming_uniform(shape, fan_in, stream));
     if (options.bias) bias_ = Parameter(kaiming_uniform({out_channels}, fan_in, stream));
     set_compressible(options.groups == 1);
 }
 
 Var Conv2d::forward(const Var& x) {
-    const std::int64_t channels = weight_.value.size(1) * options_.groups;
+    require_shape(path(), "a weight", weight_.value, weight_shape_);
+    if (options_.bias) require_shape(path(), "a bias", bias_.value, {weight_shape_[0]});
+    const std::int64_t channels = weight_shape_[1] * options_.groups;
     require(x.value().ndim() == 4 && x.size(1) == channels,
             "[{}] expected images (batch, {}, height, width), got {}", path(), channels,
-            to_string(x.shape()));
+            shown(x.shape()));
     const Window2d window = make_window(path(), x.size(2), x.size(3), options_.kernel,
                                         options_.stride, options_.padding, options_.dilation);
     Tape& tape = x.tape();
     std::vector<Var> inputs{x, tape.parameter(weight_)};
-    if (bias()) inputs.push_back(tape.parameter(bias_));
+    if (options_.bias) inputs.push_back(tape.parameter(bias_));
     const std::shared_ptr<const BackwardRule>& rule = rule_on(tape);
     if (options_.groups > 1 || std::dynamic_pointer_cast<const ExactRule>(rule))
         return tape.apply(std::make_shared<ExactConv2d>(path(), window, options_.groups), inputs);

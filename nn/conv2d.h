@@ -23,7 +23,7 @@ struct Conv2dOptions {
 };
 
 /// The window of a layer on images of height x width. Throws Error, in the name of `layer`, if the
-/// kernel is larger than the padded image.
+/// kernel is larger than the padded image, and for lengths that do not fit into 64 bits.
 Window2d make_window(const std::string& layer, std::int64_t height, std::int64_t width, Pair kernel,
                      Pair stride, Pair padding, Pair dilation = 1);
 
@@ -41,12 +41,14 @@ class Conv2d final : public LinearMap {
     Var forward(const Var& x) override;
     void visit(Visitor& visitor) override;
     std::string kind() const override { return "conv2d"; }
+    using LinearMap::weight;
     Parameter& weight() override { return weight_; }
     Parameter* bias() { return bias_.value.defined() ? &bias_ : nullptr; }
     const Conv2dOptions& options() const { return options_; }
 
   private:
     Conv2dOptions options_;
+    Shape weight_shape_;
     Parameter weight_;
     Parameter bias_;  // undefined if the layer has none
 };

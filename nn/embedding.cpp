@@ -74,9 +74,12 @@ Embedding::Embedding(std::int64_t count, std::int64_t features, Stream& stream,
 }
 
 Var Embedding::forward(Tape& tape, std::span<const std::int32_t> indices, Shape shape) {
+    require(weight_.value.ndim() == 2 && padding_index_ < weight_.value.size(0),
+            "[{}] expected a table of more than {} rows, got {}", path(), padding_index_,
+            shown(weight_.value.shape()));
     const std::int64_t count = weight_.value.size(0);
     require(numel(shape) == static_cast<std::int64_t>(indices.size()),
-            "[{}] expected {} indices for shape {}, got {}", path(), numel(shape), to_string(shape),
+            "[{}] expected {} indices for shape {}, got {}", path(), numel(shape), shown(shape),
             indices.size());
     for (std::size_t t = 0; t < indices.size(); ++t)
         require(indices[t] >= 0 && indices[t] < count,

@@ -20,7 +20,9 @@ class Embedding final : public Module {
     Var forward(Tape& tape, std::span<const std::int32_t> indices, Shape shape);
     void visit(Visitor& visitor) override;
     std::string kind() const override { return "embedding"; }
+    const Parameter& weight() const { return weight_; }
     Parameter& weight() { return weight_; }
+    std::int64_t padding_index() const { return padding_index_; }
 
   private:
     Parameter weight_;

@@ -14,6 +14,7 @@ class GELU final : public Module {
     Var forward(const Var& x) override;
     void visit(Visitor&) override {}
     std::string kind() const override { return "gelu"; }
+    Form form() const { return form_; }
 
   private:
     Form form_;

@@ -22,8 +22,9 @@ class LayerNormFunction final : public Function {
     Tensor forward(std::span<const Tensor> in, Saved& saved) const override {
         const Tensor& x = in[0];
         const std::int64_t n = in[1].numel();
-        require(x.ndim() > 0 && x.size(-1) == n, "[{}] expected last dimension {}, got {}", name_,
-                n, to_string(x.shape()));
+        require_shape(name_, "a bias", in[2], {n});
+        require(n > 0 && x.ndim() > 0 && x.size(-1) == n, "[{}] expected last dimension {}, got {}",
+                name_, n, shown(x.shape()));
         const std::int64_t rows = x.numel() / n;
         Tensor y(x.shape()), stats({rows, 2});
         layer_norm_forward(rows, n, x.data(), in[1].data(), in[2].data(), eps_, y.data(),

@@ -15,6 +15,8 @@ class LayerNorm final : public Module {
     Var forward(const Var& x) override;
     void visit(Visitor& visitor) override;
     std::string kind() const override { return "layer_norm"; }
+    std::int64_t features() const { return weight_.value.numel(); }
+    double eps() const { return eps_; }
 
   private:
     Parameter weight_;

@@ -19,15 +19,17 @@ class LinearFunction final : public Function {
     // inputs: x (..., Cx), W (Cy, Cx) and, if there is one, b (Cy,)
     Tensor forward(std::span<const Tensor> in, Saved& saved) const override {
         const Tensor &x = in[0], &w = in[1];
+        require(w.ndim() == 2, "[{}] expected a weight (out_features, in_features), got {}", name_,
+                shown(w.shape()));
         require(x.ndim() >= 2 && x.size(-1) == w.size(1),
                 "[{}] expected last dimension {}, got {}. Hint: x is (batch, ..., in_features)",
-                name_, w.size(1), to_string(x.shape()));
+                name_, w.size(1), shown(x.shape()));
         Shape shape = x.shape();
         shape.back() = w.size(0);
 
         const LinearInput tokens(x.reshape(token_shape(x)));  // (B, L, Cx)
         saved.keep(Keep::exact, "w", w);
-        Tensor y = rule_->forward(tokens, w, saved, needed(saved));
+        Tensor y = forward_by(*rule_, name_, tokens, w, saved, needed(saved));
         if (in.size() == 3) {
             const PhaseScope phase("bias");
             add_row_in_place(y, in[2]);
@@ -38,7 +40,7 @@ class LinearFunction final : public Function {
     std::vector<Grad> backward(const Tensor& gy, const Saved& saved) const override {
         const Needs needs = needed(saved);
         const Tensor g = gy.reshape(token_shape(gy));  // (B, L, Cy)
-        auto [gx, gw, gb] = rule_->backward(g, saved.tensor("w"), saved, needs);
+        auto [gx, gw, gb] = backward_by(*rule_, name_, g, saved.tensor("w"), saved, needs);
         if (gx.defined()) {
             Shape shape = gy.shape();
             shape.back() = gx.size(-1);

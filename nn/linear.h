@@ -15,7 +15,9 @@ class Linear final : public LinearMap {
     Var forward(const Var& x) override;
     void visit(Visitor& visitor) override;
     std::string kind() const override { return "linear"; }
+    using LinearMap::weight;
     Parameter& weight() override { return weight_; }
+    const Parameter* bias() const { return bias_.value.defined() ? &bias_ : nullptr; }
     Parameter* bias() { return bias_.value.defined() ? &bias_ : nullptr; }
 
   private:

@@ -21,8 +21,16 @@ class LinearMap : public Module {
 
     /// Layers that multiply the same x (Q, K and V) name one group: they share one projection of
     /// it. By default a layer is alone in the group of its own path.
-    std::string input_group() const { return input_group_.empty() ? path() : input_group_; }
+    std::string input_group() const {
+        if (!input_group_.empty()) return input_group_;
+        return shared_in_ ? shared_in_->path() + ".qkv" : path();
+    }
     void set_input_group(std::string group) { input_group_ = std::move(group); }
+    /// The group that was set; empty if none was.
+    const std::string& own_input_group() const { return input_group_; }
+    /// Unless a group is set: that of Q, K and V of `attention`, which owns the layer and gets its
+    /// path only when the model is whole.
+    void share_input_in(const Module& attention) { shared_in_ = &attention; }
 
     /// False for maps that no method compresses: grouped convolutions, and heads that a model
     /// excludes.
@@ -30,10 +38,12 @@ class LinearMap : public Module {
     void set_compressible(bool compressible) { compressible_ = compressible; }
 
     virtual Parameter& weight() = 0;
+    const Parameter& weight() const { return const_cast<LinearMap*>(this)->weight(); }
 
   private:
     std::shared_ptr<const BackwardRule> rule_ = ExactRule::instance();
     std::string input_group_;
+    const Module* shared_in_ = nullptr;
     bool compressible_ = true;
 };
 

@@ -104,12 +104,12 @@ class MseFunction final : public Function {
 Var cross_entropy(const Var& logits, std::span<const std::int32_t> labels,
                   const CrossEntropyOptions& options) {
     require(logits.value().ndim() >= 2, "[cross_entropy] expected logits (N, C), got {}",
-            to_string(logits.shape()));
+            shown(logits.shape()));
     const std::int64_t classes = logits.size(-1);
     const std::int64_t rows = classes > 0 ? logits.value().numel() / classes : 0;
     require(rows == static_cast<std::int64_t>(labels.size()),
             "[cross_entropy] expected one label for each of the {} rows of {}, got {}", rows,
-            to_string(logits.shape()), labels.size());
+            shown(logits.shape()), labels.size());
     require(options.label_smoothing >= 0 && options.label_smoothing <= 1,
             "[cross_entropy] label_smoothing must be from 0 to 1, got {}", options.label_smoothing);
     std::int64_t kept = 0;
@@ -128,8 +128,8 @@ Var cross_entropy(const Var& logits, std::span<const std::int32_t> labels,
 
 Var mse(const Var& x, const Var& target) {
     require(x.shape() == target.shape() && x.value().numel() > 0,
-            "[mse] expected two equal, non-empty shapes, got {} and {}", to_string(x.shape()),
-            to_string(target.shape()));
+            "[mse] expected two equal, non-empty shapes, got {} and {}", shown(x.shape()),
+            shown(target.shape()));
     return x.tape().apply(std::make_shared<MseFunction>(), {x, target});
 }
 

@@ -8,13 +8,21 @@ std::string Visitor::join(const std::string& name) const {
     return prefix_.empty() ? name : prefix_ + "." + name;
 }
 
-void Visitor::parameter(const std::string& name, Parameter& parameter) {
-    on_parameter(join(name), parameter);
+void Visitor::walk(Module& root) {
+    modules_.insert(&root);
+    root.visit(*this);
 }
 
-void Visitor::buffer(const std::string& name, Tensor& buffer) { on_buffer(join(name), buffer); }
+void Visitor::parameter(const std::string& name, Parameter& parameter) {
+    if (parameters_.insert(&parameter).second) on_parameter(join(name), parameter);
+}
+
+void Visitor::buffer(const std::string& name, Tensor& buffer) {
+    if (buffers_.insert(&buffer).second) on_buffer(join(name), buffer);
+}
 
 void Visitor::module(const std::string& name, Module& module) {
+    if (!modules_.insert(&module).second) return;
     const std::string outer = std::exchange(prefix_, join(name));
     on_module(prefix_, module);
     module.visit(*this);
@@ -45,20 +53,20 @@ void for_each_parameter(Module& root,
                         const std::function<void(const std::string&, Parameter&)>& f) {
     Callbacks visitor;
     visitor.parameter_callback = f;
-    root.visit(visitor);
+    visitor.walk(root);
 }
 
 void for_each_buffer(Module& root, const std::function<void(const std::string&, Tensor&)>& f) {
     Callbacks visitor;
     visitor.buffer_callback = f;
-    root.visit(visitor);
+    visitor.walk(root);
 }
 
 void for_each_module(Module& root, const std::function<void(const std::string&, Module&)>& f) {
     f("", root);
     Callbacks visitor;
     visitor.module_callback = f;
-    root.visit(visitor);
+    visitor.walk(root);
 }
 
 std::vector<Parameter*> parameters(Module& root) {
@@ -78,6 +86,12 @@ void set_requires_grad(Module& root, bool requires_grad) {
 
 void zero_grad(Module& root) {
     for_each_parameter(root, [](const std::string&, Parameter& p) { p.grad = {}; });
+}
+
+void require_shape(const std::string& layer, const char* what, const Tensor& value,
+                   const Shape& expected) {
+    require(value.defined() && value.shape() == expected, "[{}] expected {} of shape {}, got {}",
+            layer, what, shown(expected), shown(value));
 }
 
 }  // namespace slimgrad::inline SLIMGRAD_PRECISION

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -35,10 +36,13 @@ class Module {
     std::string path_;
 };
 
-/// Walks a model. Derive from it, or use the for_each functions below.
+/// Walks a model. Derive from it, or use the for_each functions below. What a model shows several
+/// times, a shared layer or tied weights, is presented once, under the first of its names.
 class Visitor {
   public:
     virtual ~Visitor() = default;
+    /// Walks all of `root`, which is not presented itself.
+    void walk(Module& root);
     void parameter(const std::string& name, Parameter& parameter);
     void buffer(const std::string& name, Tensor& buffer);
     void module(const std::string& name, Module& module);
@@ -51,6 +55,9 @@ class Visitor {
   private:
     std::string join(const std::string& name) const;
     std::string prefix_;
+    std::set<const Module*> modules_;
+    std::set<const Parameter*> parameters_;
+    std::set<const Tensor*> buffers_;
 };
 
 void for_each_parameter(Module& root,
@@ -68,5 +75,10 @@ void name_modules(Module& root);
 void set_requires_grad(Module& root, bool requires_grad);
 /// Forgets all gradients.
 void zero_grad(Module& root);
+
+/// Throws Error, in the name of `layer`, unless `what`, a parameter or buffer of the layer, still
+/// has the shape that it was made with: users may replace it.
+void require_shape(const std::string& layer, const char* what, const Tensor& value,
+                   const Shape& expected);
 
 }  // namespace slimgrad::inline SLIMGRAD_PRECISION

@@ -201,23 +201,24 @@ class GlobalAvgPool2dFunction final : public Function {
 }  // namespace
 
 Pool2d::Pool2d(const char* kind, const PoolOptions& options) : options_(options) {
+    constexpr std::int64_t most_taps = std::numeric_limits<Winners::Tap>::max();
     if (options.stride.rows == 0 && options.stride.columns == 0) options_.stride = options.kernel;
     const auto good = [](std::int64_t kernel, std::int64_t stride, std::int64_t padding) {
-        return kernel > 0 && stride > 0 && padding >= 0 && 2 * padding <= kernel;
+        return kernel > 0 && stride > 0 && padding >= 0 && padding <= kernel / 2;
     };
     const PoolOptions& o = options_;
     require(good(o.kernel.rows, o.stride.rows, o.padding.rows) &&
                 good(o.kernel.columns, o.stride.columns, o.padding.columns) &&
-                o.kernel.rows * o.kernel.columns <= std::numeric_limits<Winners::Tap>::max(),
-            "[{}] kernel and stride must be at least 1 and padding at most half a kernel, got "
-            "kernel {}x{}, stride {}x{}, padding {}x{}",
-            kind, o.kernel.rows, o.kernel.columns, o.stride.rows, o.stride.columns, o.padding.rows,
-            o.padding.columns);
+                Checked(o.kernel.rows) * o.kernel.columns <= most_taps,
+            "[{}] kernel and stride must be at least 1, padding at most half a kernel and a kernel "
+            "at most {} pixels, got kernel {}x{}, stride {}x{}, padding {}x{}",
+            kind, most_taps, o.kernel.rows, o.kernel.columns, o.stride.rows, o.stride.columns,
+            o.padding.rows, o.padding.columns);
 }
 
 Window2d Pool2d::window_on(const Var& x) const {
     require(x.value().ndim() == 4, "[{}] expected images (batch, channels, height, width), got {}",
-            path(), to_string(x.shape()));
+            path(), shown(x.shape()));
     return make_window(path(), x.size(2), x.size(3), options_.kernel, options_.stride,
                        options_.padding);
 }
@@ -233,7 +234,7 @@ Var MaxPool2d::forward(const Var& x) {
 Var GlobalAvgPool2d::forward(const Var& x) {
     require(x.value().ndim() == 4 && x.size(2) * x.size(3) > 0,
             "[{}] expected images (batch, channels, height, width), got {}", path(),
-            to_string(x.shape()));
+            shown(x.shape()));
     return x.tape().apply(std::make_shared<GlobalAvgPool2dFunction>(path(), x.shape()), {x});
 }
 

@@ -33,7 +33,7 @@ Residual::Residual(std::unique_ptr<Module> branch) : branch_(std::move(branch)) 
 Var Residual::forward(const Var& x) {
     const Var y = branch_->forward(x);
     require(y.shape() == x.shape(), "[{}] the branch must keep the shape {}, got {}", path(),
-            to_string(x.shape()), to_string(y.shape()));
+            shown(x.shape()), shown(y.shape()));
     return x + y;
 }
 

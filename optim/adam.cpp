@@ -19,6 +19,7 @@ Adam::Adam(Module& model, const OptimizerOptions& options, bool decoupled)
 // w ← w - lr / (1 - β₁ᵗ) · m / (√v / √(1 - β₂ᵗ) + ε)
 void Adam::step() {
     const PhaseScope phase("optimizer");
+    check_gradients();
     ++steps_;
     const double t = static_cast<double>(steps_);
     // 1 - β is taken in double: in float, 1 - 0.999f is off by 5e-5 of itself.
@@ -30,17 +31,18 @@ void Adam::step() {
     const real scale = static_cast<real>(1 / std::sqrt(1 - std::pow(options_.beta2, t)));
     const real epsilon = static_cast<real>(options_.epsilon);
     for (std::size_t i = 0; i < entries_.size(); ++i) {
+        const std::string& name = entries_[i].name;
         Parameter& parameter = *entries_[i].parameter;
-        if (!parameter.requires_grad || !parameter.grad.defined()) continue;
+        if (!is_updated(parameter)) continue;
         const double lambda = options_.decay_of(parameter);
         const real decay = static_cast<real>(decoupled_ ? 0 : lambda);
         const real shrink = static_cast<real>(decoupled_ ? 1 - lr_ * lambda : 1);
-        const Tensor gradient = parameter.grad.dense();
+        const Tensor gradient = parameter.dense_grad(name);
         const std::int64_t n = gradient.numel();
         const real* g = gradient.data();
         real* w = parameter.value.data();
-        real* m = ensure_state(exp_avg_[i], parameter.value).data();
-        real* v = ensure_state(exp_avg_sq_[i], parameter.value).data();
+        real* m = ensure_state(exp_avg_[i], parameter, name).data();
+        real* v = ensure_state(exp_avg_sq_[i], parameter, name).data();
 #pragma omp parallel for simd schedule(static) if (n > parallel_threshold)
         for (std::int64_t k = 0; k < n; ++k) {
             const real gk = g[k] + decay * w[k];
@@ -48,6 +50,7 @@ void Adam::step() {
             v[k] = beta2 * v[k] + rest2 * gk * gk;
             w[k] = shrink * w[k] - rate * m[k] / (std::sqrt(v[k]) * scale + epsilon);
         }
+        parameter.value.changed();
         meter().add(16 * n);
     }
 }
@@ -56,8 +59,8 @@ void Adam::visit_state(const std::function<void(const std::string&, Tensor&)>& f
     for (std::size_t i = 0; i < entries_.size(); ++i) {
         const auto& [name, parameter] = entries_[i];
         if (!parameter->requires_grad) continue;
-        f("exp_avg." + name, ensure_state(exp_avg_[i], parameter->value));
-        f("exp_avg_sq." + name, ensure_state(exp_avg_sq_[i], parameter->value));
+        f("exp_avg." + name, ensure_state(exp_avg_[i], *parameter, name));
+        f("exp_avg_sq." + name, ensure_state(exp_avg_sq_[i], *parameter, name));
     }
 }
 

@@ -27,10 +27,18 @@ void check(const OptimizerOptions& o) {
 
 Optimizer::Optimizer(Module& model, double lr) : lr_(lr) {
     for_each_parameter(model, [this](const std::string& name, Parameter& parameter) {
-        // A parameter that two layers share is updated once.
-        const auto known = [&](const Entry& entry) { return entry.parameter == &parameter; };
-        if (std::ranges::none_of(entries_, known)) entries_.push_back({name, &parameter});
+        entries_.push_back({name, &parameter});
     });
+}
+
+void Optimizer::set_lr(double lr) {
+    require(lr >= 0, "[optimizer] expected lr >= 0, got {}", lr);
+    lr_ = lr;
+}
+
+void Optimizer::check_gradients() const {
+    for (const auto& [name, parameter] : entries_)
+        if (is_updated(*parameter) && !parameter->grad.basis) parameter->dense_grad(name);
 }
 
 std::vector<std::string> optimizer_names() { return {names.begin(), names.end()}; }

@@ -23,7 +23,8 @@ class Optimizer {
     virtual void step() = 0;
 
     double lr() const { return lr_; }
-    void set_lr(double lr) { lr_ = lr; }
+    /// Throws Error for a negative rate and for NaN.
+    void set_lr(double lr);
 
     /// Presents the state for checkpoints, in a fixed order: tensors by "exp_avg.<parameter>", ...,
     /// made if they do not exist yet, and the count of steps.
@@ -36,6 +37,13 @@ class Optimizer {
         std::string name;
         Parameter* parameter;
     };
+    /// A parameter that is frozen or has no gradient is left alone.
+    static bool is_updated(const Parameter& parameter) {
+        return parameter.requires_grad && parameter.grad.defined();
+    }
+    /// Throws Error unless the gradients fit their parameters: asked before the first update.
+    void check_gradients() const;
+
     std::vector<Entry> entries_;
     double lr_;
     std::int64_t steps_ = 0;

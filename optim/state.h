@@ -1,13 +1,19 @@
 #pragma once
 
-#include "tensor/tensor.h"
+#include "autograd/function.h"
 
 namespace slimgrad::inline SLIMGRAD_PRECISION {
 
 /// An optimiser's running value of one parameter, zeros where it does not exist yet. PyTorch starts
 /// momentum with the first gradient, which is the same as starting from zero.
-inline Tensor& ensure_state(Tensor& state, const Tensor& like) {
-    if (!state.defined()) state = Tensor::zeros(like.shape()).mark(Category::optimizer);
+/// Throws Error, in the name of the parameter, if either has been replaced by another shape.
+inline Tensor& ensure_state(Tensor& state, const Parameter& parameter, const std::string& name) {
+    const Shape& shape = parameter.value.shape();
+    if (!state.defined()) state = Tensor::zeros(shape).mark(Category::optimizer);
+    require(state.shape() == shape,
+            "[optimizer] the state of '{}' has shape {}, its parameter {}. Hint: make a new "
+            "optimizer for replaced parameters",
+            name, shown(state.shape()), shown(shape));
     return state;
 }
 

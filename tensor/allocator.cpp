@@ -1,10 +1,12 @@
 #include "tensor/allocator.h"
 
 #include <sys/mman.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <iterator>
+#include <limits>
 #include <map>
 #include <mutex>
 
@@ -13,7 +15,18 @@
 namespace slimgrad::allocator {
 namespace {
 
-std::size_t round_up(std::size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
+std::size_t round_up(std::size_t bytes) {
+    require(bytes <= std::numeric_limits<std::size_t>::max() / 2,
+            "[allocator] {} bytes are more than there are addresses", bytes);
+    return (bytes + alignment - 1) / alignment * alignment;
+}
+
+/// The machine's memory and swap space.
+std::size_t machine_bytes() {
+    struct sysinfo info {};
+    require(sysinfo(&info) == 0, "[allocator] the system does not say how much memory it has");
+    return (std::size_t{info.totalram} + info.totalswap) * info.mem_unit;
+}
 
 /// One range of addresses, several times the machine's memory, whose pages come into being when
 /// they are first touched. Large buffers are placed from its low end, small ones from its high end,
@@ -40,10 +53,14 @@ class Pool {
 
     void* allocate(std::size_t bytes) {
         const std::lock_guard lock(mutex_);
-        largest_ = std::max(largest_, bytes);
-        char* const block = bytes * 4 <= largest_ ? from_high_end(bytes) : from_low_end(bytes);
-        require(block != nullptr, "[allocator] no memory left for {} bytes; {} are in use", bytes,
-                live_);
+        const std::size_t largest = std::max(largest_, bytes);
+        char* block = nullptr;
+        if (bytes <= machine_ && live_ <= machine_ - bytes)
+            block = bytes <= largest / 4 ? from_high_end(bytes) : from_low_end(bytes);
+        require(block != nullptr,
+                "[allocator] out of memory: {} bytes are not to be had, {} of {} are in use", bytes,
+                live_, machine_);
+        largest_ = largest;
         live_ += bytes;
         return block;
     }
@@ -121,6 +138,7 @@ class Pool {
     }
 
     std::mutex mutex_;
+    const std::size_t machine_ = machine_bytes();
     std::size_t size_;
     char* begin_;
     char *low_end_, *high_end_;  // what lies between them has never been used

@@ -12,7 +12,9 @@ namespace allocator {
 
 inline constexpr std::size_t alignment = 64;
 
-/// A buffer of at least `bytes` bytes. Throws Error if there is no memory left.
+/// A buffer of at least `bytes` bytes. Throws Error if there is no memory left: if all buffers
+/// together would be larger than the machine's memory and swap space, the system would end the
+/// process once they are written to.
 void* allocate(std::size_t bytes);
 void deallocate(void* data, std::size_t bytes) noexcept;
 

@@ -7,6 +7,8 @@
 #include <atomic>
 #include <cstdlib>
 #include <fstream>
+#include <mutex>
+#include <shared_mutex>
 
 #include "tensor/option.h"
 
@@ -69,12 +71,28 @@ const BlasInfo& blas() {
 
 namespace {
 std::atomic<int> chosen_threads = 0;  // 0: nobody has chosen, OpenMP's own default holds
+
+/// Held shared by calls of OpenBLAS, alone by who changes its threads.
+std::shared_mutex& calls() {
+    static std::shared_mutex& mutex = *new std::shared_mutex;
+    return mutex;
+}
+
+}  // namespace
+
+BlasCall::BlasCall() : locked_(omp_in_parallel() == 0) {
+    if (locked_) calls().lock_shared();
+}
+
+BlasCall::~BlasCall() {
+    if (locked_) calls().unlock_shared();
 }
 
 void set_threads(std::int64_t threads) {
     check_option("[threads]", {"threads", Integers{1, max_threads()}}, threads);
     blas();
     const int count = static_cast<int>(threads);
+    const std::unique_lock alone(calls());
     chosen_threads = count;
     omp_set_num_threads(count);
     openblas_set_num_threads(count);

@@ -1,7 +1,10 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <string>
+
+#include "tensor/error.h"
 
 namespace slimgrad {
 
@@ -21,7 +24,8 @@ struct BlasInfo {
 const BlasInfo& blas();
 
 /// Threads for the kernels from now on (OpenMP and BLAS), whichever thread of the process calls
-/// them. Throws Error unless `threads` is from 1 to max_threads().
+/// them. It waits for products that OpenBLAS computes now. Throws Error unless `threads` is from 1
+/// to max_threads().
 void set_threads(std::int64_t threads);
 /// How many threads may be asked for: 256, or four for each processor if that is more. Beyond it a
 /// product only waits for its threads, for minutes.
@@ -30,6 +34,28 @@ std::int64_t max_threads();
 /// process makes by itself. Every tape does so; code without tapes need not unless it minds.
 void adopt_threads();
 int threads();
+
+/// Lives around every call of OpenBLAS and LAPACK. OpenBLAS drops the buffers of its threads when
+/// their number changes, also those that a product in another thread still uses: set_threads waits
+/// until no such call is open.
+class BlasCall {
+  public:
+    BlasCall();
+    ~BlasCall();
+    BlasCall(const BlasCall&) = delete;
+    BlasCall& operator=(const BlasCall&) = delete;
+
+  private:
+    bool locked_;  // not inside a parallel region, where products run on their own thread alone
+};
+
+/// A length as BLAS takes it. Throws Error if it does not fit.
+template <class Length>
+Length blas_length(std::int64_t length) {
+    require(length <= std::numeric_limits<Length>::max(),
+            "[blas] a length of {} is more than this BLAS takes", length);
+    return static_cast<Length>(length);
+}
 
 /// The processor's name, as the system states it.
 std::string cpu_name();

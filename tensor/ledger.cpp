@@ -11,6 +11,7 @@
 namespace slimgrad::inline SLIMGRAD_PRECISION {
 namespace {
 
+// One lock for the ledger and for what every Storage knows of its place there.
 std::mutex mutex;
 
 void grow(Held& held, std::int64_t bytes) {
@@ -53,32 +54,36 @@ void Ledger::reset_peaks() {
 }
 
 void Ledger::add(Category category, std::int64_t bytes) {
-    const std::lock_guard lock(mutex);
     grow(held_.at(static_cast<std::size_t>(category)), bytes);
     grow(total_, bytes);
 }
 
 void Ledger::add_saved(const std::string& layer, std::int64_t bytes) {
-    const std::lock_guard lock(mutex);
     if ((saved_by_layer_[layer] += bytes) == 0) saved_by_layer_.erase(layer);
 }
 
 Storage::Storage(std::size_t bytes, Category category)
     : data_(allocator::allocate(bytes)), bytes_(bytes), category_(category) {
+    const std::lock_guard lock(mutex);
     enter(+1);
 }
 
 Storage::Storage(void* data, std::size_t bytes, std::shared_ptr<const void> owner)
     : data_(data), bytes_(bytes), category_(Category::workspace), owner_(std::move(owner)) {
+    const std::lock_guard lock(mutex);
     enter(+1);
 }
 
 Storage::~Storage() {
-    enter(-1);
+    {
+        const std::lock_guard lock(mutex);
+        enter(-1);
+    }
     if (!owner_) allocator::deallocate(data_, bytes_);
 }
 
-/// Enters the buffer in the ledger (+1) or strikes it out (-1), under what it is for now.
+/// Enters the buffer in the ledger (+1) or strikes it out (-1), under what it is for now. The lock
+/// must be held.
 void Storage::enter(int sign) const {
     const std::int64_t bytes = sign * static_cast<std::int64_t>(bytes_);
     const bool saved = holds_ > 0 && category_ == Category::workspace;
@@ -87,12 +92,14 @@ void Storage::enter(int sign) const {
 }
 
 void Storage::set_category(Category category) {
+    const std::lock_guard lock(mutex);
     enter(-1);
     category_ = category;
     enter(+1);
 }
 
 void Storage::hold() {
+    const std::lock_guard lock(mutex);
     if (holds_ > 0) {
         ++holds_;
         return;
@@ -104,6 +111,7 @@ void Storage::hold() {
 }
 
 void Storage::release() {
+    const std::lock_guard lock(mutex);
     enter(-1);
     --holds_;
     enter(+1);

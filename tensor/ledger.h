@@ -39,6 +39,7 @@ class Ledger {
     void reset_peaks();
 
   private:
+    // Storage calls these with the ledger's lock held.
     friend class Storage;
     void add(Category category, std::int64_t bytes);
     void add_saved(const std::string& layer, std::int64_t bytes);

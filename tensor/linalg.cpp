@@ -24,7 +24,7 @@ constexpr double settled = 1e-7;
 
 void check(const Tensor& symmetric) {
     require(symmetric.ndim() == 2 && symmetric.size(0) == symmetric.size(1),
-            "[eigh] expected a square matrix, got shape {}", to_string(symmetric.shape()));
+            "[eigh] expected a square matrix, got shape {}", shown(symmetric.shape()));
     require(std::ranges::all_of(symmetric.values(), [](real v) { return std::isfinite(v); }),
             "[eigh] the matrix has entries that are not finite");
     blas();
@@ -34,7 +34,7 @@ void check(const Tensor& symmetric) {
 /// their many small steps spend more time on waking other threads than those save.
 class OneThread {
   public:
-    explicit OneThread(std::int64_t n) : before_(omp_get_max_threads()) {
+    explicit OneThread(std::int64_t n) : before_(threads()) {
         constexpr std::int64_t large = 1024;
         if (n < large) omp_set_num_threads(1);
     }
@@ -47,11 +47,12 @@ class OneThread {
 };
 
 std::size_t length(std::int64_t n) { return static_cast<std::size_t>(n); }
-blasint narrow(std::int64_t n) { return static_cast<blasint>(n); }
+blasint narrow(std::int64_t n) { return blas_length<blasint>(n); }
 
 /// Eigenvalues of a symmetric n x n matrix, ascending; its rows become the eigenvectors.
 Doubles decompose(Doubles& a, std::int64_t n) {
     Doubles values(length(n));
+    const BlasCall call;
     // Column-major, so that the eigenvectors come out as consecutive runs: our rows.
     const lapack_int info =
         LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'V', 'L', narrow(n), a.data(), narrow(n), values.data());
@@ -63,6 +64,7 @@ Doubles decompose(Doubles& a, std::int64_t n) {
 /// The rows of `a` (s, n) become orthonormal: V of a QR decomposition of aᵀ.
 void orthonormalise(Doubles& a, std::int64_t s, std::int64_t n) {
     Doubles tau(length(s));
+    const BlasCall call;
     lapack_int info =
         LAPACKE_dgeqrf(LAPACK_COL_MAJOR, narrow(n), narrow(s), a.data(), narrow(n), tau.data());
     if (info == 0)
@@ -75,6 +77,7 @@ void orthonormalise(Doubles& a, std::int64_t s, std::int64_t n) {
 Doubles product(const Doubles& a, const Doubles& b, std::int64_t rows, std::int64_t columns,
                 std::int64_t inner, CBLAS_TRANSPOSE op_b) {
     Doubles c(length(rows * columns));
+    const BlasCall call;
     cblas_dgemm(CblasRowMajor, CblasNoTrans, op_b, narrow(rows), narrow(columns), narrow(inner), 1,
                 a.data(), narrow(inner), b.data(), narrow(op_b == CblasTrans ? inner : columns), 0,
                 c.data(), narrow(columns));
@@ -88,7 +91,7 @@ Doubles first_directions(const Tensor& start, std::int64_t s, std::int64_t n) {
     for (double& value : v) value = stream.normal();
     if (start.defined()) {
         require(start.ndim() == 2 && start.size(1) == n,
-                "[eigh] expected a start of shape (m, {}), got {}", n, to_string(start.shape()));
+                "[eigh] expected a start of shape (m, {}), got {}", n, shown(start.shape()));
         std::copy_n(start.data(), std::min(start.size(0), s) * n, v.begin());
     }
     return v;
@@ -129,7 +132,7 @@ Eigen eigh_leading(const Tensor& symmetric, std::int64_t count, const Tensor& st
         keep_leading(result, count);
         return result;
     };
-    if (4 * count > n) return all();
+    if (count > n / 4) return all();
 
     const OneThread alone(n);
     const Doubles c(symmetric.values().begin(), symmetric.values().end());

@@ -1,6 +1,6 @@
 #include "tensor/meter.h"
 
-#include "tensor/error.h"
+#include "tensor/checked.h"
 
 namespace slimgrad::inline SLIMGRAD_PRECISION {
 
@@ -14,7 +14,7 @@ const std::string& current_layer() { return meter().open_.first; }
 void Meter::add(std::int64_t flops) {
     require(flops >= 0, "[meter] a count of FLOPs cannot be negative, got {}", flops);
     if (!slot_) slot_ = &counts_[open_];
-    *slot_ += flops;
+    *slot_ = Checked(*slot_) + flops;
     ++events_;
 }
 

@@ -6,6 +6,7 @@
 #include <functional>
 #include <numeric>
 
+#include "tensor/checked.h"
 #include "tensor/kernels/softmax.h"
 #include "tensor/kernels/transcendental.h"
 
@@ -20,7 +21,7 @@ struct AxisView {
 AxisView along(const Tensor& x, std::int64_t axis, const char* what) {
     const std::int64_t a = axis < 0 ? axis + x.ndim() : axis;
     require(a >= 0 && a < x.ndim(), "[{}] axis {} does not exist in shape {}", what, axis,
-            to_string(x.shape()));
+            shown(x.shape()));
     const auto begin = x.shape().begin();
     const auto product = [](auto first, auto last) {
         return std::accumulate(first, last, std::int64_t{1}, std::multiplies<>());
@@ -41,7 +42,7 @@ Shape broadcast_strides(const Shape& from, const Shape& to) {
     for (std::size_t i = 0; i < from.size(); ++i) {
         const std::size_t source = from.size() - 1 - i, target = to.size() - 1 - i;
         require(i < to.size() && (from[source] == to[target] || from[source] == 1),
-                "[broadcast] shape {} does not fit {}", to_string(from), to_string(to));
+                "[broadcast] shape {} does not fit {}", shown(from), shown(to));
         strides[target] = from[source] == 1 ? 0 : stride;
         stride *= from[source];
     }
@@ -95,14 +96,15 @@ Shape broadcast_shape(const Shape& a, const Shape& b) {
     for (std::size_t i = 0; i < result.size(); ++i) {
         const std::int64_t la = i < a.size() ? a[a.size() - 1 - i] : 1;
         const std::int64_t lb = i < b.size() ? b[b.size() - 1 - i] : 1;
-        require(la == lb || la == 1 || lb == 1, "[broadcast] shapes {} and {} do not fit",
-                to_string(a), to_string(b));
+        require(la == lb || la == 1 || lb == 1, "[broadcast] shapes {} and {} do not fit", shown(a),
+                shown(b));
         result[result.size() - 1 - i] = la == 1 ? lb : la;
     }
     return result;
 }
 
 Tensor broadcast_to(const Tensor& x, const Shape& shape) {
+    x.require_defined("broadcast");
     if (x.shape() == shape) return x;
     Tensor y(shape);
     if (const std::int64_t run = repeated_run(x.shape(), shape); run > 0) {
@@ -117,6 +119,7 @@ Tensor broadcast_to(const Tensor& x, const Shape& shape) {
 }
 
 Tensor sum_to(const Tensor& x, const Shape& shape) {
+    x.require_defined("sum_to");
     if (x.shape() == shape) return x;
     if (const std::int64_t run = repeated_run(shape, x.shape()); run > 0)
         return sum_rows(x.reshape({x.numel() / run, run})).reshape(shape);
@@ -142,17 +145,17 @@ Tensor operator*(const Tensor& a, real alpha) {
 
 Tensor matmul(const Tensor& a, const Tensor& b, Op op_a, Op op_b) {
     require(a.ndim() >= 2 && b.ndim() >= 2, "[matmul] expected matrices, got shapes {} and {}",
-            to_string(a.shape()), to_string(b.shape()));
+            shown(a.shape()), shown(b.shape()));
     const std::int64_t m = a.size(op_a == Op::none ? -2 : -1);
     const std::int64_t k = a.size(op_a == Op::none ? -1 : -2);
     const std::int64_t n = b.size(op_b == Op::none ? -1 : -2);
     require(k == b.size(op_b == Op::none ? -2 : -1),
-            "[matmul] the inner dimensions of {}{} and {}{} differ", to_string(a.shape()),
-            op_a == Op::none ? "" : "ᵀ", to_string(b.shape()), op_b == Op::none ? "" : "ᵀ");
+            "[matmul] the inner dimensions of {}{} and {}{} differ", shown(a.shape()),
+            op_a == Op::none ? "" : "ᵀ", shown(b.shape()), op_b == Op::none ? "" : "ᵀ");
     const Shape batch_a(a.shape().begin(), a.shape().end() - 2);
     const Shape batch_b(b.shape().begin(), b.shape().end() - 2);
     require(batch_a == batch_b || batch_a.empty() || batch_b.empty(),
-            "[matmul] the batches of {} and {} differ", to_string(a.shape()), to_string(b.shape()));
+            "[matmul] the batches of {} and {} differ", shown(a.shape()), shown(b.shape()));
 
     Shape shape = batch_a.empty() ? batch_b : batch_a;
     const std::int64_t batch = numel(shape);
@@ -170,8 +173,8 @@ Tensor matmul(const Tensor& a, const Tensor& b, Op op_a, Op op_b) {
 
 Tensor matmul_sum(const Tensor& a, const Tensor& b) {
     require(a.ndim() == 3 && b.ndim() == 3 && a.size(0) == b.size(0) && a.size(1) == b.size(1),
-            "[matmul_sum] expected (B, L, M) and (B, L, N), got {} and {}", to_string(a.shape()),
-            to_string(b.shape()));
+            "[matmul_sum] expected (B, L, M) and (B, L, N), got {} and {}", shown(a.shape()),
+            shown(b.shape()));
     const std::int64_t m = a.size(2), n = b.size(2);
     Tensor c({m, n});
     gemm(m, n, a.size(0) * a.size(1), {a.data(), m, Op::transpose}, {b.data(), n}, c.data(), n);
@@ -179,12 +182,13 @@ Tensor matmul_sum(const Tensor& a, const Tensor& b) {
 }
 
 Tensor transpose(const Tensor& x, const std::vector<std::int64_t>& order) {
+    x.require_defined("transpose");
     std::vector<std::int64_t> sorted = order;
     std::ranges::sort(sorted);
     Shape identity(static_cast<std::size_t>(x.ndim()));
     std::iota(identity.begin(), identity.end(), 0);
     require(sorted == identity, "[transpose] {} is not an order of the axes of shape {}",
-            to_string(order), to_string(x.shape()));
+            shown(order), shown(x.shape()));
 
     Shape strides(x.shape().size(), 1);
     for (std::size_t axis = strides.size(); axis-- > 1;)
@@ -255,7 +259,7 @@ Tensor sum_rows(const Tensor& x) {
 
 Tensor sum_tokens(const Tensor& x) {
     require(x.ndim() == 3, "[sum_tokens] expected (samples, tokens, channels), got {}",
-            to_string(x.shape()));
+            shown(x.shape()));
     return sum_blocks(x, x.size(1) > 1 ? x.size(1) : rows_of_block);
 }
 
@@ -276,6 +280,7 @@ Tensor sum(const Tensor& x, std::int64_t axis) {
 }
 
 double sum(const Tensor& x) {
+    x.require_defined("sum");
     meter().add(x.numel());
     double total = 0;
     for (const real value : x.values()) total += value;
@@ -283,6 +288,7 @@ double sum(const Tensor& x) {
 }
 
 double sum_squares(const Tensor& x) {
+    x.require_defined("sum_squares");
     meter().add(2 * x.numel());
     double total = 0;
     for (const real value : x.values()) total += static_cast<double>(value) * value;
@@ -290,15 +296,16 @@ double sum_squares(const Tensor& x) {
 }
 
 bool all_finite(const Tensor& x) {
+    x.require_defined("all_finite");
     meter().add(x.numel());
     return std::ranges::all_of(x.values(), [](real value) { return std::isfinite(value); });
 }
 
 Tensor slice(const Tensor& x, std::int64_t axis, std::int64_t begin, std::int64_t count) {
     const AxisView view = along(x, axis, "slice");
-    require(begin >= 0 && count >= 0 && begin + count <= view.length,
-            "[slice] entries {} to {} of axis {} are outside shape {}", begin, begin + count, axis,
-            to_string(x.shape()));
+    require(begin >= 0 && count >= 0 && begin <= view.length && count <= view.length - begin,
+            "[slice] {} entries from {} on of axis {} are outside shape {}", count, begin, axis,
+            shown(x.shape()));
     Tensor y(with_length(x.shape(), view.axis, count));
     for (std::int64_t o = 0; o < view.outer; ++o)
         std::copy_n(x.data() + (o * view.length + begin) * view.inner, count * view.inner,
@@ -309,9 +316,8 @@ Tensor slice(const Tensor& x, std::int64_t axis, std::int64_t begin, std::int64_
 
 Tensor pad(const Tensor& x, std::int64_t axis, std::int64_t begin, std::int64_t length) {
     const AxisView view = along(x, axis, "pad");
-    require(begin >= 0 && begin + view.length <= length,
-            "[pad] shape {} at {} does not fit into length {}", to_string(x.shape()), begin,
-            length);
+    require(begin >= 0 && begin <= length && view.length <= length - begin,
+            "[pad] shape {} at {} does not fit into length {}", shown(x.shape()), begin, length);
     Tensor y = Tensor::zeros(with_length(x.shape(), view.axis, length));
     for (std::int64_t o = 0; o < view.outer; ++o)
         std::copy_n(x.data() + o * view.length * view.inner, view.length * view.inner,
@@ -323,15 +329,16 @@ Tensor pad(const Tensor& x, std::int64_t axis, std::int64_t begin, std::int64_t 
 Tensor concat(const std::vector<Tensor>& parts, std::int64_t axis) {
     require(!parts.empty(), "[concat] expected at least one tensor");
     const AxisView first = along(parts.front(), axis, "concat");
-    std::int64_t length = 0;
+    Checked sum = 0;
     for (const Tensor& part : parts) {
         const AxisView view = along(part, axis, "concat");
         require(with_length(part.shape(), view.axis, 0) ==
                     with_length(parts.front().shape(), first.axis, 0),
-                "[concat] shapes {} and {} differ beside axis {}", to_string(parts.front().shape()),
-                to_string(part.shape()), axis);
-        length += view.length;
+                "[concat] shapes {} and {} differ beside axis {}", shown(parts.front().shape()),
+                shown(part.shape()), axis);
+        sum += view.length;
     }
+    const std::int64_t length = sum;
     Tensor y(with_length(parts.front().shape(), first.axis, length));
     std::int64_t begin = 0;
     for (const Tensor& part : parts) {

@@ -115,6 +115,8 @@ std::uint32_t Stream::below(std::uint32_t bound) {
 }
 
 std::vector<std::int64_t> Stream::permutation(std::int64_t n) {
+    require(n >= 0 && n <= max(), "[random] a permutation has from 0 to {} entries, got {}", max(),
+            n);
     std::vector<std::int64_t> order(static_cast<std::size_t>(n));
     std::iota(order.begin(), order.end(), 0);
     for (std::size_t i = order.size(); i > 1; --i)

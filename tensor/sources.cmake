@@ -1,5 +1,6 @@
 list(APPEND SLIMGRAD_SOURCES
      tensor/kernels/bits.cpp
+     tensor/kernels/common_scale.cpp
      tensor/kernels/convolution.cpp
      tensor/kernels/convolution_onednn.cpp
      tensor/kernels/convolution_unfolded.cpp

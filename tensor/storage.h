@@ -1,6 +1,8 @@
 #pragma once
 
+#include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -29,6 +31,11 @@ class Storage {
     /// What the buffer is for from now on; the ledger moves its bytes.
     void set_category(Category category);
 
+    /// How often values in the buffer have been replaced, as far as the library was told: see
+    /// Tensor::changed.
+    std::uint64_t version() const { return version_.load(std::memory_order_relaxed); }
+    void changed() { version_.fetch_add(1, std::memory_order_relaxed); }
+
   private:
     friend class Hold;
     void hold();
@@ -37,6 +44,9 @@ class Storage {
 
     void* data_;
     std::size_t bytes_;
+    std::atomic<std::uint64_t> version_ = 0;
+    // Where the ledger counts the buffer; behind the ledger's lock, since two tapes in two threads
+    // may keep one buffer.
     Category category_;
     int holds_ = 0;
     std::string holder_;

@@ -126,6 +126,32 @@ TEST(CostModel, LayersThatShareXBreakEvenTogether) {
     EXPECT_GT(backward(272, BreakEven::report), exact);
 }
 
+TEST(CostModel, NumbersThatDoNotFitAreErrors) {
+    constexpr std::int64_t large = std::int64_t{1} << 40;
+    MethodOptions options;
+    const auto cost = [&](const LinearShape& layer, std::int64_t batch) {
+        return model_cost({layer}, compressions_of({layer}, options), batch, Convention::paper);
+    };
+    LinearShape layer;
+    layer.name = layer.input_group = "a";
+    layer.tokens = layer.in_channels = 1 << 15;
+    layer.out_channels = 1 << 10;
+    layer.held_elements = 1 << 30;
+    EXPECT_GT(cost(layer, 1).total.forward, 0);
+    EXPECT_THROW(cost(layer, large), Error);
+    layer.tokens = large;
+    EXPECT_THROW(cost(layer, 1), Error);
+    EXPECT_THROW(break_even_rank(layer), Error);
+    for (const std::string& name : architecture_names()) {
+        const auto of = [&](const ArchitectureInput& input) {
+            const std::vector<LinearShape> layers = architecture(name, input, "all");
+            return model_cost(layers, std::vector<Compression>(layers.size()), 1, Convention::paper);
+        };
+        EXPECT_GT(of({}).total.forward, 0) << name;
+        EXPECT_THROW(of({large, large, large, large}), Error) << name;
+    }
+}
+
 TEST(CostModel, BadWords) {
     EXPECT_THROW(architecture("bert-huge", {}, "all"), Error);
     EXPECT_THROW(architecture("bert-base", {.tokens = -1}, "all"), Error);

@@ -6,6 +6,7 @@
 #include <map>
 #include <numbers>
 
+#include "autograd/ops.h"
 #include "optim/clip.h"
 #include "optim/schedule.h"
 #include "tensor/ops.h"
@@ -138,6 +139,55 @@ TEST(Optim, CompressedGradientsAreExpanded) {
     optimizer->step();
     EXPECT_NEAR(model.a.value.data()[0], 0, tolerance);
     EXPECT_NEAR(model.a.value.data()[1], -3, tolerance);
+}
+
+TEST(Optim, GradientsOfAnotherShapeUpdateNothing) {
+    for (const std::string& name : optimizer_names())
+        for (const std::int64_t length : {0, 1, 20000}) {
+            Pair model;
+            const auto optimizer = make_optimizer(model, {.name = name, .lr = 0.1});
+            const Tensor a = model.a.value.clone();
+            model.set_gradient(1, 1, 1);
+            model.b.grad = Tensor::zeros({length});  // a comes first, and fits
+            if (length == 1) model.b.value = Tensor::zeros({4});
+            try {
+                optimizer->step();
+                FAIL() << "expected an Error";
+            } catch (const Error& error) {
+                EXPECT_EQ(std::string(error.what()),
+                          fmt::format("[b] expected a gradient of the parameter's shape ({},), got "
+                                      "({},)",
+                                      model.b.value.numel(), length));
+            }
+            EXPECT_TRUE(identical(model.a.value, a));
+            EXPECT_EQ(optimizer->steps(), 0);
+            EXPECT_THROW(clip_grad_norm(model, 1), Error);
+        }
+}
+
+TEST(Optim, StateBelongsToTheShapeOfItsParameter) {
+    for (const std::string& name : optimizer_names()) {
+        Pair model;
+        const auto optimizer = make_optimizer(model, {.name = name, .lr = 0.1, .momentum = 0.9});
+        model.set_gradient(1, 1, 1);
+        optimizer->step();
+        model.b = Parameter(Tensor::zeros({3}));
+        model.b.grad = Tensor::zeros({3});
+        EXPECT_THROW(optimizer->step(), Error) << name;
+        EXPECT_THROW(optimizer->visit_state([](const std::string&, Tensor&) {}), Error) << name;
+    }
+}
+
+TEST(Optim, AStepBetweenForwardAndBackwardIsAnError) {
+    for (const std::string& name : optimizer_names()) {
+        Pair model;
+        const auto optimizer = make_optimizer(model, {.name = name, .lr = 0.1});
+        model.set_gradient(1, 1, 1);
+        Tape tape;
+        const Var y = sum(tape.parameter(model.a) * tape.input(Tensor::full({2}, 1)));
+        optimizer->step();
+        EXPECT_THROW(tape.backward(y), Error) << name;
+    }
 }
 
 TEST(Optim, StateRoundTripContinuesToTheSameBits) {

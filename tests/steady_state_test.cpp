@@ -18,7 +18,12 @@
 #include "tensor/allocator.h"
 #include "tensor/random.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef __has_feature  // clang
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SLIMGRAD_SANITIZED
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || defined(SLIMGRAD_SANITIZED)
 #define SLIMGRAD_COUNTS_ALLOCATIONS 0  // the sanitizer has put its own malloc there
 #elif defined(__GLIBC__)
 #define SLIMGRAD_COUNTS_ALLOCATIONS 1

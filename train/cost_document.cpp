@@ -70,14 +70,14 @@ json cost_json(const LinearCost& cost, std::int64_t batch) {
             {"backward", a_sample(cost.backward(), batch)},
             {"total", a_sample(cost.forward + cost.backward(), batch)},
             {"saved_bytes", a_sample(cost.saved_bytes, batch)},
-            {"projector_bytes", cost.projector_bytes}};
+            {"projector_bytes", std::int64_t{cost.projector_bytes}}};
 }
 
 json calibration_json(const CalibrationCost& cost) {
-    return {{"passes", cost.passes},
-            {"gram", cost.gram},
-            {"decomposition", cost.decomposition},
-            {"total", cost.total()}};
+    return {{"passes", std::int64_t{cost.passes}},
+            {"gram", std::int64_t{cost.gram}},
+            {"decomposition", std::int64_t{cost.decomposition}},
+            {"total", std::int64_t{cost.total()}}};
 }
 
 json layer_json(const ModelCost::Row& row, std::int64_t batch) {

@@ -14,7 +14,7 @@ Linear linear(const ModelConfig& config, const std::string& name, std::int64_t i
 
 Mlp::Mlp(const ModelConfig& config)
     : config_(config),
-      fc1_(linear(config, "fc1", config.channels * config.height * config.width, hidden)),
+      fc1_(linear(config, "fc1", numel({config.channels, config.height, config.width}), hidden)),
       fc2_(linear(config, "fc2", hidden, hidden)),
       dropout_(config.dropout),
       head_(linear(config, "head", hidden, config.classes)) {

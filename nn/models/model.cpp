@@ -50,9 +50,11 @@ std::vector<std::string> model_names() {
 }
 
 std::unique_ptr<Module> make_model(const std::string& name, const ModelConfig& config) {
-    require(config.channels > 0 && config.height > 0 && config.width > 0 && config.classes > 0,
-            "[model] expected positive sizes, got images ({}, {}, {}) and {} classes",
-            config.channels, config.height, config.width, config.classes);
+    constexpr std::int64_t most = 1 << 24;
+    for (const std::int64_t size : {config.channels, config.height, config.width, config.classes})
+        require(size >= 1 && size <= most,
+                "[model] expected sizes from 1 to {}, got images ({}, {}, {}) and {} classes", most,
+                config.channels, config.height, config.width, config.classes);
     for (const Entry& entry : models())
         if (entry.name == name) {
             std::unique_ptr<Module> model = entry.make(config);
@@ -76,7 +78,10 @@ void select_train_blocks(Module& model, const std::string& selection) {
             "[model] expected train blocks 'all' or 'last:K' with K from 1 to {}, got '{}'",
             blocks.size(), selection);
 
-    const Parameter* first = parameters(*blocks[blocks.size() - last]).at(0);
+    const std::vector<Parameter*> selected = parameters(*blocks[blocks.size() - last]);
+    require(!selected.empty(), "[model] block {} has no parameters to begin with",
+            blocks.size() - last);
+    const Parameter* first = selected.front();
     bool trained = false;
     for (Parameter* parameter : parameters(model)) {
         trained = trained || parameter == first;
@@ -88,7 +93,7 @@ void require_images(const Var& x, const ModelConfig& config, const std::string& 
     require(x.value().ndim() == 4 && x.size(1) == config.channels && x.size(2) == config.height &&
                 x.size(3) == config.width,
             "[{}] expected images (batch, {}, {}, {}), got {}", model, config.channels,
-            config.height, config.width, to_string(x.shape()));
+            config.height, config.width, shown(x.shape()));
 }
 
 }  // namespace slimgrad::inline SLIMGRAD_PRECISION

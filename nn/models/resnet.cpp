@@ -116,7 +116,7 @@ ResNet::ResNet(std::int64_t depth, const ModelConfig& config)
 Var ResNet::forward(const Var& x) {
     require(x.value().ndim() == 4 && x.size(1) == conv1_.weight().value.size(1),
             "[resnet] expected images (batch, {}, height, width), got {}",
-            conv1_.weight().value.size(1), to_string(x.shape()));
+            conv1_.weight().value.size(1), shown(x.shape()));
     const Var h = bn1_.forward_relu(conv1_.forward(x));
     return linear_.forward(pool_.forward(layer3_.forward(layer2_.forward(layer1_.forward(h)))));
 }

@@ -64,7 +64,7 @@ Vit::Vit(const ModelConfig& config, const VitSize& size)
     : config_(config),
       patch_(vit_patch(config.height, config.width)),
       patch_embed_(
-          linear(config.seed, "patch_embed", config.channels * patch_ * patch_, size.width)),
+          linear(config.seed, "patch_embed", numel({config.channels, patch_, patch_}), size.width)),
       positions_(seeded(config.seed, "positions",
                         [&](Stream& stream) {
                             return truncated_normal({1, tokens(), size.width}, real(0.02), stream);

@@ -19,6 +19,10 @@ def gradcheck(target, inputs, *, step=None, tolerance=None, max_elements=0, seed
     for build in (_core.f64, _core.f32):
         if isinstance(target, build.Module):
             return build.gradcheck_module(target, inputs, **options)
+    if not callable(target):
+        raise _core.Error(f"[gradcheck] expected a module or a function, got {type(target)}")
+    if not isinstance(inputs, (list, tuple)):
+        raise _core.Error(f"[gradcheck] expected a list of arrays for a function, got {type(inputs)}")
     inputs = list(inputs)
     double = all(str(getattr(x, "dtype", "")) == "float64" for x in inputs)
     build = _core.f64 if double else _core.f32

@@ -44,7 +44,10 @@ class LinearResult:
 
 def precision_of(array: ArrayLike, where: str) -> Any:
     """The half of the library that computes in the dtype of an array."""
-    dtype = np.dtype(getattr(array, "dtype", None) or np.asarray(array).dtype)
+    try:
+        dtype = np.dtype(getattr(array, "dtype", None) or np.asarray(array).dtype)
+    except (TypeError, ValueError) as error:
+        raise Error(f"[{where}] expected an array of float32 or float64: {error}") from None
     if dtype == np.float32:
         return _core.f32
     if dtype == np.float64:

@@ -1,5 +1,6 @@
 """Layers, in float32; `sg.float64.nn` has the same in double."""
 
+from ._core import f32 as _half
 from ._core.f32 import (
     AvgPool2d,
     BatchNorm1d,
@@ -24,7 +25,7 @@ from ._core.f32 import (
 )
 from ._modules import prepare as _prepare
 
-_prepare(Module)
+_prepare(_half)
 
 __all__ = [
     "AvgPool2d",

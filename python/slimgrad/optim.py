@@ -8,6 +8,14 @@ from ._core.f32 import Optimizer
 __all__ = ["Adam", "AdamW", "Optimizer", "SGD", "lr_factor"]
 
 
+def _betas(betas):
+    try:
+        beta1, beta2 = betas
+    except (TypeError, ValueError):
+        raise _core.Error(f"[optimizer] expected betas as two numbers, got {betas!r}") from None
+    return {"beta1": beta1, "beta2": beta2}
+
+
 def SGD(model, lr, *, momentum=0.0, nesterov=False, weight_decay=0.0):
     """Stochastic gradient descent with momentum, Nesterov's form of it, and L2 weight decay."""
     return _core.make_optimizer(
@@ -18,14 +26,14 @@ def SGD(model, lr, *, momentum=0.0, nesterov=False, weight_decay=0.0):
 def Adam(model, lr=1e-3, *, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
     """Adam (Kingma and Ba, 2015); weight decay is part of the gradient."""
     return _core.make_optimizer(
-        model, "adam", lr, beta1=betas[0], beta2=betas[1], epsilon=eps, weight_decay=weight_decay
+        model, "adam", lr, **_betas(betas), epsilon=eps, weight_decay=weight_decay
     )
 
 
 def AdamW(model, lr=1e-3, *, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
     """AdamW (Loshchilov and Hutter, 2019); weight decay shrinks the weights beside the update."""
     return _core.make_optimizer(
-        model, "adamw", lr, beta1=betas[0], beta2=betas[1], epsilon=eps, weight_decay=weight_decay
+        model, "adamw", lr, **_betas(betas), epsilon=eps, weight_decay=weight_decay
     )
 
 

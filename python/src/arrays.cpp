@@ -159,7 +159,7 @@ Tensor to_tensor(nb::handle value, const char* where) {
 
 Tensor to_tensor_or_scalar(nb::handle value, const char* where) {
     if (PyFloat_Check(value.ptr()) || PyLong_Check(value.ptr()))
-        return Tensor::scalar(static_cast<real>(nb::cast<double>(value)));
+        return Tensor::scalar(to_real(value, where));
     return to_tensor(value, where);
 }
 

@@ -12,6 +12,8 @@ void bind(nb::module_& core, nb::module_& here) {
     bind_module(core, here);
     bind_rules(core, here);
     bind_layers(core, here);
+    bind_token_layers(here);
+    bind_sequential(here);
     bind_models(core, here);
     bind_optim(core, here);
     bind_instant(core, here);

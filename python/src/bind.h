@@ -11,6 +11,7 @@
 #include <nanobind/stl/vector.h>
 
 #include "autograd/tape.h"
+#include "integer.h"
 #include "nn/module.h"
 
 namespace nb = nanobind;
@@ -30,6 +31,8 @@ void bind_tape(nb::module_& core, nb::module_& here);
 void bind_function(nb::module_& here);
 void bind_module(nb::module_& core, nb::module_& here);
 void bind_layers(nb::module_& core, nb::module_& here);
+void bind_token_layers(nb::module_& here);
+void bind_sequential(nb::module_& here);
 void bind_rules(nb::module_& core, nb::module_& here);
 void bind_models(nb::module_& core, nb::module_& here);
 void bind_optim(nb::module_& core, nb::module_& here);
@@ -63,7 +66,20 @@ class PythonObject {
 /// A Tensor, or any array of this precision on the CPU (NumPy, DLPack), shared where that is
 /// possible; see tensor.cpp. Throws Error for another dtype.
 Tensor to_tensor(nb::handle value, const char* where);
-/// The same, but a number becomes a scalar.
+/// A number as `real`. Throws Error, in the name of `where`, if a finite one does not fit.
+real to_real(double value, const char* where);
+real to_real(nb::handle number, const char* where);
+
+/// Integers of any shape, in row-major order.
+struct Indices32 {
+    std::vector<std::int32_t> values;
+    Shape shape;
+};
+/// Any sequence or array of integers. Throws Error for other types, none is rounded, and for
+/// integers that do not fit into 32 bits.
+Indices32 to_indices(nb::handle value, const char* where);
+
+/// The same as to_tensor, but a number becomes a scalar.
 Tensor to_tensor_or_scalar(nb::handle value, const char* where);
 /// A NumPy array on the same memory, which it keeps alive.
 nb::object to_numpy(const Tensor& tensor);
@@ -75,24 +91,19 @@ inline std::string text(nb::handle object) {
     return nb::cast<std::string>(nb::steal(PyObject_Str(object.ptr())));
 }
 
-/// `nurse` keeps `patient` alive.
-inline void tie(nb::handle nurse, nb::handle patient) {
-    if (!nurse.is(patient)) nb::keep_alive_obj(nurse, patient);
-}
-/// A Python object for a part of `whole`, which it keeps alive.
-template <class T>
-nb::object part_of(nb::handle whole, T* part) {
-    nb::object object = nb::cast(part, nb::rv_policy::reference);
-    tie(object, whole);
-    return object;
-}
+/// The module behind a Python object. Throws Error for another object, and for one whose __init__
+/// has not called that of sg.nn.Module.
+Module& to_module(nb::handle object);
+/// The value that a function of Python has given. Throws Error, in the name of `where`, for
+/// anything but a Var of this precision.
+Var to_var(nb::handle object, const std::string& where);
 
 /// Gives the parts of a model their paths if that has not been done: methods and meters tell layers
 /// apart by them.
 void name_if_unnamed(Module& model);
 
 /// Keeps the Python objects of all parts of a model alive as long as `nurse`.
-void keep_parts(nb::handle nurse, Module& model);
+void keep_parts(nb::handle nurse, nb::handle model);
 
 /// A Var for Python: keeps its tape alive.
 nb::object to_python(const Var& var);

@@ -6,6 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "integer.h"
 #include "precision.h"
 #include "train/cost_document.h"
 
@@ -15,14 +16,18 @@ using namespace nb::literals;
 namespace slimgrad::runs {
 
 void bind_cost(nb::module_& core) {
-    using Rank = std::optional<std::int64_t>;
+    using Rank = std::optional<Int>;
+    const auto optional = [](const Rank& rank) {
+        return rank ? std::optional<std::int64_t>(*rank) : std::nullopt;
+    };
     core.def(
         "cost_document",
-        [](const std::string& model, std::int64_t tokens, const std::string& train_blocks,
-           const std::string& method, Rank rank_x, Rank rank_g, const std::string& side,
-           const std::string& side_x, const std::string& side_g, const std::string& break_even,
-           std::int64_t batch, std::int64_t calibrate_every, std::int64_t calibrate_batches,
-           std::int64_t channels, std::int64_t height, std::int64_t width, std::int64_t classes) {
+        [optional](const std::string& model, const Int& tokens, const std::string& train_blocks,
+                   const std::string& method, const Rank& rank_x, const Rank& rank_g,
+                   const std::string& side, const std::string& side_x, const std::string& side_g,
+                   const std::string& break_even, const Int& batch, const Int& calibrate_every,
+                   const Int& calibrate_batches, const Int& channels, const Int& height,
+                   const Int& width, const Int& classes) {
             CostOptions o;
             o.model = model;
             o.tokens = tokens;
@@ -32,8 +37,8 @@ void bind_cost(nb::module_& core) {
             o.classes = classes;
             o.train_blocks = train_blocks;
             o.method = method;
-            o.rank_x = rank_x;
-            o.rank_g = rank_g;
+            o.rank_x = optional(rank_x);
+            o.rank_g = optional(rank_g);
             o.side = side;
             o.side_x = side_x;
             o.side_g = side_g;

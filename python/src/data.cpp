@@ -53,7 +53,7 @@ void bind_images(nb::module_& here) {
             "__len__", [](const ImageData& d) { return d.labels.size(); }, "How many images.")
         .def(
             "head",
-            [](const ImageData& d, std::int64_t limit) {
+            [](const ImageData& d, const Int& limit) {
                 ImageData first = d;
                 first.truncate(limit);
                 return first;
@@ -77,16 +77,18 @@ void bind_batches(nb::module_& here) {
             nb::sig("def indices(self) -> numpy.typing.NDArray[numpy.int64]"),
             "Which samples of the data set these are (B,).")
         .def_ro("step", &Batch::step, "The step that it belongs to.")
-        .def("part", &Batch::part, "begin"_a, "count"_a,
-             "Samples begin … begin + count - 1, on the same memory.")
+        .def(
+            "part",
+            [](const Batch& b, const Int& begin, const Int& count) { return b.part(begin, count); },
+            "begin"_a, "count"_a, "Samples begin … begin + count - 1, on the same memory.")
         .def("__len__", &Batch::size, "How many samples.");
     nb::class_<Loader>(here, "Loader",
                        "Batches as a pure function of the step: order and augmentation are drawn "
                        "from the seed, the epoch and the sample.")
         .def(
             "__init__",
-            [](Loader* self, const ImageData& data, std::int64_t batch_size, bool shuffle,
-               bool drop_last, bool augment, bool flip, std::uint64_t seed) {
+            [](Loader* self, const ImageData& data, const Int& batch_size, bool shuffle,
+               bool drop_last, bool augment, bool flip, const Natural& seed) {
                 new (self) Loader(std::make_shared<const ImageData>(data),
                                   {batch_size, shuffle, drop_last, augment, flip, seed});
             },
@@ -99,8 +101,9 @@ void bind_batches(nb::module_& here) {
             "__len__",
             [](const Loader& l) { return static_cast<std::size_t>(l.steps_per_epoch()); },
             "Batches in an epoch.")
-        .def("batch", &Loader::batch, "step"_a, no_gil(),
-             "The batch of a step 0, 1, …: always the same one.");
+        .def(
+            "batch", [](const Loader& l, const Int& step) { return l.batch(step); }, "step"_a,
+            no_gil(), "The batch of a step 0, 1, …: always the same one.");
 }
 
 void bind_files(nb::module_& core, nb::module_& here) {

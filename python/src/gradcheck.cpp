@@ -8,7 +8,7 @@ namespace slimgrad::inline SLIMGRAD_PRECISION::python {
 namespace {
 
 GradcheckOptions options_of(std::optional<double> step, std::optional<double> tolerance,
-                            std::int64_t max_elements, std::uint64_t seed) {
+                            Int max_elements, Natural seed) {
     GradcheckOptions options;
     if (step) options.step = *step;
     if (tolerance) options.tolerance = *tolerance;
@@ -29,7 +29,7 @@ TapeFunction to_function(const nb::callable& f) {
         const nb::gil_scoped_acquire gil;
         nb::list list;
         for (const Var& input : inputs) list.append(nb::cast(input));
-        return nb::cast<Var>(f(nb::cast(&tape, nb::rv_policy::reference), list));
+        return to_var(f(nb::cast(&tape, nb::rv_policy::reference), list), "gradcheck");
     };
 }
 
@@ -49,18 +49,18 @@ void bind_gradcheck(nb::module_&, nb::module_& here) {
             "The three numbers.");
     here.def(
         "gradcheck_module",
-        [](Module& module, nb::handle x, std::optional<double> step,
-           std::optional<double> tolerance, std::int64_t max_elements, std::uint64_t seed) {
-            return gradcheck(module, to_tensor(x, "gradcheck"),
+        [](nb::handle module, nb::handle x, std::optional<double> step,
+           std::optional<double> tolerance, const Int& max_elements, const Natural& seed) {
+            return gradcheck(to_module(module), to_tensor(x, "gradcheck"),
                              options_of(step, tolerance, max_elements, seed));
         },
-        "module"_a, "x"_a, "step"_a, "tolerance"_a, "max_elements"_a, "seed"_a,
+        "module"_a, "x"_a.none(), "step"_a, "tolerance"_a, "max_elements"_a, "seed"_a,
         "Checks a module's input and parameters.");
     here.def(
         "gradcheck_function",
         [](const std::string& name, const nb::callable& f, const nb::list& inputs,
-           std::optional<double> step, std::optional<double> tolerance, std::int64_t max_elements,
-           std::uint64_t seed) {
+           std::optional<double> step, std::optional<double> tolerance, const Int& max_elements,
+           const Natural& seed) {
             return gradcheck(name, to_function(f), to_tensors(inputs), {},
                              options_of(step, tolerance, max_elements, seed));
         },

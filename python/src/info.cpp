@@ -1,6 +1,7 @@
 // What the library runs on, and which precision is executing.
 
 #include "executing.h"
+#include "integer.h"
 #include "precision.h"
 #include "tensor/blas.h"
 #include "tensor/kernels/gemm.h"
@@ -41,10 +42,12 @@ void bind_info(nb::module_& core) {
         },
         nb::sig("def info() -> dict[str, object]"),
         "Version, processor, BLAS and the kernels in use and who chose them, threads.");
-    core.def("set_num_threads", &set_threads, nb::arg("threads"),
-             "Threads for the kernels from now on. Raises sg.Error unless from 1 to four "
-             "times the processors (at least 256). Where another "
-             "library shares this process's OpenMP runtime, it is set for both.");
+    core.def(
+        "set_num_threads", [](const Int& threads) { set_threads(threads); }, nb::arg("threads"),
+        nb::call_guard<nb::gil_scoped_release>(),
+        "Threads for the kernels from now on. Raises sg.Error unless from 1 to four "
+        "times the processors (at least 256). Where another "
+        "library shares this process's OpenMP runtime, it is set for both.");
     core.def("get_num_threads", &threads, "Threads that the kernels use.");
     core.def(
         "executing_bits", [] { return executing_bits(); },

@@ -2,6 +2,7 @@
 
 #include "bind.h"
 #include "instant/calibrator.h"
+#include "lifetimes.h"
 #include "method_options.h"
 
 namespace slimgrad::inline SLIMGRAD_PRECISION::python {
@@ -41,6 +42,27 @@ void bind_ranks(nb::module_& here) {
 void bind_slots(nb::module_& here) {
     nb::class_<CalibratedSlot>(here, "CalibratedSlot",
                                "What the last calibration found for x or g_y of a linear map.")
+        .def(
+            "__getstate__",
+            [](const CalibratedSlot& s) {
+                return std::make_tuple(to_string(s.side), s.rank, s.dim, s.energy, s.signal,
+                                       s.break_even, s.vanilla);
+            },
+            "For pickle and copy.")
+        .def(
+            "__setstate__",
+            [](CalibratedSlot& s, const std::tuple<std::string, std::int64_t, std::int64_t, double,
+                                                   double, double, bool>& state) {
+                const auto& [side, rank, dim, energy, signal, break_even, vanilla] = state;
+                new (&s) CalibratedSlot{parse_side(side).value_or(Side::token),
+                                        rank,
+                                        dim,
+                                        energy,
+                                        signal,
+                                        break_even,
+                                        vanilla};
+            },
+            "state"_a, "For pickle and copy.")
         .def_prop_ro(
             "side", [](const CalibratedSlot& s) { return to_string(s.side); },
             "'token' or 'channel'.")
@@ -53,6 +75,21 @@ void bind_slots(nb::module_& here) {
         .def_ro("vanilla", &CalibratedSlot::vanilla,
                 "Whether the slot was left uncompressed for that reason.");
     nb::class_<Calibrator::SlotState>(here, "SlotState", "A calibrated slot with its projector.")
+        .def(
+            "__getstate__",
+            [](const Calibrator::SlotState& s) {
+                return nb::make_tuple(s.name, s.found,
+                                      s.basis.defined() ? nb::cast(s.basis) : nb::none());
+            },
+            nb::sig("def __getstate__(self) -> tuple"), "For pickle and copy.")
+        .def(
+            "__setstate__",
+            [](Calibrator::SlotState& s,
+               const std::tuple<std::string, CalibratedSlot, std::optional<Tensor>>& state) {
+                const auto& [name, found, basis] = state;
+                new (&s) Calibrator::SlotState{name, found, basis.value_or(Tensor())};
+            },
+            "state"_a, "For pickle and copy.")
         .def_ro("name", &Calibrator::SlotState::name,
                 "'P.' and the group of layers that share x, or 'Q.' and the layer.")
         .def_ro("found", &Calibrator::SlotState::found, "What the calibration found.")
@@ -66,12 +103,12 @@ void bind_slots(nb::module_& here) {
 
 void construct(nb::handle_t<Calibrator> self, nb::handle_t<Module> model, const std::string& method,
                const nb::kwargs& options) {
-    Module& module = nb::cast<Module&>(model);
+    Module& module = to_module(model);
     name_if_unnamed(module);
     new (nb::inst_ptr<Calibrator>(self))
         Calibrator(module, to_method_options("calibrator", method, options));
     nb::inst_mark_ready(self);
-    keep_parts(self, module);
+    keep_parts(self, model);
 }
 
 }  // namespace
@@ -79,11 +116,15 @@ void construct(nb::handle_t<Calibrator> self, nb::handle_t<Module> model, const 
 void bind_instant(nb::module_& core, nb::module_& here) {
     bind_slots(here);
     bind_ranks(here);
-    nb::class_<Calibrator>(here, "Calibrator",
-                           "Gives the linear maps of a model their backward rules. Before the "
-                           "first calibration they are exact.\n\n"
-                           "    calibrator = sg.Calibrator(model, method='instant', epsilon=0.95)\n"
-                           "    calibrator.calibrate(run_batches)")
+    nb::class_<Calibrator> calibrator(
+        here, "Calibrator", nb::type_slots(collected()),
+        "Gives the linear maps of a model their backward rules. Before the first calibration they "
+        "are exact.\n\n"
+        "    calibrator = sg.Calibrator(model, method='instant', epsilon=0.95)\n"
+        "    calibrator.calibrate(run_batches)");
+    refuse_copies(calibrator, "calibrator",
+                  "keep calibrator.state() and restore() it on a calibrator of the copied model");
+    calibrator
         .def("__init__", &construct, "model"_a, "method"_a = "instant", "options"_a,
              nb::sig("def __init__(self, model: Module, method: str = 'instant', "
                      "*, " SLIMGRAD_METHOD_SIGNATURE ") -> None"),

@@ -10,7 +10,7 @@
 namespace slimgrad::inline SLIMGRAD_PRECISION::python {
 namespace {
 
-using Rank = std::optional<std::int64_t>;
+using Rank = std::optional<Int>;
 
 nb::object array_or_none(const Tensor& tensor) {
     return tensor.defined() ? to_numpy(tensor) : nb::none();
@@ -71,12 +71,12 @@ nb::dict linear(nb::handle x, nb::handle w, nb::handle gy, const std::string& me
     return to_dict(result);
 }
 
-SnrOptions snr_options(double epsilon, std::int64_t oversample, Rank rank,
+SnrOptions snr_options(double epsilon, const Int& oversample, const Rank& rank,
                        const std::string& offset, std::optional<double> alpha,
                        const std::string& side, double confidence) {
     SnrOptions options{.epsilon = epsilon,
                        .oversample = oversample,
-                       .rank = rank,
+                       .rank = rank ? std::optional<std::int64_t>(*rank) : std::nullopt,
                        .offset = parse_snr_offset(offset),
                        .alpha = alpha,
                        .confidence = confidence};
@@ -106,8 +106,8 @@ nb::dict to_dict(const SnrTheory& theory, const SnrMeasured& measured, const Gra
     return d;
 }
 
-nb::dict snr_of_samples(nb::handle g, nb::handle w, double epsilon, std::int64_t oversample,
-                        Rank rank, const std::string& offset, std::optional<double> alpha,
+nb::dict snr_of_samples(nb::handle g, nb::handle w, double epsilon, const Int& oversample,
+                        const Rank& rank, const std::string& offset, std::optional<double> alpha,
                         const std::string& side, double confidence) {
     const SnrOptions options =
         snr_options(epsilon, oversample, rank, offset, alpha, side, confidence);
@@ -121,12 +121,14 @@ nb::dict snr_of_samples(nb::handle g, nb::handle w, double epsilon, std::int64_t
 }
 
 /// Theory from the population, measurement from samples that nothing else has seen.
-nb::dict snr_of_source(const SnrSource& source, std::int64_t samples, std::uint64_t draw,
-                       double epsilon, std::int64_t oversample, Rank rank,
+nb::dict snr_of_source(const SnrSource& source, const Int& count, const Natural& draw,
+                       double epsilon, const Int& oversample, const Rank& rank,
                        const std::string& offset, std::optional<double> alpha,
                        const std::string& side, double confidence) {
     const SnrOptions options =
         snr_options(epsilon, oversample, rank, offset, alpha, side, confidence);
+    const std::int64_t samples = count;
+    const std::uint64_t number = draw;
     require(samples >= 2, "[snr] expected at least 2 samples, got {}", samples);
     GradientModes modes;
     SnrTheory theory;
@@ -136,7 +138,7 @@ nb::dict snr_of_source(const SnrSource& source, std::int64_t samples, std::uint6
         modes = source.modes(options.side);
         theory = snr_theory(modes, options);
         SnrMeasurement measurement(options.side, modes.basis, source.weight());
-        measurement.add(source.draw(0, samples, draw));
+        measurement.add(source.draw(0, samples, number));
         measured = measurement.at(theory.rank, theory.alpha, options.confidence);
     }
     return to_dict(theory, measured, modes);
@@ -151,9 +153,9 @@ void bind_source(nb::module_& here) {
         "singular values of W and all others large ones, whose squares differ by `contrast`.")
         .def(
             "__init__",
-            [](SnrSource* self, bool separable, std::int64_t tokens, std::int64_t out_channels,
-               std::int64_t in_channels, double decay, double contrast, std::int64_t cut,
-               std::uint64_t seed) {
+            [](SnrSource* self, bool separable, const Int& tokens, const Int& out_channels,
+               const Int& in_channels, double decay, double contrast, const Int& cut,
+               const Natural& seed) {
                 new (self) SnrSource(
                     {separable, tokens, out_channels, in_channels, decay, contrast, cut, seed});
             },
@@ -168,7 +170,7 @@ void bind_source(nb::module_& here) {
             "The number of leading modes that meet small directions of W.")
         .def(
             "draw",
-            [](const SnrSource& s, std::int64_t count, std::int64_t first, std::uint64_t draw) {
+            [](const SnrSource& s, const Int& count, const Int& first, const Natural& draw) {
                 return to_numpy(s.draw(first, count, draw));
             },
             "count"_a, "first"_a = 0, "draw"_a = 0,
@@ -181,12 +183,12 @@ void bind_source(nb::module_& here) {
 }  // namespace
 
 void bind_lab(nb::module_& here) {
-    here.def("lab_linear", &linear, "x"_a, "w"_a, "gy"_a, "method"_a, "calibration"_a.none(),
-             "bias"_a.none(), "options"_a, "See sg.lab.linear.");
+    here.def("lab_linear", &linear, "x"_a.none(), "w"_a.none(), "gy"_a.none(), "method"_a,
+             "calibration"_a.none(), "bias"_a.none(), "options"_a, "See sg.lab.linear.");
     bind_source(here);
-    here.def("snr_of_samples", &snr_of_samples, "g"_a, "w"_a, "epsilon"_a, "oversample"_a,
-             "rank"_a.none(), "offset"_a, "alpha"_a.none(), "side"_a, "confidence"_a,
-             "See sg.snr.");
+    here.def("snr_of_samples", &snr_of_samples, "g"_a.none(), "w"_a.none(), "epsilon"_a,
+             "oversample"_a, "rank"_a.none(), "offset"_a, "alpha"_a.none(), "side"_a,
+             "confidence"_a, "See sg.snr.");
     here.def("snr_of_source", &snr_of_source, "source"_a, "samples"_a, "draw"_a, "epsilon"_a,
              "oversample"_a, "rank"_a.none(), "offset"_a, "alpha"_a.none(), "side"_a,
              "confidence"_a, "See sg.snr.");

@@ -43,7 +43,7 @@ void bind_measure(nb::module_&, nb::module_& here) {
     bind_scope<LayerScope>(here, "LayerScope", "Counts go under this layer while it is open.");
     bind_scope<PhaseScope>(here, "PhaseScope", "Counts go under this phase while it is open.");
     here.def(
-        "meter_add", [](std::int64_t flops) { meter().add(flops); }, "flops"_a,
+        "meter_add", [](const Int& flops) { meter().add(flops); }, "flops"_a,
         "Adds to the meter of this thread.");
     here.def(
         "meter_counts", [] { return meter().counts(); },

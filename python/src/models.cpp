@@ -3,11 +3,12 @@
 #include "nn/models/model.h"
 
 #include "bind.h"
+#include "lifetimes.h"
 
 namespace slimgrad::inline SLIMGRAD_PRECISION::python {
 
 void bind_models(nb::module_& core, nb::module_& here) {
-    nb::class_<BlockModel, Module>(here, "BlockModel",
+    nb::class_<BlockModel, Module>(here, "BlockModel", nb::type_slots(collected_layer()),
                                    "A model that is a chain of blocks with something before and "
                                    "after them.")
         .def_prop_ro(
@@ -21,15 +22,24 @@ void bind_models(nb::module_& core, nb::module_& here) {
             "The blocks, in order.");
     here.def(
         "make_model",
-        [](const std::string& name, std::int64_t channels, std::int64_t height, std::int64_t width,
-           std::int64_t classes, double dropout, std::uint64_t seed) -> nb::object {
-            std::unique_ptr<Module> model =
-                make_model(name, {channels, height, width, classes, dropout, seed});
-            if (auto* blocks = dynamic_cast<BlockModel*>(model.get())) {
-                model.release();
-                return nb::cast(blocks, nb::rv_policy::take_ownership);
-            }
-            return nb::cast(model.release(), nb::rv_policy::take_ownership);
+        [](const std::string& name, const Int& channels, const Int& height, const Int& width,
+           const Int& classes, double dropout, const Natural& seed) -> nb::object {
+            const ModelConfig config{channels, height, width, classes, dropout, seed};
+            std::unique_ptr<Module> model = make_model(name, config);
+            auto* blocks = dynamic_cast<BlockModel*>(model.get());
+            const nb::object object = blocks ? nb::cast(blocks, nb::rv_policy::take_ownership)
+                                             : nb::cast(model.get(), nb::rv_policy::take_ownership);
+            model.release();
+            // What a copy is made from; see slimgrad/_modules.py.
+            nb::dict made;
+            made["name"] = name;
+            made["channels"] = config.channels;
+            made["height"] = config.height;
+            made["width"] = config.width;
+            made["classes"] = config.classes;
+            made["dropout"] = config.dropout;
+            object.attr("_made") = made;
+            return object;
         },
         "name"_a, nb::kw_only(), "channels"_a = 3, "height"_a = 32, "width"_a = 32,
         "classes"_a = 10, "dropout"_a = 0.0, "seed"_a = 0,

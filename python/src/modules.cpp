@@ -4,9 +4,8 @@
 
 #include <nanobind/trampoline.h>
 
-#include <algorithm>
-
 #include "bind.h"
+#include "lifetimes.h"
 #include "nn/linear_map.h"
 
 namespace slimgrad::inline SLIMGRAD_PRECISION::python {
@@ -23,7 +22,7 @@ class PythonModule final : public Module {
         const nb::object self = nb::borrow(nb_trampoline.base());
         const nb::object forward = self.type().attr("forward");
         if (forward.is(nb::type<Module>().attr("forward"))) return Module::forward(x);
-        return nb::cast<Var>(forward(self, to_python(x)));
+        return to_var(forward(self, to_python(x)), path() + ".forward");
     }
 
     void visit(Visitor& visitor) override {
@@ -49,7 +48,7 @@ class PythonModule final : public Module {
   private:
     static void present(Visitor& visitor, const std::string& name, nb::handle value) {
         if (nb::isinstance<Module>(value))
-            visitor.module(name, nb::cast<Module&>(value));
+            visitor.module(name, to_module(value));
         else if (nb::isinstance<Parameter>(value))
             visitor.parameter(name, nb::cast<Parameter&>(value));
     }
@@ -57,14 +56,14 @@ class PythonModule final : public Module {
 
 /// Calls a module; its tape keeps it alive, since backward adds to its parameters.
 nb::object call(nb::handle self, nb::handle input) {
+    Module& module = to_module(self);
     require(nb::isinstance<Var>(input),
             "[{}] expected a Var of a {} tape, got {}. Hint: layer(tape.input(x)) or "
             "layer(tape.constant(x))",
-            nb::cast<Module&>(self).path(), dtype_name, text(input.type()));
+            module.path(), dtype_name, text(input.type()));
     const Var x = nb::cast<Var>(input);
     const nb::object tape = nb::find(&x.tape());
-    if (tape.is_valid()) nb::keep_alive_obj(tape, self);
-    Module& module = nb::cast<Module&>(self);
+    if (tape.is_valid()) tie(tape, self);
     Var y;
     {
         const nb::gil_scoped_release release;
@@ -77,28 +76,42 @@ void assign(Parameter& parameter, nb::handle value) {
     const Tensor from = to_tensor(value, "parameter");
     require(from.shape() == parameter.value.shape(), "[parameter] expected shape {}, got {}",
             to_string(parameter.value.shape()), to_string(from.shape()));
-    std::ranges::copy(from.values(), parameter.value.data());
+    parameter.value.copy_from(from);
+}
+
+/// A copy has the value and whether it trains; a gradient belongs to the original.
+nb::tuple reduce(nb::handle_t<Parameter> self) {
+    const Parameter& parameter = nb::cast<Parameter&>(self);
+    const nb::object value = to_numpy(parameter.value.clone());
+    return nb::make_tuple(self.type(), nb::make_tuple(value, parameter.requires_grad));
 }
 
 void bind_parameter(nb::module_& here) {
-    nb::class_<Parameter>(here, "Parameter", "A trainable value and its gradient.")
+    nb::class_<Parameter>(here, "Parameter", nb::type_slots(collected()),
+                          "A trainable value and its gradient. Copies have the value, and no "
+                          "gradient.")
         .def(
             "__init__",
-            [](Parameter* self, nb::handle value) {
+            [](Parameter* self, nb::handle value, bool requires_grad) {
                 new (self) Parameter(to_tensor(value, "parameter").clone());
+                self->requires_grad = requires_grad;
             },
-            "value"_a, nb::sig("def __init__(self, value: object) -> None"),
+            "value"_a.none(), "requires_grad"_a = true,
+            nb::sig("def __init__(self, value: object, requires_grad: bool = True) -> None"),
             "A parameter of one's own, with a copy of these values.")
+        .def("__reduce__", &reduce, nb::sig("def __reduce__(self) -> tuple"),
+             "For pickle and copy.")
         .def_prop_rw(
             "value", [](const Parameter& p) { return p.value; }, &assign,
             nb::for_getter(nb::sig("def value(self) -> Tensor")),
+            nb::for_setter(nb::arg("value").none()),
             nb::for_setter(nb::sig("def value(self, value: object, /) -> None")),
             "The tensor; writing to np.asarray(p.value) trains by hand. Assigning copies values of "
             "the same shape into it.")
         .def_prop_rw(
             "grad",
             [](const Parameter& p) {
-                return p.grad.defined() ? std::optional(p.grad.dense()) : std::nullopt;
+                return p.grad.defined() ? std::optional(p.dense_grad("parameter")) : std::nullopt;
             },
             [](Parameter& p, nb::handle grad) {
                 if (grad.is_none()) {
@@ -124,8 +137,10 @@ void bind_parameter(nb::module_& here) {
 template <class T, class Walk>
 nb::list collect(nb::handle self, const Walk& walk) {
     nb::list list;
-    walk(nb::cast<Module&>(self), [&](const std::string& path, T& part) {
-        list.append(nb::make_tuple(path, part_of(self, &part)));
+    Module& module = to_module(self);
+    const Owners owners(self, module);
+    walk(module, [&](const std::string& path, T& part) {
+        list.append(nb::make_tuple(path, part_of(owners.of(path), &part)));
     });
     return list;
 }
@@ -136,35 +151,53 @@ void name_if_unnamed(Module& model) {
     if (model.path() == model.kind()) name_modules(model);
 }
 
-void keep_parts(nb::handle nurse, Module& model) {
-    for_each_module(model, [&](const std::string&, Module& part) {
-        const nb::object object = nb::find(&part);
-        if (object.is_valid()) tie(nurse, object);
-    });
+void keep_parts(nb::handle nurse, nb::handle model) {
+    for (const auto& [path, owner] : Owners(model, to_module(model)).all()) tie(nurse, owner);
+}
+
+Module& to_module(nb::handle object) {
+    require(nb::isinstance<Module>(object), "[module] expected a module of {}, got {}", dtype_name,
+            text(object.type()));
+    require(nb::inst_ready(object),
+            "[{}] this module has not been made. Hint: its __init__ must call super().__init__() "
+            "before it uses the module",
+            text(object.type().attr("__name__")));
+    return nb::cast<Module&>(object);
+}
+
+Var to_var(nb::handle object, const std::string& where) {
+    require(nb::isinstance<Var>(object), "[{}] expected a Var of a {} tape, got {}", where,
+            dtype_name, text(object.type()));
+    return nb::cast<Var>(object);
 }
 
 void bind_module(nb::module_&, nb::module_& here) {
     bind_parameter(here);
     nb::class_<Module, PythonModule>(
         here, "Module", nb::dynamic_attr(), nb::is_weak_referenceable(),
+        nb::type_slots(collected()),
         "A part of a model: parameters, buffers, children, and a forward that puts operations on a "
         "tape. A model of one's own derives from it, sets its parts as attributes in __init__ "
         "(after super().__init__()) and writes forward(self, x).")
         .def(nb::init<>())
-        .def("__call__", &call, "x"_a, nb::sig("def __call__(self, x: Var) -> Var"),
+        .def("__call__", &call, "x"_a.none(), nb::sig("def __call__(self, x: Var) -> Var"),
              "Runs forward on a value of a tape.")
         .def(
             "forward",
             [](nb::handle self, nb::handle x) {
-                require(dynamic_cast<PythonModule*>(&nb::cast<Module&>(self)) == nullptr,
+                require(dynamic_cast<PythonModule*>(&to_module(self)) == nullptr,
                         "[{}] a model of one's own must write forward(self, x)",
-                        nb::cast<Module&>(self).path());
+                        to_module(self).path());
                 return call(self, x);
             },
             "x"_a, nb::sig("def forward(self, x: Var) -> Var"),
             "What the module computes; models of one's own write it.")
-        .def_prop_ro("path", &Module::path, "The full name in the model, blocks.0.fc1.")
-        .def_prop_ro("kind", &Module::kind, "The kind of layer, linear.")
+        .def_prop_ro(
+            "path", [](nb::handle self) { return to_module(self).path(); },
+            nb::sig("def path(self) -> str"), "The full name in the model, blocks.0.fc1.")
+        .def_prop_ro(
+            "kind", [](nb::handle self) { return to_module(self).kind(); },
+            nb::sig("def kind(self) -> str"), "The kind of layer, linear.")
         .def(
             "named_parameters",
             [](nb::handle self) { return collect<Parameter>(self, for_each_parameter); },
@@ -178,7 +211,7 @@ void bind_module(nb::module_&, nb::module_& here) {
             "named_buffers",
             [](nb::handle self) {
                 nb::list list;
-                for_each_buffer(nb::cast<Module&>(self), [&](const std::string& path, Tensor& t) {
+                for_each_buffer(to_module(self), [&](const std::string& path, Tensor& t) {
                     list.append(nb::make_tuple(path, nb::cast(t)));
                 });
                 return list;
@@ -188,15 +221,17 @@ void bind_module(nb::module_&, nb::module_& here) {
         .def(
             "requires_grad_",
             [](nb::handle self, bool on) {
-                set_requires_grad(nb::cast<Module&>(self), on);
+                set_requires_grad(to_module(self), on);
                 return nb::borrow(self);
             },
             "on"_a = true, nb::sig("def requires_grad_(self, on: bool = True) -> Module"),
             "Trains or freezes all parameters.")
         .def(
-            "zero_grad", [](Module& self) { zero_grad(self); }, "Forgets all gradients.")
+            "zero_grad", [](nb::handle self) { zero_grad(to_module(self)); },
+            nb::sig("def zero_grad(self) -> None"), "Forgets all gradients.")
         .def(
-            "name_modules", [](Module& self) { name_modules(self); },
+            "name_modules", [](nb::handle self) { name_modules(to_module(self)); },
+            nb::sig("def name_modules(self) -> None"),
             "Gives every part its path in this model; constructors do it.");
 }
 

@@ -46,42 +46,40 @@ void bind_products(nb::module_& core) {
 
 void bind_shapes(nb::module_& core) {
     core.def(
-        "reshape", [](const Var& x, Shape shape) { return reshape(x, std::move(shape)); }, "x"_a,
-        "shape"_a, keep_tape(), "The same values under another shape; one dimension may be -1.");
+        "reshape", [](const Var& x, const Ints& shape) { return reshape(x, to_shape(shape)); },
+        "x"_a, "shape"_a, keep_tape(),
+        "The same values under another shape; one dimension may be -1.");
     core.def(
-        "reshape", [](const Tensor& x, Shape shape) { return x.reshape(std::move(shape)); }, "x"_a,
-        "shape"_a);
+        "reshape", [](const Tensor& x, const Ints& shape) { return x.reshape(to_shape(shape)); },
+        "x"_a, "shape"_a);
     core.def(
-        "transpose",
-        [](const Var& x, std::vector<std::int64_t> order) {
-            return transpose(x, std::move(order));
-        },
+        "transpose", [](const Var& x, const Ints& order) { return transpose(x, to_shape(order)); },
         "x"_a, "order"_a, no_gil(), keep_tape(),
         "The axes in another order: y.shape[i] = x.shape[order[i]].");
     core.def(
         "transpose",
-        [](const Tensor& x, const std::vector<std::int64_t>& order) { return transpose(x, order); },
-        "x"_a, "order"_a, no_gil());
+        [](const Tensor& x, const Ints& order) { return transpose(x, to_shape(order)); }, "x"_a,
+        "order"_a, no_gil());
     core.def(
         "slice",
-        [](const Var& x, std::int64_t axis, std::int64_t begin, std::int64_t count) {
+        [](const Var& x, const Int& axis, const Int& begin, const Int& count) {
             return slice(x, axis, begin, count);
         },
         "x"_a, "axis"_a, "begin"_a, "count"_a, no_gil(), keep_tape(),
         "Entries begin … begin + count - 1 of one axis.");
     core.def(
         "slice",
-        [](const Tensor& x, std::int64_t axis, std::int64_t begin, std::int64_t count) {
+        [](const Tensor& x, const Int& axis, const Int& begin, const Int& count) {
             return slice(x, axis, begin, count);
         },
         "x"_a, "axis"_a, "begin"_a, "count"_a, no_gil());
     core.def(
         "concat",
-        [](const std::vector<Var>& parts, std::int64_t axis) { return concat(parts, axis); },
+        [](const std::vector<Var>& parts, const Int& axis) { return concat(parts, axis); },
         "parts"_a, "axis"_a, no_gil(), keep_tape(), "Joined along one axis.");
     core.def(
         "concat",
-        [](const std::vector<Tensor>& parts, std::int64_t axis) { return concat(parts, axis); },
+        [](const std::vector<Tensor>& parts, const Int& axis) { return concat(parts, axis); },
         "parts"_a, "axis"_a, no_gil());
 }
 
@@ -93,47 +91,41 @@ void bind_elementary(nb::module_& core, const char* name, F f, const char* doc) 
 void bind_sums(nb::module_& core) {
     core.def(
         "sum",
-        [](const Var& x, std::optional<std::int64_t> axis) {
-            return axis ? sum(x, *axis) : sum(x);
+        [](const Var& x, const std::optional<Int>& axis) {
+            return axis ? sum(x, std::int64_t{*axis}) : sum(x);
         },
         "x"_a, "axis"_a = nb::none(), no_gil(), keep_tape(),
         "Over all elements, a scalar of shape (); or over one axis, which is dropped.");
     core.def(
         "sum",
-        [](const Tensor& x, std::optional<std::int64_t> axis) {
-            return axis ? sum(x, *axis) : Tensor::scalar(static_cast<real>(sum(x)));
+        [](const Tensor& x, const std::optional<Int>& axis) {
+            return axis ? sum(x, std::int64_t{*axis}) : Tensor::scalar(static_cast<real>(sum(x)));
         },
         "x"_a, "axis"_a = nb::none(), no_gil());
     core.def(
         "mean",
-        [](const Var& x, std::optional<std::int64_t> axis) {
-            return axis ? mean(x, *axis) : mean(x);
+        [](const Var& x, const std::optional<Int>& axis) {
+            return axis ? mean(x, std::int64_t{*axis}) : mean(x);
         },
         "x"_a, "axis"_a = nb::none(), no_gil(), keep_tape(),
         "The mean over all elements, a scalar of shape (); or over one axis, which is dropped.");
-}
-
-/// Any sequence or array of integers. One that does not fit into 32 bits is refused by the cast.
-std::vector<std::int32_t> to_labels(nb::handle labels) {
-    const nb::object array = nb::module_::import_("numpy").attr("asarray")(labels);
-    const std::string kind = text(nb::object(array.attr("dtype").attr("kind")));
-    require(kind == "i" || kind == "u", "[cross_entropy] expected integer labels, got dtype {}",
-            text(nb::object(array.attr("dtype"))));
-    return nb::cast<std::vector<std::int32_t>>(array.attr("ravel")().attr("tolist")());
 }
 
 void bind_losses(nb::module_& core) {
     core.def(
         "cross_entropy",
         [](const Var& logits, nb::handle labels, double label_smoothing,
-           std::int32_t ignore_index) {
-            const auto values = to_labels(labels);
+           const Int32& ignore_index) {
+            const CrossEntropyOptions options{label_smoothing, ignore_index};
+            const std::vector<std::int32_t> values = to_indices(labels, "cross_entropy").values;
             const nb::gil_scoped_release release;
-            return cross_entropy(logits, values, {label_smoothing, ignore_index});
+            return cross_entropy(logits, values, options);
         },
-        "logits"_a, "labels"_a, "label_smoothing"_a = 0.0, "ignore_index"_a = -100, keep_tape(),
+        "logits"_a, "labels"_a.none(), "label_smoothing"_a = 0.0, "ignore_index"_a = -100,
+        keep_tape(),
         "The mean of -log softmax(logits)[label]: logits (N, C) or (..., C), one integer label a "
-        "row; a scalar. Raises sg.Error for a label out of range, naming the sample.");
+        "row; a scalar. Raises sg.Error for labels that are no integers, and for one out of range, "
+        "naming the sample.");
     core.def("mse", &mse, "x"_a, "target"_a, no_gil(), keep_tape(),
              "The mean over all elements of (x - target)²; a scalar. Shapes must be equal.");
 }

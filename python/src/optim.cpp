@@ -3,19 +3,27 @@
 #include "optim/optimizer.h"
 
 #include "bind.h"
+#include "lifetimes.h"
 #include "optim/clip.h"
 #include "optim/schedule.h"
 
 namespace slimgrad::inline SLIMGRAD_PRECISION::python {
 
 void bind_optim(nb::module_& core, nb::module_& here) {
-    nb::class_<Optimizer>(here, "Optimizer",
-                          "Updates parameters from the gradients that backward has left in them. "
-                          "Frozen parameters and those without gradient are left alone.")
-        .def_prop_ro("name", &Optimizer::name, "sgd, adam or adamw.")
+    nb::class_<Optimizer> optimizer(
+        here, "Optimizer", nb::type_slots(collected()),
+        "Updates parameters from the gradients that backward has left in them. Frozen parameters "
+        "and those without gradient are left alone.");
+    refuse_copies(optimizer, "optimizer",
+                  "keep optimizer.state and optimizer.steps, and write them into a new one of the "
+                  "copied model");
+    optimizer.def_prop_ro("name", &Optimizer::name, "sgd, adam or adamw.")
         .def("step", &Optimizer::step, no_gil(), "One update.")
         .def_prop_rw("lr", &Optimizer::lr, &Optimizer::set_lr, "The learning rate.")
-        .def_prop_rw("steps", &Optimizer::steps, &Optimizer::set_steps, "How many updates so far.")
+        .def_prop_rw(
+            "steps", &Optimizer::steps,
+            [](Optimizer& self, const Int& steps) { self.set_steps(steps); },
+            "How many updates so far.")
         .def_prop_ro(
             "state",
             [](Optimizer& self) {
@@ -30,11 +38,11 @@ void bind_optim(nb::module_& core, nb::module_& here) {
         "make_optimizer",
         [](nb::handle_t<Module> model, const std::string& name, double lr, double momentum,
            bool nesterov, double beta1, double beta2, double epsilon, double weight_decay) {
-            Module& module = nb::cast<Module&>(model);
+            Module& module = to_module(model);
             name_if_unnamed(module);
             nb::object optimizer = nb::cast(make_optimizer(
                 module, {name, lr, momentum, nesterov, beta1, beta2, epsilon, weight_decay}));
-            keep_parts(optimizer, module);
+            keep_parts(optimizer, model);
             return nb::typed<nb::object, Optimizer>(optimizer);
         },
         "model"_a, "name"_a, "lr"_a, "momentum"_a = 0.0, "nesterov"_a = false, "beta1"_a = 0.9,
@@ -42,15 +50,19 @@ void bind_optim(nb::module_& core, nb::module_& here) {
         "An optimiser by name. Raises sg.Error for an unknown name or a value out of range.");
     core.def(
         "clip_grad_norm",
-        [](Module& model, double max_norm) { return clip_grad_norm(model, max_norm); }, "model"_a,
-        "max_norm"_a, no_gil(),
+        [](nb::handle_t<Module> model, double max_norm) {
+            Module& module = to_module(model);
+            const nb::gil_scoped_release release;
+            return clip_grad_norm(module, max_norm);
+        },
+        "model"_a, "max_norm"_a,
         "Scales all gradients so that their joint length is at most max_norm; returns the length "
         "before.");
     if (sizeof(real) == 4) {
         core.def(
             "lr_factor",
-            [](const std::string& schedule, std::int64_t step, std::int64_t total_steps,
-               std::int64_t warmup, std::int64_t step_size, double gamma) {
+            [](const std::string& schedule, const Int& step, const Int& total_steps,
+               const Int& warmup, const Int& step_size, double gamma) {
                 return Schedule({schedule, total_steps, warmup, step_size, gamma}).factor(step);
             },
             "schedule"_a, "step"_a, "total_steps"_a, "warmup"_a = 0, "step_size"_a = 0,

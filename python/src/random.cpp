@@ -9,20 +9,20 @@ namespace slimgrad::inline SLIMGRAD_PRECISION::python {
 void bind_random(nb::module_& here) {
     here.def(
         "normal",
-        [](Shape shape, std::uint64_t seed, const std::string& purpose, std::uint64_t a,
-           std::uint32_t b) {
+        [](const Ints& shape, const Natural& seed, const std::string& purpose, const Natural& a,
+           const Integer<std::uint32_t>& b) {
             Stream stream(seed, purpose, a, b);
-            return normal(std::move(shape), 0, 1, stream);
+            return normal(to_shape(shape), 0, 1, stream);
         },
         "shape"_a, nb::kw_only(), "seed"_a, "purpose"_a = "python", "a"_a = 0, "b"_a = 0,
         "Standard normal values, a function of seed, purpose and the indices a and b (Philox): the "
         "same call gives the same bits.");
     here.def(
         "uniform",
-        [](Shape shape, double low, double high, std::uint64_t seed, const std::string& purpose,
-           std::uint64_t a, std::uint32_t b) {
+        [](const Ints& shape, double low, double high, const Natural& seed,
+           const std::string& purpose, const Natural& a, const Integer<std::uint32_t>& b) {
             Stream stream(seed, purpose, a, b);
-            return uniform(std::move(shape), static_cast<real>(low), static_cast<real>(high),
+            return uniform(to_shape(shape), to_real(low, "uniform"), to_real(high, "uniform"),
                            stream);
         },
         "shape"_a, "low"_a = 0.0, "high"_a = 1.0, nb::kw_only(), "seed"_a, "purpose"_a = "python",

@@ -5,6 +5,7 @@
 #include "executing.h"
 #include "function_adapter.h"
 #include "instant/low_rank_rule.h"
+#include "lifetimes.h"
 #include "nn/linear_map.h"
 #include "saved_view.h"
 
@@ -28,12 +29,7 @@ class PythonRule final : public BackwardRule {
         const nb::gil_scoped_acquire gil;
         const Executing executing(8 * sizeof(real));
         const SavedScope view(saved);
-        const Tensor y =
-            to_tensor(rule_.get().attr("forward")(x, w, view.object(), needs), name_.c_str());
-        const Shape expected{x.matrix().size(0), x.matrix().size(1), w.size(0)};
-        require(y.shape() == expected, "[{}] forward must give y of shape {}, got {}", name_,
-                to_string(expected), to_string(y.shape()));
-        return y;
+        return to_tensor(rule_.get().attr("forward")(x, w, view.object(), needs), name_.c_str());
     }
 
     void save(const LinearInput& x, Saved& saved, Needs needs) const override {
@@ -52,20 +48,17 @@ class PythonRule final : public BackwardRule {
         require(nb::isinstance<nb::tuple>(result) && nb::len(result) == 2,
                 "[{}] backward must give a tuple (gx, gw), each a tensor or None", name_);
         LinearGrads grads;
-        if (needs.gx) grads.gx = checked(result[0], "gx", {gy.size(0), gy.size(1), w.size(1)});
-        if (needs.gw) grads.gw = checked(result[1], "gw", w.shape());
+        if (needs.gx) grads.gx = given(result[0], "gx");
+        if (needs.gw) grads.gw = given(result[1], "gw");
         return grads;
     }
 
     const nb::object& object() const { return rule_.get(); }
 
   private:
-    Tensor checked(const nb::object& value, const char* what, const Shape& expected) const {
+    Tensor given(const nb::object& value, const char* what) const {
         require(!value.is_none(), "[{}] backward must give {}, got None", name_, what);
-        const Tensor tensor = to_tensor(value, name_.c_str());
-        require(tensor.shape() == expected, "[{}] expected {} of shape {}, got {}", name_, what,
-                to_string(expected), to_string(tensor.shape()));
-        return tensor;
+        return to_tensor(value, name_.c_str());
     }
 
     std::string name_;
@@ -111,6 +104,11 @@ std::shared_ptr<const BackwardRule> adapt_rule(nb::object rule) {
     return std::make_shared<const PythonRule>(std::move(rule));
 }
 
+PyObject* python_object_of(const BackwardRule& rule) {
+    const auto* python = dynamic_cast<const PythonRule*>(&rule);
+    return python ? python->object().ptr() : nullptr;
+}
+
 nb::object rule_to_python(const std::shared_ptr<const BackwardRule>& rule) {
     if (const auto* python = dynamic_cast<const PythonRule*>(rule.get())) return python->object();
     return nb::cast(LibraryRule{rule});
@@ -126,9 +124,10 @@ void bind_rules(nb::module_& core, nb::module_& here) {
         .def_prop_ro("held", &LinearInput::held, nb::rv_policy::copy,
                      "The tensor that the layer was given; keep this, not the unfolded copy.")
         .def_prop_ro("matrix", &LinearInput::matrix, nb::rv_policy::copy, "x: (B, L, Cx).");
-    nb::class_<LibraryRule>(here, "LibraryRule",
-                            "A rule of the library: exact, or low-rank after a calibration.")
-        .def_prop_ro(
+    nb::class_<LibraryRule> rule(here, "LibraryRule",
+                                 "A rule of the library: exact, or low-rank after a calibration.");
+    refuse_copies(rule, "rule", "the projectors are in the state() of the calibrator");
+    rule.def_prop_ro(
             "name", [](const LibraryRule& self) { return self.rule->name(); },
             "vanilla, compress-x, compress-gy or instant.")
         .def_prop_ro(

@@ -5,6 +5,7 @@
 #include "autograd/ops.h"
 #include "bind.h"
 #include "function_adapter.h"
+#include "lifetimes.h"
 
 namespace slimgrad::inline SLIMGRAD_PRECISION::python {
 
@@ -12,7 +13,7 @@ void KeepTape::postcall(PyObject**, std::size_t, nb::handle result) {
     Var* var = nullptr;
     if (!nb::try_cast<Var*>(result, var) || var == nullptr) return;
     const nb::object tape = nb::find(&var->tape());
-    if (tape.is_valid()) nb::keep_alive_obj(result, tape);
+    if (tape.is_valid()) tie(result, tape);
 }
 
 nb::object to_python(const Var& var) {
@@ -26,7 +27,7 @@ namespace {
 template <class F>
 auto with_number(F f) {
     return [f](const Var& a, double b) {
-        return f(a, a.tape().constant(Tensor::scalar(static_cast<real>(b))));
+        return f(a, a.tape().constant(Tensor::scalar(to_real(b, "var"))));
     };
 }
 
@@ -34,12 +35,13 @@ void bind_var(nb::module_& here) {
     const auto add = [](const Var& a, const Var& b) { return a + b; };
     const auto sub = [](const Var& a, const Var& b) { return a - b; };
     const auto mul = [](const Var& a, const Var& b) { return a * b; };
-    const auto scaled = [](const Var& a, double b) { return scale(a, static_cast<real>(b)); };
+    const auto scaled = [](const Var& a, double b) { return scale(a, to_real(b, "var")); };
     const char* doc = "Element by element, broadcast as in NumPy.";
-    nb::class_<Var>(here, "Var",
-                    "A value on a tape. Operations on it are recorded if a gradient may be asked "
-                    "for. It keeps its tape alive; the tape does not keep it.")
-        .def_prop_ro("value", &Var::value, nb::rv_policy::copy, "The tensor; shares its memory.")
+    nb::class_<Var> var(here, "Var", nb::type_slots(collected()),
+                        "A value on a tape. Operations on it are recorded if a gradient may be "
+                        "asked for. It keeps its tape alive; the tape does not keep it.");
+    refuse_copies(var, "var", "copy its tensor, var.value");
+    var.def_prop_ro("value", &Var::value, nb::rv_policy::copy, "The tensor; shares its memory.")
         .def_prop_ro(
             "shape", [](const Var& v) { return to_tuple(v.shape()); },
             nb::sig("def shape(self) -> tuple[int, ...]"), "The length of each axis.")
@@ -70,8 +72,7 @@ void bind_var(nb::module_& here) {
         .def("__mul__", scaled, nb::is_operator(), no_gil(), keep_tape())
         .def("__rmul__", scaled, nb::is_operator(), no_gil(), keep_tape(), doc)
         .def(
-            "__truediv__",
-            [](const Var& a, double b) { return scale(a, static_cast<real>(1 / b)); },
+            "__truediv__", [](const Var& a, double b) { return scale(a, to_real(1 / b, "var")); },
             nb::is_operator(), no_gil(), keep_tape(), "Divides by a number.")
         .def(
             "__neg__", [](const Var& a) { return neg(a); }, nb::is_operator(), no_gil(),
@@ -85,54 +86,71 @@ void bind_var(nb::module_& here) {
 
 void bind_tape(nb::module_&, nb::module_& here) {
     bind_var(here);
-    nb::class_<Tape>(here, "Tape", nb::is_weak_referenceable(),
-                     "The record of one forward pass, and the backward pass that consumes it.\n\n"
-                     "    tape = sg.Tape()\n"
-                     "    x = tape.input(array)\n"
-                     "    tape.backward(sg.sum(layer(x)))\n"
-                     "    tape.gradient(x)")
-        .def(
+    nb::class_<Tape> tape(
+        here, "Tape", nb::is_weak_referenceable(), nb::type_slots(collected()),
+        "The record of one forward pass, and the backward pass that consumes it.\n\n"
+        "    tape = sg.Tape()\n"
+        "    x = tape.input(array)\n"
+        "    tape.backward(sg.sum(layer(x)))\n"
+        "    tape.gradient(x)");
+    refuse_copies(tape, "tape", "run forward again on a new one");
+    tape.def(
             "__init__",
             [](Tape* self, bool training, bool recording, bool update_statistics,
-               std::uint64_t seed, std::uint64_t step, std::int64_t first_sample) {
+               const Natural& seed, const Natural& step, const Int& first_sample,
+               bool check_saved) {
                 new (self) Tape({.training = training,
                                  .recording = recording,
                                  .update_statistics = update_statistics,
                                  .seed = seed,
                                  .step = step,
-                                 .first_sample = first_sample});
+                                 .first_sample = first_sample,
+                                 .check_saved = check_saved});
             },
             nb::kw_only(), "training"_a = true, "recording"_a = true, "update_statistics"_a = true,
-            "seed"_a = 0, "step"_a = 0, "first_sample"_a = 0,
+            "seed"_a = 0, "step"_a = 0, "first_sample"_a = 0, "check_saved"_a = false,
             "training: layers behave as in training (dropout drops, rules compress); False is "
             "exact evaluation. recording: keep what backward needs. update_statistics: BatchNorm "
             "moves its running statistics. seed, step, first_sample: what dropout masks are drawn "
-            "from.")
+            "from. check_saved: for debugging, find every change of a kept value before backward, "
+            "also through NumPy, by digests of all bytes.")
         .def_prop_ro("training", &Tape::training, "Whether layers behave as in training.")
         .def(
             "constant",
             [](Tape& tape, nb::handle value) {
                 return tape.constant(to_tensor_or_scalar(value, "tape.constant"));
             },
-            "value"_a, keep_tape(), nb::sig("def constant(self, value: object) -> Var"),
+            "value"_a.none(), keep_tape(), nb::sig("def constant(self, value: object) -> Var"),
             "A value without gradient, on the memory of a tensor or array of this precision.")
         .def(
             "input",
             [](Tape& tape, nb::handle value) {
                 return tape.input(to_tensor_or_scalar(value, "tape.input"));
             },
-            "value"_a, keep_tape(), nb::sig("def input(self, value: object) -> Var"),
+            "value"_a.none(), keep_tape(), nb::sig("def input(self, value: object) -> Var"),
             "A value whose gradient can be asked for after backward.")
-        .def("parameter", &Tape::parameter, "parameter"_a, nb::keep_alive<1, 2>(), keep_tape(),
-             "A parameter; backward adds to its grad.")
+        .def(
+            "parameter",
+            [](nb::handle_t<Tape> self, nb::handle_t<Parameter> parameter) {
+                tie(self, parameter);
+                return nb::cast<Tape&>(self).parameter(nb::cast<Parameter&>(parameter));
+            },
+            "parameter"_a, keep_tape(), nb::sig("def parameter(self, parameter: Parameter) -> Var"),
+            "A parameter; backward adds to its grad.")
         .def(
             "apply",
-            [](Tape& tape, nb::object function, const std::vector<Var>& inputs) {
-                auto adapter = adapt_function(std::move(function));
+            [](nb::handle_t<Tape> self, nb::object function, const std::vector<Var>& inputs) {
+                // In sight of the collector where the tape is Python's; else the function is held.
+                const bool owned = nb::inst_state(self).second;
+                if (owned) tie(self, function);
+                Tape& tape = nb::cast<Tape&>(self);
+                auto adapter = adapt_function(std::move(function), owned);
                 const nb::gil_scoped_release release;
                 return tape.apply(std::move(adapter), inputs);
             },
-            "function"_a, "inputs"_a, keep_tape(),
+            "function"_a.none(), "inputs"_a, keep_tape(),
+            nb::sig("def apply(self, function: object, inputs: collections.abc.Sequence[Var]) -> "
+                    "Var"),
             "Executes a sg.Function on values of this tape. Raises sg.Error if it counts no FLOPs.")
         .def(
             "backward",

@@ -29,7 +29,7 @@ std::string repr(const Tensor& tensor) {
 template <class Operation>
 auto with_number(Operation operation) {
     return [operation](const Tensor& a, double b) {
-        return operation(a, Tensor::scalar(static_cast<real>(b)));
+        return operation(a, Tensor::scalar(to_real(b, "tensor")));
     };
 }
 
@@ -59,7 +59,7 @@ void bind_arithmetic(nb::class_<Tensor>& tensor) {
         .def("__mul__", with_other("multiply", mul), nb::is_operator())
         .def("__rmul__", with_number(mul), nb::is_operator(), doc)
         .def(
-            "__truediv__", [](const Tensor& a, double b) { return a * static_cast<real>(1 / b); },
+            "__truediv__", [](const Tensor& a, double b) { return a * to_real(1 / b, "tensor"); },
             nb::is_operator(), "Divides every element by a number.")
         .def(
             "__neg__", [](const Tensor& a) { return a * real(-1); }, nb::is_operator(),
@@ -100,11 +100,28 @@ void bind_tensor(nb::module_& core, nb::module_& here) {
             "The length of the first axis.")
         .def("__repr__", &repr, "The values and the dtype.")
         .def(
-            "reshape", [](const Tensor& t, Shape shape) { return t.reshape(std::move(shape)); },
+            "reshape",
+            [](const Tensor& t, const Ints& shape) { return t.reshape(to_shape(shape)); },
             "shape"_a, "The same memory under another shape; one dimension may be -1.")
-        .def("rows", &Tensor::rows, "begin"_a, "count"_a,
-             "`count` entries of the first axis from `begin` on, as a view of the same memory.")
+        .def(
+            "rows",
+            [](const Tensor& t, const Int& begin, const Int& count) {
+                return t.rows(begin, count);
+            },
+            "begin"_a, "count"_a,
+            "`count` entries of the first axis from `begin` on, as a view of the same memory.")
         .def("clone", &Tensor::clone, "A copy of the values.")
+        .def("__copy__", &Tensor::clone, "A copy of the values, as of an array.")
+        .def(
+            "__deepcopy__", [](const Tensor& t, nb::handle) { return t.clone(); }, "memo"_a,
+            nb::sig("def __deepcopy__(self, memo: object) -> Tensor"), "A copy of the values.")
+        .def(
+            "__reduce__",
+            [](const Tensor& t) {
+                return nb::make_tuple(nb::module_::import_("slimgrad").attr("tensor"),
+                                      nb::make_tuple(to_numpy(t.clone())));
+            },
+            nb::sig("def __reduce__(self) -> tuple"), "For pickle: the values as an array.")
         .def(
             "__getitem__",
             [](const Tensor& t, nb::handle index) -> nb::object { return to_numpy(t)[index]; },
@@ -112,7 +129,10 @@ void bind_tensor(nb::module_& core, nb::module_& here) {
             "What NumPy's indexing gives: np.asarray(t)[index], usually a view.")
         .def(
             "__setitem__",
-            [](const Tensor& t, nb::handle index, nb::handle value) { to_numpy(t)[index] = value; },
+            [](Tensor& t, nb::handle index, nb::handle value) {
+                to_numpy(t)[index] = value;
+                t.changed();
+            },
             nb::sig("def __setitem__(self, index: object, value: object, /) -> None"),
             "Writes through NumPy's indexing: np.asarray(t)[index] = value.")
         .def("numpy", &to_numpy, nb::sig("def numpy(self) -> numpy.typing.NDArray"),
@@ -142,12 +162,13 @@ void bind_tensor(nb::module_& core, nb::module_& here) {
     bind_arithmetic(tensor);
 
     here.def(
-        "tensor", [](nb::handle array) { return to_tensor(array, "tensor"); }, "array"_a,
+        "tensor", [](nb::handle array) { return to_tensor(array, "tensor"); }, "array"_a.none(),
         nb::sig("def tensor(array: object) -> Tensor"),
         "A tensor on the memory of an array of this precision; a copy if the array is read-only, "
         "misaligned or not in row-major order. Raises sg.Error for another dtype.");
     here.def(
-        "zeros", [](Shape shape) { return Tensor::zeros(std::move(shape)); }, "shape"_a, "Zeros.");
+        "zeros", [](const Ints& shape) { return Tensor::zeros(to_shape(shape)); }, "shape"_a,
+        "Zeros.");
     core.def("identical", &identical, "a"_a, "b"_a,
              "Whether two tensors have one shape and equal bits.");
 }

@@ -76,7 +76,7 @@ def test_cross_entropy(precision):
     precision.close(gx, (p - np.eye(5)[labels]) / 6)
     with pytest.raises(sg.Error, match="label"):
         run(precision, lambda v: sg.cross_entropy(v, [0, 0, 0, 9, 0, 0]), logits)
-    with pytest.raises(sg.Error, match="integer labels, got dtype float64"):
+    with pytest.raises(sg.Error, match="expected integers, got dtype float64"):
         run(precision, lambda v: sg.cross_entropy(v, np.zeros(6)), logits)
 
 

@@ -8,7 +8,8 @@ namespace slimgrad::inline SLIMGRAD_PRECISION {
 // The exact products of a convolution, which never hold the unfolded batch: by oneDNN where the
 // build has it, else sample by sample (convolution_kernels.h has both). x: (B, C, H, W), w: (Cy,
 // C/groups, kh, kw), gy: (B, Cy, H', W'). Whoever computes it, each product counts what it is as a
-// product with the unfolded image, 2·B·L·(C/groups)·kh·kw·Cy FLOPs.
+// product with the unfolded image, 2·B·L·(C/groups)·kh·kw·Cy FLOPs. Shapes that do not fit throw
+// Error.
 
 /// y_b = W · unfold(x_b)
 Tensor conv_forward(const Tensor& x, const Tensor& w, const Window2d& window, std::int64_t groups);

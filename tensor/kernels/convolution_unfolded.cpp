@@ -23,18 +23,31 @@ struct Group {
     std::int64_t channels, x, y, w;
 };
 
-/// The buffer for one unfolded group; a pointwise window needs none.
-Tensor columns_for(const Group& group, const Window2d& window) {
-    return Tensor(window.pointwise() ? Shape{0} : Shape{group.k, group.l});
+/// A tensor for each thread of a loop over samples, made before it: nothing may throw inside.
+std::vector<Tensor> for_each_thread(const ConvolutionSizes& s, const Shape& shape) {
+    std::vector<Tensor> tensors;
+    for (int thread = s.batch > 1 ? omp_get_max_threads() : 1; thread > 0; --thread)
+        tensors.emplace_back(shape);
+    return tensors;
+}
+
+Tensor& own(std::vector<Tensor>& tensors) {
+    return tensors[static_cast<std::size_t>(omp_get_thread_num())];
+}
+
+/// Buffers for one unfolded group; a pointwise window needs none.
+std::vector<Tensor> columns_for(const Group& group, const ConvolutionSizes& s) {
+    return for_each_thread(s, s.window.pointwise() ? Shape{0} : Shape{group.k, group.l});
 }
 
 // y_b = W unfold(x_b)
 void forward(const ConvolutionSizes& s, const real* x, const real* w, real* y) {
     const Group group(s);
     const bool pointwise = s.window.pointwise();
+    std::vector<Tensor> buffers = columns_for(group, s);
 #pragma omp parallel if (s.batch > 1)
     {
-        Tensor columns = columns_for(group, s.window);
+        Tensor& columns = own(buffers);
 #pragma omp for collapse(2) schedule(static)
         for (std::int64_t b = 0; b < s.batch; ++b)
             for (std::int64_t g = 0; g < s.groups; ++g) {
@@ -53,12 +66,12 @@ void gw(const ConvolutionSizes& s, const real* gy, const real* x, real* gw) {
     const Group group(s);
     const bool pointwise = s.window.pointwise();
     // Each thread sums over its own samples; the partial sums are added in the order of threads.
-    std::vector<Tensor> partial(static_cast<std::size_t>(omp_get_max_threads()));
+    std::vector<Tensor> partial = for_each_thread(s, {s.weights()});
+    for (Tensor& sum : partial) std::ranges::fill(sum.values(), real(0));
+    std::vector<Tensor> buffers = columns_for(group, s);
 #pragma omp parallel if (s.batch > 1)
     {
-        Tensor& sum = partial[static_cast<std::size_t>(omp_get_thread_num())];
-        sum = Tensor::zeros({s.weights()});
-        Tensor columns = columns_for(group, s.window);
+        Tensor &sum = own(partial), &columns = own(buffers);
 #pragma omp for schedule(static)
         for (std::int64_t b = 0; b < s.batch; ++b)
             for (std::int64_t g = 0; g < s.groups; ++g) {
@@ -72,7 +85,7 @@ void gw(const ConvolutionSizes& s, const real* gy, const real* x, real* gw) {
             }
     }
     std::copy_n(partial.front().data(), s.weights(), gw);
-    for (std::size_t thread = 1; thread < partial.size() && partial[thread].defined(); ++thread)
+    for (std::size_t thread = 1; thread < partial.size(); ++thread)
         for (std::int64_t i = 0; i < s.weights(); ++i) gw[i] += partial[thread].data()[i];
 }
 
@@ -80,9 +93,10 @@ void gw(const ConvolutionSizes& s, const real* gy, const real* x, real* gw) {
 void gx(const ConvolutionSizes& s, const real* gy, const real* w, real* gx) {
     const Group group(s);
     const bool pointwise = s.window.pointwise();
+    std::vector<Tensor> buffers = columns_for(group, s);
 #pragma omp parallel if (s.batch > 1)
     {
-        Tensor columns = columns_for(group, s.window);
+        Tensor& columns = own(buffers);
 #pragma omp for collapse(2) schedule(static)
         for (std::int64_t b = 0; b < s.batch; ++b)
             for (std::int64_t g = 0; g < s.groups; ++g) {

@@ -13,6 +13,7 @@ inline constexpr std::int64_t parallel_threshold = 16384;
 /// y_i = f(x_i) for every element, `flops` FLOPs each.
 template <class F>
 Tensor map(const Tensor& x, std::int64_t flops, F f) {
+    x.require_defined("elementwise");
     Tensor y(x.shape());
     const std::int64_t n = x.numel();
     const real* in = x.data();
@@ -26,8 +27,10 @@ Tensor map(const Tensor& x, std::int64_t flops, F f) {
 /// z_i = f(x_i, y_i) for two tensors of one shape, `flops` FLOPs each.
 template <class F>
 Tensor map(const Tensor& x, const Tensor& y, std::int64_t flops, F f) {
+    x.require_defined("elementwise");
+    y.require_defined("elementwise");
     require(x.shape() == y.shape(), "[elementwise] expected two equal shapes, got {} and {}",
-            to_string(x.shape()), to_string(y.shape()));
+            shown(x.shape()), shown(y.shape()));
     Tensor z(x.shape());
     const std::int64_t n = x.numel();
     const real* a = x.data();

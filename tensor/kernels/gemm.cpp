@@ -35,7 +35,8 @@ void multiply(std::int64_t m, std::int64_t n, std::int64_t k, Matrix a, Matrix b
     require(status == dnnl_success, "[gemm] oneDNN's sgemm failed with status {}",
             static_cast<int>(status));
 #else
-    const auto i = [](std::int64_t length) { return static_cast<blasint>(length); };
+    const auto i = blas_length<blasint>;
+    const BlasCall call;
 #ifdef SLIMGRAD_DOUBLE
     cblas_dgemm
 #else
@@ -81,9 +82,10 @@ void syrk_uncounted(std::int64_t n, std::int64_t k, Matrix a, real* c, std::int6
                     real alpha, real beta) {
     blas();
     if (n == 0) return;
-    const auto i = [](std::int64_t length) { return static_cast<blasint>(length); };
+    const auto i = blas_length<blasint>;
     // BLAS rejects the stride of an empty sum, as of a product.
     const std::int64_t stride = std::max<std::int64_t>(a.stride, 1);
+    const BlasCall call;
 #ifdef SLIMGRAD_DOUBLE
     cblas_dsyrk
 #else

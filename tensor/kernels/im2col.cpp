@@ -9,12 +9,12 @@
 namespace slimgrad::inline SLIMGRAD_PRECISION {
 namespace {
 
-std::int64_t divide_up(std::int64_t a, std::int64_t b) { return a > 0 ? (a + b - 1) / b : 0; }
+std::int64_t divide_up(std::int64_t a, std::int64_t b) { return a > 0 ? (a - 1) / b + 1 : 0; }
 
 }  // namespace
 
 std::int64_t WindowAxis::positions() const {
-    const std::int64_t room = length + 2 * padding - dilation * (kernel - 1) - 1;
+    const std::int64_t room = length + 2 * Checked(padding) - dilation * (Checked(kernel) - 1) - 1;
     return room < 0 ? 0 : room / stride + 1;
 }
 
@@ -41,19 +41,20 @@ Tensor im2col(const Tensor& x, const Window2d& window) {
     const WindowAxis &rows = window.rows, &columns = window.columns;
     require(x.ndim() == 4 && x.size(2) == rows.length && x.size(3) == columns.length,
             "[im2col] expected images (B, C, {}, {}), got {}", rows.length, columns.length,
-            to_string(x.shape()));
+            shown(x.shape()));
     const std::int64_t batch = x.size(0), channels = x.size(1), positions = window.positions();
+    const std::int64_t height = rows.positions(), width = columns.positions();
     if (window.pointwise())
         return transpose(x.reshape({batch, channels, window.pixels()}), {0, 2, 1});
 
-    Tensor y({batch, positions, channels * window.taps()});
+    Tensor y({batch, positions, Checked(channels) * window.taps()});
     const real* in = x.data();
     real* out = y.data();
 #pragma omp parallel for collapse(2) schedule(static) if (y.numel() > parallel_threshold)
     for (std::int64_t b = 0; b < batch; ++b)
-        for (std::int64_t row = 0; row < rows.positions(); ++row) {
-            real* to = out + (b * positions + row * columns.positions()) * y.size(2);
-            for (std::int64_t column = 0; column < columns.positions(); ++column)
+        for (std::int64_t row = 0; row < height; ++row) {
+            real* to = out + (b * positions + row * width) * y.size(2);
+            for (std::int64_t column = 0; column < width; ++column)
                 for (std::int64_t c = 0; c < channels; ++c)
                     for (std::int64_t i = 0; i < rows.kernel; ++i) {
                         const std::int64_t h = rows.input(row, i), w = columns.input(column, 0);
@@ -73,9 +74,10 @@ Tensor col2im(const Tensor& columns, const Window2d& window) {
     require(columns.ndim() == 3 && columns.size(1) == window.positions() &&
                 columns.size(2) % window.taps() == 0,
             "[col2im] expected (B, {}, a multiple of {}), got {}", window.positions(),
-            window.taps(), to_string(columns.shape()));
+            window.taps(), shown(columns.shape()));
     const std::int64_t batch = columns.size(0), channels = columns.size(2) / window.taps();
     const WindowAxis &vertical = window.rows, &horizontal = window.columns;
+    const std::int64_t height = vertical.positions(), width = horizontal.positions();
     const Shape shape{batch, channels, vertical.length, horizontal.length};
     if (window.pointwise()) return transpose(columns, {0, 2, 1}).reshape(shape);
 
@@ -86,8 +88,8 @@ Tensor col2im(const Tensor& columns, const Window2d& window) {
 #pragma omp parallel for schedule(static) if (columns.numel() > parallel_threshold)
     for (std::int64_t b = 0; b < batch; ++b) {
         const real* from = in + b * columns.size(1) * columns.size(2);
-        for (std::int64_t row = 0; row < vertical.positions(); ++row)
-            for (std::int64_t column = 0; column < horizontal.positions(); ++column)
+        for (std::int64_t row = 0; row < height; ++row)
+            for (std::int64_t column = 0; column < width; ++column)
                 for (std::int64_t c = 0; c < channels; ++c)
                     for (std::int64_t i = 0; i < vertical.kernel; ++i) {
                         const std::int64_t h = vertical.input(row, i),

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "tensor/checked.h"
 #include "tensor/tensor.h"
 
 namespace slimgrad::inline SLIMGRAD_PRECISION {
@@ -15,7 +16,8 @@ struct WindowAxis {
     std::int64_t padding = 0;
     std::int64_t dilation = 1;
 
-    /// ⌊(length + 2 padding − dilation (kernel − 1) − 1) / stride⌋ + 1, at least 0.
+    /// ⌊(length + 2 padding − dilation (kernel − 1) − 1) / stride⌋ + 1, at least 0. Throws Error
+    /// for lengths whose sums and products do not fit into 64 bits.
     std::int64_t positions() const;
     /// The input that a tap sees; it may lie outside the axis.
     std::int64_t input(std::int64_t position, std::int64_t tap) const {
@@ -34,10 +36,10 @@ struct WindowAxis {
 struct Window2d {
     WindowAxis rows, columns;
 
-    std::int64_t positions() const { return rows.positions() * columns.positions(); }
-    std::int64_t taps() const { return rows.kernel * columns.kernel; }
-    std::int64_t inside() const { return rows.inside() * columns.inside(); }
-    std::int64_t pixels() const { return rows.length * columns.length; }
+    std::int64_t positions() const { return Checked(rows.positions()) * columns.positions(); }
+    std::int64_t taps() const { return Checked(rows.kernel) * columns.kernel; }
+    std::int64_t inside() const { return Checked(rows.inside()) * columns.inside(); }
+    std::int64_t pixels() const { return Checked(rows.length) * columns.length; }
     /// Each position sees exactly its own pixel: unfolding only changes the order of axes.
     bool pointwise() const;
 };

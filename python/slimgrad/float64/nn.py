@@ -1,5 +1,6 @@
 """Layers, in double."""
 
+from .._core import f64 as _half
 from .._core.f64 import (
     AvgPool2d,
     BatchNorm1d,
@@ -24,7 +25,7 @@ from .._core.f64 import (
 )
 from .._modules import prepare as _prepare
 
-_prepare(Module)
+_prepare(_half)
 
 __all__ = [
     "AvgPool2d",
