@@ -17,7 +17,11 @@ struct Run {
     std::unique_ptr<Optimizer> optimizer = make_optimizer(model, {.name = "sgd", .momentum = 0.9});
     Calibrator calibrator{model, {.method = "instant"}};
     Measurements measurements;
-    RunState state{.model = model,
+    TrainConfig config;
+    DataDigests data;
+    RunState state{.config = config,
+                   .data = data,
+                   .model = model,
                    .optimizer = *optimizer,
                    .calibrator = calibrator,
                    .measurements = measurements};
@@ -25,9 +29,8 @@ struct Run {
 
 }  // namespace
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    std::string_view input(reinterpret_cast<const char*>(data), size);
-    static const fuzz::Directory directory;
+void slimgrad::fuzz::read(std::string_view input) {
+    static const Directory directory;
     static const SafeTensorsHeader good = [] {
         Run run;
         save_checkpoint(directory.path() / "good", run.state);
@@ -35,13 +38,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     }();
     SafeTensorsHeader header = good;
     if (!input.empty()) header.metadata["state"] = std::string(input);
-    fuzz::refuse_or_accept([&] {
+    refuse_or_accept([&] {
         std::string file = format_safetensors(header);
         file.append(static_cast<std::size_t>(good.tensors.back().end), '\0');
         Run run;
         load_checkpoint(directory.put("checkpoint", file), run.state);
-        fuzz::expect(run.state.step >= 0 && run.state.metrics_bytes >= 0, "counters count");
+        expect(run.state.step >= 0 && run.state.metrics_bytes >= 0, "counters count");
         save_checkpoint(directory.path() / "again", run.state);
     });
-    return 0;
 }

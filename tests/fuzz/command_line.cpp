@@ -5,8 +5,7 @@
 
 using namespace slimgrad;
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    std::string_view input(reinterpret_cast<const char*>(data), size);
+void slimgrad::fuzz::read(std::string_view input) {
     std::vector<std::string> words;  // the last one first, as CLI11 takes them
     while (!input.empty() && words.size() < 100) {
         const std::size_t end = std::min(input.find('\n'), input.size());
@@ -15,7 +14,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     }
     CLI::App program;
     const cli::RunOptions options(program);
-    fuzz::refuse_or_accept([&] {
+    refuse_or_accept([&] {
         try {
             program.parse(std::move(words));
         } catch (const CLI::Error&) {
@@ -24,7 +23,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         const TrainConfig config = options.config();
         validate(config);
         for (const std::string& word : cli::arguments(config))
-            fuzz::expect(!word.empty(), "an argument is not empty");
+            expect(!word.empty(), "an argument is not empty");
     });
-    return 0;
 }

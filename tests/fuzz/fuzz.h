@@ -17,6 +17,9 @@
 
 namespace slimgrad::fuzz {
 
+/// What a target does with one input; each file here defines it for its reader.
+void read(std::string_view input);
+
 /// Ends the program, which libFuzzer takes for a failure.
 inline void expect(bool condition, const char* what) {
     if (condition) return;

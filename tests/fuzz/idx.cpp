@@ -26,18 +26,16 @@ std::string gzip(std::string_view bytes) {
 
 }  // namespace
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    std::string_view input(reinterpret_cast<const char*>(data), size);
-    const unsigned choice = fuzz::take_choice(input);
+void slimgrad::fuzz::read(std::string_view input) {
+    const unsigned choice = take_choice(input);
     const std::int64_t dimensions = choice & 1 ? 3 : 1;
-    fuzz::refuse_or_accept([&] {
+    refuse_or_accept([&] {
         const std::string packed = choice & 2 ? gzip(input) : std::string(input);
-        const IdxArray array = parse_idx(fuzz::bytes_of(packed), "fuzz", dimensions);
+        const IdxArray array = parse_idx(bytes_of(packed), "fuzz", dimensions);
         std::int64_t count = 1;
         for (const std::int64_t length : array.shape) count *= length;
-        fuzz::expect(std::ssize(array.values) == count, "the shape says how many values there are");
+        expect(std::ssize(array.values) == count, "the shape says how many values there are");
         if (choice & 2 || !input.starts_with("\x1f\x8b"))
-            fuzz::expect(std::ssize(input) == count + 4 + 4 * dimensions, "every byte is read");
+            expect(std::ssize(input) == count + 4 + 4 * dimensions, "every byte is read");
     });
-    return 0;
 }

@@ -5,14 +5,12 @@
 
 using namespace slimgrad;
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    std::string_view input(reinterpret_cast<const char*>(data), size);
-    static const fuzz::Directory directory;
+void slimgrad::fuzz::read(std::string_view input) {
+    static const Directory directory;
     for (const char* const name : {"metrics.jsonl", "summary.json", "config.json"})
-        directory.put(name, fuzz::take_part(input));
-    fuzz::refuse_or_accept([&] {
+        directory.put(name, take_part(input));
+    refuse_or_accept([&] {
         const std::string run = directory.path().string();
         write_report({run, run}, (directory.path() / "report.html").string());
     });
-    return 0;
 }

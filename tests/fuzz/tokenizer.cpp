@@ -38,30 +38,27 @@ Tokenizer make(unsigned choice) {
 
 }  // namespace
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+void slimgrad::fuzz::read(std::string_view input) {
     static const std::vector<Tokenizer> tokenizers = [] {
         std::vector<Tokenizer> made;
         for (unsigned choice = 0; choice < 32; ++choice) made.push_back(make(choice));
         return made;
     }();
-    std::string_view input(reinterpret_cast<const char*>(data), size);
-    const Tokenizer& tokenizer = tokenizers[fuzz::take_choice(input) % 32];
-    const std::int64_t length = 3 + static_cast<std::int64_t>(fuzz::take_choice(input));
+    const Tokenizer& tokenizer = tokenizers[take_choice(input) % 32];
+    const std::int64_t length = 3 + static_cast<std::int64_t>(take_choice(input));
     const bool text = find_invalid_utf8(input) == std::string_view::npos;
     bool accepted = false;
-    fuzz::refuse_or_accept([&] {
+    refuse_or_accept([&] {
         const std::vector<std::int32_t> ids = tokenizer.tokenize(input);
         accepted = true;
-        fuzz::expect(
-            std::ranges::all_of(ids, [&](auto id) { return id >= 0 && id < tokenizer.size(); }),
-            "ids are of the vocabulary");
-        fuzz::expect(encode_utf8(decode_utf8(input, "fuzz")) == input, "UTF-8 both ways");
+        expect(std::ranges::all_of(ids, [&](auto id) { return id >= 0 && id < tokenizer.size(); }),
+               "ids are of the vocabulary");
+        expect(encode_utf8(decode_utf8(input, "fuzz")) == input, "UTF-8 both ways");
         const Encoding pair = tokenizer.encode(input, "a pair", length);
-        fuzz::expect(pair.size() <= length && pair.types.size() == pair.ids.size(),
-                     "a pair is cut to its length");
-        fuzz::expect(pair.ids.front() == tokenizer.cls() && pair.ids.back() == tokenizer.sep(),
-                     "a pair is framed");
+        expect(pair.size() <= length && pair.types.size() == pair.ids.size(),
+               "a pair is cut to its length");
+        expect(pair.ids.front() == tokenizer.cls() && pair.ids.back() == tokenizer.sep(),
+               "a pair is framed");
     });
-    fuzz::expect(accepted == text, "a text is refused if and only if it is not UTF-8");
-    return 0;
+    expect(accepted == text, "a text is refused if and only if it is not UTF-8");
 }

@@ -18,11 +18,10 @@ void check(const TextData& data) {
 
 }  // namespace
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    std::string_view input(reinterpret_cast<const char*>(data), size);
-    const unsigned choice = fuzz::take_choice(input);
+void slimgrad::fuzz::read(std::string_view input) {
+    const unsigned choice = take_choice(input);
     const GlueTask& task = glue_tasks()[choice % glue_tasks().size()];
-    fuzz::refuse_or_accept([&] {
+    refuse_or_accept([&] {
         if (task.name == "mrpc" && choice >= 128) {  // two files, with a zero between them
             const std::size_t end = std::min(input.find('\0'), input.size());
             const std::string_view ids = input.substr(std::min(end + 1, input.size()));
@@ -37,5 +36,4 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         append_glue_text(read, task, input, "fuzz");
         check(read);
     });
-    return 0;
 }

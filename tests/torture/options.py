@@ -1,28 +1,21 @@
-#!/usr/bin/env python3
 """Gives every option of every command values that nobody means.
-
-    tests/torture/options.py build/slimgrad [SECONDS]
 
 The options are those that `slimgrad COMMAND --help` lists. Each value comes in by the command line, and by `--config`
 and `--methods` where they take the option. A try may end with status 0, or with status 2 and one line on standard error
-that names the option. Anything else is a finding: another status, a signal, a message of several lines, silence about a
-value that has no meaning. What takes long, as a million epochs do, must end on SIGTERM. Tries come in a random order,
-the same each time, so that a short run sees something of everything. Prints a line of JSON; status 1 means findings.
-"""
+that names the option. Anything else is a fault: another status, a signal, a message of several lines, silence about a
+value that has no meaning. What takes long, as a million epochs do, must end on SIGTERM."""
 
-import concurrent.futures
-import dataclasses
-import json
-import os
-import random
+from __future__ import annotations
+
+import functools
 import re
-import resource
 import signal
 import subprocess
-import sys
-import tempfile
-import time
+from dataclasses import dataclass
 from pathlib import Path
+from random import Random
+
+from program import Fault, Program
 
 SECONDS, MEMORY = 10, 1 << 30  # of one try, and as many seconds again to end when it is asked to
 
@@ -43,7 +36,7 @@ JSONS = {"null": b"null", "list": b"[1]", "object": b"{}", "too large": b"1e999"
          "deep": b"[" * 100_000, "half a number": b"1.", "not UTF-8": b'"\xff"', "wraps to 1": b"4611686018427387905"}
 
 
-@dataclasses.dataclass
+@dataclass
 class Try:
     command: str
     option: str
@@ -53,13 +46,9 @@ class Try:
     config: bytes = b""  # of the file that --config names
 
 
-def run(words, directory):
-    return subprocess.run(words, cwd=directory, stdin=subprocess.DEVNULL, capture_output=True)
-
-
 def options_of(program, command):
     """Names of the options, with what they take: N, X, WORD, TEXT or, if nothing, an empty text."""
-    text = run([program, *command.split(), "--help"], ".").stdout.decode()
+    text = program.must([*command.split(), "--help"], Path()).stdout
     return re.findall(r"^  --([\w-]+) (N|X|WORD|TEXT|)", text, re.M)
 
 
@@ -120,7 +109,7 @@ def all_tries(program, run_directory):
     for command, (arguments, given) in base(run_directory).items():
         options = options_of(program, command)
         if not options:
-            raise SystemExit(f"slimgrad {command} --help lists no options")
+            raise Fault(f"slimgrad {command} --help lists no options")
         for name, kind in options:
             yield from by_command_line(command, arguments, given, name, kind)
             if command == "train" and kind and name not in ("config", "resume"):
@@ -129,7 +118,7 @@ def all_tries(program, run_directory):
             yield from by_argument(command, arguments, given)
 
 
-def verdict(one, status, out, err):
+def fault_of(one, status, out, err):
     """What is wrong with the way a try has ended; empty if nothing."""
     lines = err.decode(errors="replace").splitlines()
     errors = [line for line in lines if line.startswith("slimgrad: ")]
@@ -147,15 +136,23 @@ def verdict(one, status, out, err):
     return "" if named or not one.refuse else f"the message does not name the option: {errors[0][:200]}"
 
 
-def attempt(program, one):
-    limit = lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))  # noqa: E731
-    # A run of `compare` that is killed may write for a moment yet.
-    with tempfile.TemporaryDirectory(prefix="torture-", ignore_cleanup_errors=True) as root:
-        directory = Path(root, "here")
+class Options:
+    def __init__(self, program: Program, scratch: Path) -> None:
+        self.program, self.scratch = program, scratch
+
+    @functools.cached_property
+    def tries(self) -> list[Try]:
+        arguments, given = base("")["train"]
+        directory = self.scratch / "options"
         directory.mkdir()
-        Path(directory, "c.json").write_bytes(one.config)
-        child = subprocess.Popen([program, *one.words], cwd=directory, preexec_fn=limit,
-                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.program.must(
+            ["train", *arguments, *(f"--{key}={value}" for key, value in given.items())], directory)
+        return list(all_tries(self.program, str(directory / "run")))
+
+    def trial(self, place: Path, random: Random) -> str:
+        one = random.choice(self.tries)
+        (place / "c.json").write_bytes(one.config)
+        child = self.program.start(one.words, place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, memory=MEMORY)
         for send in (child.terminate, child.kill):  # if it is not done by then
             try:
                 out, err = child.communicate(timeout=SECONDS)
@@ -164,36 +161,12 @@ def attempt(program, one):
                 send()
         else:
             child.communicate()
-            return "does not end on SIGTERM", "killed"
+            raise Fault(f"{one}: does not end on SIGTERM")
         if send == child.kill:
-            return f"takes more than {SECONDS} seconds" if one.refuse else "", "stopped"
-        return verdict(one, child.returncode, out, err), child.returncode
-
-
-def main():
-    if len(sys.argv) < 2:
-        raise SystemExit(__doc__)
-    program = str(Path(sys.argv[1]).resolve())
-    end = time.monotonic() + float(sys.argv[2] if len(sys.argv) > 2 else "inf")
-    os.environ["OMP_WAIT_POLICY"] = "passive"
-    status, found = {}, []
-    with tempfile.TemporaryDirectory(prefix="torture-") as root:
-        arguments, given = base("")["train"]
-        made = run([program, "train", *arguments, *(f"--{key}={value}" for key, value in given.items())], root)
-        if made.returncode != 0:
-            raise SystemExit(made.stderr.decode())
-        tries = list(all_tries(program, str(Path(root, "run"))))
-        random.Random(0).shuffle(tries)
-        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-            answers = pool.map(lambda one: attempt(program, one) if time.monotonic() < end else ("", None), tries)
-            for one, (wrong, ended) in zip(tries, answers):
-                status[str(ended)] = status.get(str(ended), 0) + 1
-                if wrong:
-                    found.append({"command": one.command, "option": one.option, "given": one.what, "wrong": wrong})
-    left = status.pop("None", 0)
-    print(json.dumps({"what": "options", "tried": len(tries) - left, "left": left, "status": status, "found": found}))
-    return 1 if found else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+            fault, end = f"takes more than {SECONDS} seconds" if one.refuse else "", "long work, stopped by SIGTERM"
+        else:
+            fault = fault_of(one, child.returncode, out, err)
+            end = {0: "accepted, as it may be", 2: "refused in one line"}.get(child.returncode, "no network or memory")
+        if fault:
+            raise Fault(f"{one}: {fault}"[:1000])
+        return end

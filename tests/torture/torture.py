@@ -18,6 +18,7 @@ from random import Random
 
 import readers
 import runs
+from options import Options
 from program import Fault, Program
 
 Trial = Callable[[Path, Random], str]
@@ -33,6 +34,7 @@ def parts_of(program: Program, scratch: Path) -> dict[str, Trial]:
     for reader in readers.READERS:
         parts[reader.name] = lambda place, random, reader=reader: all_readers.trial(
             reader, place, random)  # fmt: skip
+    parts["values of options"] = Options(program, scratch).trial
     return parts
 
 
