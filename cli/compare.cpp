@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "cli/commands.h"
 #include "cli/interrupt.h"
@@ -131,16 +132,14 @@ Left left_to_do(const TrainConfig& config, const fs::path& directory, const Opti
         return Left::all;
     }
     // An option that an older program did not know had its default.
-    const fs::path file = config_file(directory);
-    json there = options_of(resolved(config_from_json(read_json(file), file.string())));
+    json there = options_of(resolved(read_config(directory)));
     json here = options_of(config);
     if (config.threads == 0)  // as many as there are
         for (json* threads : {&there, &here}) threads->erase("threads");
     const std::string changed = changes(there, here);
     require(changed.empty(), "[compare] '{}' was run with other options: {}", directory.string(),
             changed);
-    std::error_code none;
-    return fs::exists(directory / "summary.json", none) ? Left::nothing : Left::rest;
+    return is_complete(directory) ? Left::nothing : Left::rest;
 }
 
 /// Writes what is known so far, so that a comparison may be read while it goes on.
@@ -192,6 +191,7 @@ int compare(const Options& options) {
     };
     std::vector<MethodRun> methods;
     std::vector<Run> runs;
+    std::set<fs::path> directories;
     for (const std::string& method : options.methods) {
         methods.push_back(with_method(base, method));
         for (std::int64_t k = 0; k < options.seeds; ++k) {
@@ -201,18 +201,21 @@ int compare(const Options& options) {
             config = resolved(std::move(config));
             const fs::path directory =
                 out / fmt::format("{}-seed{}", file_name(method), config.seed);
-            require(std::ranges::find(runs, directory, &Run::directory) == runs.end(),
+            require(directories.insert(directory).second,
                     "[compare] expected each method once, got '{}' twice", method);
+            config.out = directory.string();
             runs.push_back({method, std::move(config), directory, Left::all});
         }
     }
     print_notes(notes_on(methods, options));
-    for (const Run& run : runs)
-        for (const Run& other : runs) require_apart(run.config, other.directory.string());
+    std::vector<TrainConfig> configs;
+    for (const Run& run : runs) configs.push_back(run.config);
+    require_apart(configs);
     const ComparisonDirectory findings(out,
                                        options.overwrite ? ComparisonDirectory::Existing::replace
                                        : options.resume  ? ComparisonDirectory::Existing::go_on
                                                          : ComparisonDirectory::Existing::refuse);
+    if (!findings.note().empty()) say(findings.note() + "\n");
     for (Run& run : runs) run.left = left_to_do(run.config, run.directory, options);
 
     json document{

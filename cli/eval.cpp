@@ -1,8 +1,10 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "cli/commands.h"
 #include "cli/options.h"
@@ -28,8 +30,8 @@ TrainConfig config_of(const Options& options) {
     require(!options.from.empty(),
             "[eval] expected weights. Hint: --from FILE.safetensors, or a run");
     const bool is_run = holds_run(options.from);
-    TrainConfig config =
-        is_run ? options.run->config_over(options.from + "/config.json") : options.run->config();
+    TrainConfig config = is_run ? options.run->config_over(config_file(options.from).string())
+                                : options.run->config();
     config.from = options.from;
     std::vector<std::string> notes = without_effect(config, options.run->given());
     if (is_run && !std::exchange(config.vocab, "").empty() &&

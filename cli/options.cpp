@@ -7,6 +7,7 @@
 #include "data/unicode.h"
 #include "tensor/error.h"
 #include "train/json_file.h"
+#include "train/progress.h"
 
 namespace slimgrad::cli {
 namespace {
@@ -154,7 +155,7 @@ std::vector<std::string> arguments(const TrainConfig& config) {
 }
 
 void print_notes(const std::vector<std::string>& notes) {
-    for (const std::string& note : notes) fmt::print(stderr, "note: {}\n", note);
+    for (const std::string& note : notes) say(fmt::format("note: {}\n", note));
 }
 
 }  // namespace slimgrad::cli

@@ -33,6 +33,7 @@ void print_json(const nlohmann::json& document) { fmt::print("{}", json_text(doc
 
 int finish_output(int status) {
     std::cout.flush();
+    errno = 0;
     if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return status;
     const int error = errno;
     say(fmt::format("slimgrad: cannot write to standard output: {}\n",

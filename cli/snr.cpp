@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <system_error>
@@ -16,6 +15,7 @@
 #include "tensor/blas.h"
 #include "tensor/error.h"
 #include "train/html.h"
+#include "train/json_file.h"
 #include "train/run_directory.h"
 
 namespace slimgrad::cli {
@@ -60,8 +60,7 @@ void require_free(const std::filesystem::path& out) {
     if (out.empty()) return;
     require(!holds_run(out), "[snr] '{0}' holds a run. Hint: --out {0}/snr", out.string());
     html::require_replaceable(out / "report.html");
-    std::ifstream in(out / "snr.json");
-    const auto before = nlohmann::json::parse(in, nullptr, /*allow_exceptions=*/false);
+    const nlohmann::json before = json_or_nothing(out / "snr.json");
     if (before.is_object() && before.contains("source") && before.contains("rows")) return;
     std::error_code none;
     for (const char* name : tables)
@@ -79,7 +78,6 @@ void write_files(const SnrRequest& o, const SnrFindings& found) {
     write_file(out / "rows.csv", csv(found.document.at("rows")));
     if (found.document.contains("errors"))
         write_file(out / "errors.csv", csv(found.document["errors"]["layers"]));
-    remove_leftovers(out, tables);
 }
 
 int snr_command(const SnrRequest& o) {

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <random>
 #include <string_view>
@@ -30,6 +31,14 @@ struct Descriptor {
     Descriptor(const Descriptor&) = delete;
     Descriptor& operator=(const Descriptor&) = delete;
 };
+
+/// Whether a path is a name of an open descriptor: /dev/stdout, /proc/self/fd/1.
+bool is_descriptor(const std::filesystem::path& path) {
+    std::error_code none;
+    const std::string place = std::filesystem::absolute(path, none).lexically_normal().string();
+    return (place.starts_with("/dev/") || place.starts_with("/proc/")) &&
+           std::filesystem::is_symlink(path, none);
+}
 
 /// Opens a regular file for reading and tells its size.
 std::size_t open_for_reading(const std::filesystem::path& path, Descriptor& file) {
@@ -100,7 +109,7 @@ MappedFile::~MappedFile() {
 
 AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
     struct stat status {};
-    if (::stat(path_.c_str(), &status) == 0 && !S_ISREG(status.st_mode)) {
+    if (::stat(path_.c_str(), &status) == 0 && (!S_ISREG(status.st_mode) || is_descriptor(path_))) {
         if (S_ISDIR(status.st_mode)) fail_with(EISDIR);
         descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CLOEXEC);
         if (descriptor_ < 0) fail_with(errno);
@@ -170,6 +179,8 @@ void write_file(const std::filesystem::path& file, std::string_view text) {
     AtomicFile out(file);
     out.write(text);
     out.commit();
+    const std::string name = file.filename().string();
+    remove_leftovers(file.has_parent_path() ? file.parent_path() : ".", std::array{name.c_str()});
 }
 
 bool is_temporary(std::string_view name, std::string_view of) {

@@ -37,9 +37,9 @@ class MappedFile {
 /// Writes a file so that its path holds either the old content or the whole new one, whatever
 /// happens in between: into a temporary file of the same directory, which commit() brings to disk
 /// and renames. Without commit() the temporary file is removed and the old one stays. A symbolic
-/// link is replaced by the file, and what it pointed to stays. A device or a pipe cannot be
-/// replaced and is written as it is. Throws Error, one line, if the directory cannot be written or
-/// the disk is full.
+/// link is replaced by the file, and what it pointed to stays. A device, a pipe and what
+/// /dev/stdout stands for cannot be replaced and are written as they are. Throws Error, one line,
+/// if the directory cannot be written or the disk is full.
 class AtomicFile {
   public:
     explicit AtomicFile(std::filesystem::path path);
@@ -59,8 +59,8 @@ class AtomicFile {
     int descriptor_ = -1;
 };
 
-/// Replaces a file as a whole: whoever reads it finds the old or the new text, never a part.
-/// Throws Error if it cannot be written.
+/// Replaces a file as a whole: whoever reads it finds the old or the new text, never a part. What
+/// processes that died over it have left goes. Throws Error if it cannot be written.
 void write_file(const std::filesystem::path& file, std::string_view text);
 
 /// Whether a file of this name is what an AtomicFile of `of` writes before it is committed.

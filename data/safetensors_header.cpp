@@ -73,7 +73,7 @@ class StructureCheck : public nlohmann::json_sax<json> {
     bool parse_error(std::size_t byte, const std::string&,
                      const nlohmann::detail::exception& error) override {
         const std::string_view what = error.what();
-        in_.require(what.find("out_of_range") == std::string_view::npos,
+        in_.require(dynamic_cast<const json::out_of_range*>(&error) == nullptr,
                     "expected a header in JSON with numbers in range");
         in_.require(false, "expected a header in JSON, it cannot be read at byte {}{}",
                     prefix_bytes + static_cast<std::int64_t>(byte) - 1,

@@ -1,11 +1,12 @@
 #include "train/comparison_directory.h"
 
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <system_error>
 
 #include "data/file.h"
 #include "tensor/error.h"
+#include "train/html.h"
+#include "train/json_file.h"
 #include "train/run_directory.h"
 
 namespace slimgrad {
@@ -16,8 +17,7 @@ namespace fs = std::filesystem;
 constexpr const char* findings[] = {"compare.json", "compare.md", "report.html"};
 
 bool holds_comparison(const fs::path& path) {
-    std::ifstream in(path / "compare.json");
-    const auto json = nlohmann::json::parse(in, nullptr, /*allow_exceptions=*/false);
+    const nlohmann::json json = json_or_nothing(path / "compare.json");
     return json.is_object() && json.contains("runs") && json.contains("methods");
 }
 
@@ -30,6 +30,7 @@ void require_free(const fs::path& path, ComparisonDirectory::Existing existing) 
                 "[compare] '{}' holds another comparison. Hint: --resume goes on with it, "
                 "--overwrite starts anew, another --out keeps both",
                 path.string());
+        html::require_replaceable(path / "report.html");
         return;
     }
     for (const char* name : findings)

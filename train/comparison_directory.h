@@ -18,6 +18,8 @@ class ComparisonDirectory {
     ComparisonDirectory(const std::filesystem::path& path, Existing existing);
 
     const std::filesystem::path& path() const { return path_; }
+    /// What a user should know of it, or nothing.
+    std::string note() const { return lock_.note(); }
     /// Replaces one of its files as a whole.
     void write(const std::string& name, std::string_view text) const;
 

@@ -67,6 +67,13 @@ void DirectoryLock::write_holder() const {
         return;
 }
 
+std::string DirectoryLock::note() const {
+    if (held_) return "";
+    return fmt::format(
+        "'{}' cannot be locked on this file system: see to it that no other program uses it",
+        directory_.string());
+}
+
 DirectoryLock::DirectoryLock(DirectoryLock&& other) noexcept
     : directory_(std::move(other.directory_)),
       file_(std::move(other.file_)),

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
 
 namespace slimgrad {
 
@@ -20,6 +21,8 @@ class DirectoryLock {
 
     /// False where the file system has no locks: then the user has to see to it.
     bool held() const { return held_; }
+    /// That, for the user; empty if the lock is held.
+    std::string note() const;
 
   private:
     bool open_file();

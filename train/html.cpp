@@ -1,5 +1,6 @@
 #include "train/html.h"
 
+#include <cerrno>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <system_error>
@@ -48,8 +49,10 @@ void require_replaceable(const std::filesystem::path& file) {
     if (!std::filesystem::is_regular_file(file, none)) return;
     std::string begin(page_begin.size(), '\0');
     std::ifstream in(file, std::ios::binary);
+    require(in.good(), "[report] cannot read '{}': {}", file.string(),
+            std::generic_category().message(errno));
     in.read(begin.data(), std::ssize(begin));
-    require(in.gcount() == 0 || begin == page_begin,
+    require((in.eof() && in.gcount() == 0) || begin == page_begin,
             "[report] '{}' is there and is no page of slimgrad. Hint: another --out, or remove it",
             file.string());
 }

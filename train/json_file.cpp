@@ -43,6 +43,16 @@ json read_json(const std::filesystem::path& file) {
     return parse_json(text_of(file), fmt::format("[run] '{}'", file.string()));
 }
 
+json json_or_nothing(const std::filesystem::path& file) {
+    std::error_code none;
+    if (!std::filesystem::is_regular_file(file, none)) return nullptr;
+    try {
+        return read_json(file);
+    } catch (const Error&) {
+        return nullptr;
+    }
+}
+
 void refuse_json(const std::string& where, const Option& option, const json& got) {
     if (got.is_number_float() && !std::isfinite(got.get<double>()))  // JSON has no word for it
         refuse(where, option, fmt::format("{}", got.get<double>()));

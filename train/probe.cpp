@@ -15,12 +15,11 @@ namespace slimgrad {
 namespace {
 
 TrainConfig config_of(const std::filesystem::path& run, std::int64_t threads) {
-    const std::filesystem::path file = run / "config.json";
     std::error_code error;
-    const bool exists = std::filesystem::exists(file, error);
+    const bool exists = std::filesystem::exists(config_file(run), error);
     require(exists, "[snr] '{}' holds no run: {}", run.string(),
             error ? error.message() : "it has no config.json");
-    TrainConfig config = config_from_json(read_json(file), file.string());
+    TrainConfig config = read_config(run);
     config.out = run.string();
     if (threads > 0) config.threads = threads;
     validate(config);

@@ -5,11 +5,12 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
-#include <fstream>
 #include <limits>
 #include <set>
+#include <sstream>
 #include <system_error>
 
+#include "data/file.h"
 #include "tensor/error.h"
 #include "train/run_directory.h"
 
@@ -73,8 +74,7 @@ void add_ranks(const Json& layers, const char* key, double step, RankCurves& cur
 }
 
 void read_metrics(const std::string& file, Run& run) {
-    std::ifstream in(file);
-    require(in.good(), "[report] cannot read '{}'", file);
+    std::istringstream in(read_text(file));
     std::string text;
     for (int line = 1; std::getline(in, text); ++line) {
         const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
@@ -127,8 +127,9 @@ Statistics statistics(const Group& group, std::initializer_list<const char*> pat
 
 Run read_run(const std::string& directory) {
     const std::string summary = directory + "/summary.json";
-    Run run{directory, read_object(directory + "/config.json"), read_object(summary), {}, {}, {},
-            {}};
+    Run run{
+        directory, read_object(config_file(directory).string()), read_object(summary), {}, {}, {},
+        {}};
     for (const char* key : {"model", "data"})
         expect_text(run.config, key, fmt::format("'{}/config.json'", directory));
     if (const auto layers = run.summary.find("layers"); layers != run.summary.end())

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <system_error>
 
@@ -58,14 +57,24 @@ fs::path config_file(const fs::path& directory) {
     return fs::exists(moving, none) ? moving : directory / "config.json";
 }
 
+TrainConfig read_config(const fs::path& run) {
+    const fs::path file = config_file(run);
+    return config_from_json(read_json(file), file.string());
+}
+
+bool is_complete(const fs::path& directory) {
+    std::error_code none;
+    return !fs::exists(directory / begun / "config.json", none) &&
+           fs::exists(directory / "summary.json", none) &&
+           fs::exists(directory / "model.safetensors", none);
+}
+
 bool holds_run(const fs::path& directory) {
     std::error_code none;
     const fs::path config = config_file(directory);
-    if (!fs::is_regular_file(config, none) ||
-        !(fs::exists(directory / "metrics.jsonl", none) || fs::exists(directory / begun, none)))
+    if (!(fs::exists(directory / "metrics.jsonl", none) || fs::exists(directory / begun, none)))
         return false;
-    std::ifstream in(config);
-    return is_config(nlohmann::json::parse(in, nullptr, /*allow_exceptions=*/false));
+    return is_config(json_or_nothing(config));
 }
 
 void RunDirectory::require_free(const fs::path& path, bool overwrite) {
@@ -117,7 +126,6 @@ RunDirectory RunDirectory::open(const fs::path& path) {
     RunDirectory run(path);
     run.lock();
     run.clean();
-    run.metrics_.emplace(run.file("metrics.jsonl"));
     return run;
 }
 
@@ -130,10 +138,7 @@ RunDirectory::~RunDirectory() {
 
 void RunDirectory::lock() {
     lock_.emplace(path_);
-    if (!lock_->held())
-        note_ = fmt::format(
-            "'{}' cannot be locked on this file system: see to it that no other program uses it",
-            path_.string());
+    note_ = lock_->note();
 }
 
 void RunDirectory::clean() const {
@@ -202,6 +207,9 @@ std::int64_t RunDirectory::sync_metrics() {
     return metrics_->bytes();
 }
 
-bool RunDirectory::cut_metrics(std::int64_t bytes) { return metrics_->cut_to(bytes); }
+bool RunDirectory::cut_metrics(std::int64_t bytes) {
+    if (!metrics_) metrics_.emplace(file("metrics.jsonl"));
+    return metrics_->cut_to(bytes);
+}
 
 }  // namespace slimgrad

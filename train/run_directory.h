@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "data/file.h"
+#include "train/config.h"
 #include "train/directory_lock.h"
 #include "train/json_file.h"
 #include "train/metrics_file.h"
@@ -24,8 +25,13 @@ inline constexpr const char* model_folder = "model";
 /// directory of Hugging Face, which has a config.json too, does not. False if it cannot be read.
 bool holds_run(const std::filesystem::path& directory);
 
+/// Whether the run there has come to its end, and no new one has begun in its place.
+bool is_complete(const std::filesystem::path& directory);
+
 /// The config.json of a run. While the run is just beginning it may lie in a folder of its own.
 std::filesystem::path config_file(const std::filesystem::path& directory);
+/// The options that it holds. Throws Error if it cannot be read or is none.
+TrainConfig read_config(const std::filesystem::path& run);
 
 /// Where one run keeps what it makes (train/README.md). It belongs to this process alone while the
 /// object lives.

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <system_error>
+#include <utility>
 
 #include "tensor/error.h"
 
@@ -13,7 +15,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-std::string shown(const json& options, const std::string& name) {
+std::string value_of(const json& options, const std::string& name) {
     const auto found = options.find(name);
     return found == options.end() ? "not given" : found->dump();
 }
@@ -45,7 +47,7 @@ std::string changes(const json& begun, const json& now) {
     names.update(now);
     std::string text;
     for (const auto& [name, value] : names.items()) {
-        const std::string before = shown(begun, name), after = shown(now, name);
+        const std::string before = value_of(begun, name), after = value_of(now, name);
         if (before != after)
             text +=
                 fmt::format("{}{} is {} and was {}", text.empty() ? "" : ", ", name, after, before);
@@ -67,6 +69,13 @@ void require_apart(const TrainConfig& config, const std::string& out) {
             "[config] expected another directory as out than '{}': it holds '{}', which the run "
             "begins from",
             out, place);
+}
+
+void require_apart(const std::vector<TrainConfig>& configs) {
+    std::set<std::pair<std::string, std::string>> beginnings;
+    for (const TrainConfig& config : configs)
+        if (beginnings.emplace(config.from, config.vocab).second)
+            for (const TrainConfig& other : configs) require_apart(config, other.out);
 }
 
 }  // namespace slimgrad

@@ -2,6 +2,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 #include <string>
+#include <vector>
 
 #include "train/config.h"
 
@@ -18,5 +19,7 @@ std::string changes(const nlohmann::json& begun, const nlohmann::json& now);
 /// Throws Error if a run would be begun from files of the directory that it is to replace: weights
 /// or vocabulary, by whatever links.
 void require_apart(const TrainConfig& config, const std::string& out);
+/// The same for all runs of a comparison, each with its `out`, and the directories of the others.
+void require_apart(const std::vector<TrainConfig>& configs);
 
 }  // namespace slimgrad

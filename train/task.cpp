@@ -51,8 +51,7 @@ bool is_text(const std::string& data) {
 
 void require_same_kind(const TrainConfig& config) {
     if (!holds_run(config.from)) return;
-    const std::filesystem::path file = std::filesystem::path(config.from) / "config.json";
-    const std::string data = config_from_json(read_json(file), file.string()).data;
+    const std::string data = read_config(config.from).data;
     const bool texts = is_text(data);
     require(texts == is_text(config.data),
             "[config] from '{}' is a run on {} ({}), and data '{}' are {}", config.from,

@@ -18,7 +18,8 @@ namespace fs = std::filesystem;
 TrainConfig checked(TrainConfig config) {
     validate(config);
     config = resolved(std::move(config));
-    if (config.threads == 0) config.threads = threads();
+    if (config.threads == 0)  // the environment may ask for more
+        config.threads = std::min<std::int64_t>(threads(), max_threads());
     // A run may be resumed from another directory.
     for (std::string* place : {&config.data_dir, &config.from, &config.vocab})
         if (!place->empty()) *place = fs::absolute(*place).lexically_normal().string();
@@ -26,8 +27,7 @@ TrainConfig checked(TrainConfig config) {
 }
 
 TrainConfig config_of(const fs::path& run) {
-    const fs::path file = run / "config.json";
-    TrainConfig config = config_from_json(read_json(file), file.string());
+    TrainConfig config = read_config(run);
     config.out = run.string();
     return checked(std::move(config));
 }
@@ -35,9 +35,8 @@ TrainConfig config_of(const fs::path& run) {
 /// The summary of a run that is complete, if it is; throws Error if config.json says that it should
 /// be another run by now.
 std::unique_ptr<const nlohmann::json> summary_of(const fs::path& run) {
-    std::error_code none;
+    if (!is_complete(run)) return nullptr;
     const fs::path file = run / "summary.json";
-    if (!fs::exists(file, none) || !fs::exists(run / "model.safetensors", none)) return nullptr;
     nlohmann::json summary = read_json(file);
     require(summary.is_object() && summary.contains("config"),
             "[run] expected the summary of a run in '{}'", file.string());
@@ -78,6 +77,8 @@ Trainer::Trainer(const fs::path& path, TrainerOptions options)
     : directory_(path), summary_(summary_of(path)) {
     if (summary_) return;
     RunDirectory run = RunDirectory::open(path);
+    summary_ = summary_of(path);  // another program may have ended it in between
+    if (summary_) return;
     TrainConfig config = config_of(path);
     set_threads(static_cast<int>(config.threads));
     std::unique_ptr<Task> task = open_task(config, path);

@@ -28,13 +28,10 @@ void require_finite(const SafeTensors& file, std::span<const NamedTensor> target
 std::filesystem::path weights_file(const std::filesystem::path& from) {
     std::error_code none;
     if (!std::filesystem::is_directory(from, none)) return from;
-    std::filesystem::path file = from / "model.safetensors";
-    require(
-        std::filesystem::exists(file, none) || !holds_run(from),
-        "[weights] the run '{}' is not finished: it has no model.safetensors yet. Hint: slimgrad "
-        "train --resume {}",
-        from.string(), from.string());
-    return file;
+    require(is_complete(from) || !holds_run(from),
+            "[weights] the run '{}' is not finished. Hint: slimgrad train --resume {}",
+            from.string(), from.string());
+    return from / "model.safetensors";
 }
 
 void save_weights(const std::filesystem::path& file, Module& model) {

@@ -134,15 +134,22 @@ def compare(methods, *, seeds=1, out, overwrite=False, quiet=False, **options) -
 
 
 def _compare_in(directory, methods, seeds, out, overwrite, quiet, options):
+    _warn([directory.note()] if directory.note() else [], 4)
     first = options.get("seed", 0)
+    jobs = {
+        method: [
+            dict(options, method=method, seed=seed, out=os.path.join(out, f"{method}-seed{seed}"))
+            for seed in range(first, first + seeds)
+        ]
+        for method in methods
+    }
+    _core.check_places([job for of_method in jobs.values() for job in of_method], overwrite)
     document: dict = {"runs": [], "methods": []}
-    for method in methods:
+    for method, of_method in jobs.items():
         summaries = []
-        for seed in range(first, first + seeds):
-            run = os.path.join(out, f"{method}-seed{seed}")
-            job = dict(options, method=method, seed=seed, out=run)
+        for job in of_method:
             summaries.append(_run_alone(job, overwrite, quiet))
-            document["runs"].append(run)
+            document["runs"].append(job["out"])
         row = {"method": method, "seeds": seeds}
         row.update((name, _statistics(summaries, path)) for name, path in _FIGURES.items())
         document["methods"].append(row)
@@ -163,7 +170,8 @@ def _checked(methods, seeds, options):
         if own in options:
             raise _core.Error(f"[compare] {own} is not an option of the runs: leave it out")
     try:
-        _core.check_seeds(operator.index(seeds))
+        seeds = operator.index(seeds)
+        _core.check_seeds(seeds)
     except (TypeError, OverflowError):
         raise _core.Error(f"[compare] expected a whole number as seeds, got {seeds!r}") from None
     idle = []
@@ -171,7 +179,7 @@ def _checked(methods, seeds, options):
         idle.append(set(_core.check_run(dict(options, method=method))))
         _core.check_run(dict(options, method=method, seed=options.get("seed", 0) + seeds - 1))
     _warn(sorted(set.intersection(*idle)), 4)
-    return methods, operator.index(seeds), options
+    return methods, seeds, options
 
 
 def report(runs, path) -> None:

@@ -6,6 +6,7 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -15,6 +16,8 @@
 #include "train/comparison_directory.h"
 #include "train/config.h"
 #include "train/report.h"
+#include "train/run_directory.h"
+#include "train/same_run.h"
 #include "train/trainer.h"
 
 namespace nb = nanobind;
@@ -26,13 +29,13 @@ namespace {
 /// The thread setting of the process, put back at the end.
 class KeepThreads {
   public:
-    KeepThreads() : threads_(threads()) {}
+    KeepThreads() : threads_(std::min<std::int64_t>(threads(), max_threads())) {}
     ~KeepThreads() { set_threads(threads_); }
     KeepThreads(const KeepThreads&) = delete;
     KeepThreads& operator=(const KeepThreads&) = delete;
 
   private:
-    int threads_;
+    std::int64_t threads_;
 };
 
 /// Asked before every step: has Python been interrupted, or does the caller want to stop?
@@ -102,6 +105,14 @@ std::vector<std::string> check(const nb::dict& options) {
     return without_effect(config, names);
 }
 
+/// Throws Error if one of these runs cannot go into its directory.
+void check_places(const nb::list& runs, bool overwrite) {
+    std::vector<TrainConfig> configs;
+    for (const nb::handle run : runs) configs.push_back(to_config(nb::cast<nb::dict>(run)));
+    require_apart(configs);
+    for (const TrainConfig& config : configs) RunDirectory::require_free(config.out, overwrite);
+}
+
 nb::object train(const std::optional<nb::dict>& options_of_run, const std::string& resume,
                  bool overwrite, bool quiet, nb::object wish) {
     const KeepThreads threads;
@@ -138,6 +149,7 @@ class Comparison {
         require(directory_.has_value(), "[compare] the comparison is closed");
         directory_->write(name, text);
     }
+    std::string note() const { return directory_ ? directory_->note() : ""; }
     void close() { directory_.reset(); }
 
   private:
@@ -165,12 +177,15 @@ void bind_runs(nb::module_& core) {
         .def(nb::init<const std::string&, bool>(), "path"_a, "overwrite"_a)
         .def("write", &Comparison::write, "name"_a, "text"_a,
              "Replaces one of its files as a whole.")
+        .def("note", &Comparison::note, "What a user should know of the directory, or nothing.")
         .def("close", &Comparison::close, "Lets others use it.");
     core.def("train", &train, "config"_a.none(), "resume"_a, "overwrite"_a, "quiet"_a,
              "stop"_a.none(),
              "Runs the training loop; the summary as JSON, or None if it stopped.");
     core.def("check_run", &check, "options"_a,
              "Raises sg.Error unless these options make a run; says which of them have no effect.");
+    core.def("check_places", &check_places, "runs"_a, "overwrite"_a,
+             "Raises sg.Error if one of the runs of a comparison cannot go into its directory.");
     core.def(
         "check_seeds", [](std::int64_t seeds) { check_option("[compare]", seeds_option(), seeds); },
         "seeds"_a, "Raises sg.Error unless a comparison may have so many seeds.");

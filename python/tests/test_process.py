@@ -120,6 +120,17 @@ print(after.ru_utime - before.ru_utime)
     assert float(done.stdout) < 0.1, done.stderr
 
 
+def test_the_environment_may_ask_for_more_threads_than_are_taken(tmp_path):
+    code = f"""
+import slimgrad as sg
+options = dict(model="mlp", limit_train=32, limit_test=8, batch=16, steps=1, quiet=True)
+print(sg.train(out={str(tmp_path / "run")!r}, **options)["config"]["threads"] <= 300)
+"""
+    environment = {**os.environ, "OMP_NUM_THREADS": "300"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.stdout == "True\n", done.stderr
+
+
 def test_threads_are_checked():
     before = sg.get_num_threads()
     for wrong in (0, -1, 3000, 2**32 + 1):

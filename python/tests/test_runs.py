@@ -98,6 +98,8 @@ def test_numbers_of_numpy_and_paths_are_taken(tmp_path):
     summary = sg.train(steps=np.uint8(1), out=tmp_path / "a", seed=2**63 - 1, **options)
     assert summary["steps"] == 1 and summary["config"]["lr"] == float(np.float32(1e-3))
     assert summary["config"]["seed"] == 2**63 - 1
+    document = sg.compare(["vanilla"], seeds=np.int64(2), seed=np.int8(3), steps=1, out=tmp_path / "b", **small)
+    assert [Path(run).name for run in document["runs"]] == ["vanilla-seed3", "vanilla-seed4"]
 
 
 def test_options_without_effect_are_named(tmp_path):
@@ -130,6 +132,21 @@ def test_compare_refuses_nonsense(tmp_path):
     with pytest.raises(sg.Error, match="a path as out"):
         sg.compare(["vanilla"], out=3, **small)
     assert not (tmp_path / "x").exists()
+
+
+def test_compare_looks_at_every_place_before_its_first_run(tmp_path):
+    out = tmp_path / "out"
+    (out / "instant-seed0").mkdir(parents=True)
+    (out / "instant-seed0" / "mine").write_text("mine")
+    with pytest.raises(sg.Error, match="is not empty and holds no run"):
+        sg.compare(["vanilla", "instant"], steps=1, out=out, **small)
+    assert not (out / "vanilla-seed0").exists()
+    sg.compare(["vanilla"], steps=1, out=tmp_path / "b", **small)
+    begun = tmp_path / "b" / "vanilla-seed0"
+    before = (begun / "summary.json").read_text()
+    with pytest.raises(sg.Error, match="expected another directory as out"):
+        sg.compare(["compress-x", "vanilla"], from_=begun, overwrite=True, steps=1, out=tmp_path / "b", **small)
+    assert (begun / "summary.json").read_text() == before
 
 
 def test_stop_and_resume_give_the_same_bits(tmp_path):

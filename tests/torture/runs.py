@@ -53,7 +53,7 @@ class Runs:
 
     def go_on(self, kind: str, out: Path) -> list[str]:
         """The command that continues what was left in `out`."""
-        if (out / "config.json").exists():
+        if (out / "config.json").exists() or (out / "slimgrad-begin").exists():
             return ["train", "--resume", str(out), "--quiet"]
         return self.command(kind, out)
 

@@ -127,13 +127,13 @@ TEST_F(CliRun, ARunThatLosesItsReaderSaves) {
 TEST_F(CliRun, ClosedStreamsGetIntoNoFile) {
     const std::string train =
         "\"$SLIMGRAD\" train --model mlp --limit-train 64 --limit-test 16 --batch 16 --threads 1 "
-        "--json --quiet --out ";
+        "--json --quiet --momentum 0.5 --out ";  // there is a note on it, which may be lost
     expect_lost(train + "out >&-");
     EXPECT_EQ(shell(train + "err 2>&- >/dev/null").status, 0);
     EXPECT_EQ(shell(train + "in <&- >/dev/null").status, 0);
     EXPECT_EQ(shell(train + "all <&- >&- 2>&-").status, 1);
     const std::string loud =
-        "\"$SLIMGRAD\" train --model mlp --limit-train 64 --batch 16 --out full";
+        "\"$SLIMGRAD\" train --model mlp --limit-train 64 --batch 16 --momentum 0.5 --out full";
     EXPECT_EQ(shell(loud + " 2>/dev/full >/dev/null").status, 0);
     for (const char* run : {"out", "err", "in", "all", "full"}) {
         EXPECT_TRUE(fs::exists(root_ / run / "summary.json")) << run;
@@ -347,7 +347,7 @@ TEST_F(CliRun, EvalOfARunThatIsNotFinishedSaysSo) {
     ASSERT_TRUE(wait_until([&] { return has_lines("run"); }));
     kill(child, SIGTERM);
     EXPECT_EQ(finish(child).status, 130);
-    expect_refused({"eval", "--from", "run"}, "is not finished: it has no model.safetensors yet");
+    expect_refused({"eval", "--from", "run"}, "is not finished. Hint: slimgrad train --resume");
 }
 
 }  // namespace

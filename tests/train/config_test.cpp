@@ -6,6 +6,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "data/json.h"
 #include "tensor/error.h"
 #include "train/json_file.h"
 

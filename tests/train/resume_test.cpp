@@ -209,7 +209,7 @@ TEST_F(Resume, ARunThatIsNotFinishedHasNoWeightsToBeginFrom) {
     config.from = config.out;
     config.out = (root_ / "next").string();
     const std::string said = message([&] { Trainer(config, options()); });
-    EXPECT_TRUE(has(said, "is not finished: it has no model.safetensors yet")) << said;
+    EXPECT_TRUE(has(said, "is not finished. Hint: slimgrad train --resume")) << said;
     EXPECT_FALSE(fs::exists(config.out));
 }
 

@@ -2,6 +2,7 @@
 
 #include "data/file.h"
 #include "train/comparison_directory.h"
+#include "train/weights.h"
 #include "train_fixture.h"
 
 namespace slimgrad {
@@ -183,7 +184,9 @@ TEST_F(RunFiles, ABeginningThatWasCutOffIsDoneOrUndone) {
     other["seed"] = 1;
     put(directory / "slimgrad-begin" / "config.json", other.dump());
     put(directory / "slimgrad-begin" / "metrics.jsonl", "");
-    fs::remove(directory / "summary.json");
+    // What the old run has left does not make the new one complete.
+    EXPECT_FALSE(is_complete(directory));
+    EXPECT_TRUE(has(message([&] { weights_file(directory); }), "is not finished"));
     ASSERT_TRUE(Trainer(directory, options()).run());
     EXPECT_EQ(summary("run")["config"]["seed"], 1);
     EXPECT_FALSE(fs::exists(directory / "slimgrad-begin"));
@@ -192,6 +195,15 @@ TEST_F(RunFiles, ABeginningThatWasCutOffIsDoneOrUndone) {
     put(root_ / "new" / "slimgrad-begin" / "metrics.jsonl", "");
     ASSERT_TRUE(Trainer(root_ / "new", options()).run());
     EXPECT_EQ(weights("new"), old.at("model.safetensors"));
+}
+
+TEST_F(RunFiles, ADirectoryThatIsNoRunCannotBeResumedAndStaysAsItIs) {
+    const fs::path directory = root_ / "bert";
+    put(directory / "config.json", R"({"model_type": "bert"})");
+    put(directory / "model.safetensors", "weights");
+    const auto before = content(directory);
+    EXPECT_TRUE(has(message([&] { Trainer(directory, options()); }), "model_type"));
+    EXPECT_EQ(content(directory), before);
 }
 
 TEST_F(RunFiles, WhatDeadProcessesLeftIsCleanedAndStopsNoRun) {
