@@ -16,6 +16,7 @@
 #include "cli/table.h"
 #include "tensor/error.h"
 #include "train/comparison_directory.h"
+#include "train/json_file.h"
 #include "train/progress.h"
 #include "train/report.h"
 #include "train/run_directory.h"
@@ -113,8 +114,8 @@ Table make_table(const json& document) {
     return table;
 }
 
-/// What is left to do for one run of the comparison.
-enum class Left { all, rest, nothing };
+/// What is left to do for one run of the comparison. `again`: a run that is there is replaced.
+enum class Left { all, again, rest, nothing };
 
 /// All options of a run but its directory, places as a run stores them.
 json options_of(TrainConfig config) {
@@ -125,21 +126,36 @@ json options_of(TrainConfig config) {
     return options;
 }
 
+/// The runs that a comparison found in its places and is to replace, with their fingerprints. In
+/// compare.json, since it may be stopped before their turn comes.
+json to_be_replaced(const std::vector<TrainConfig>& configs, const Options& options) {
+    json old = json::object();
+    if (options.resume)
+        if (const json before = json_or_nothing(fs::path(options.out) / "compare.json");
+            before.is_object())
+            old = before.value("replaces", old);
+    if (options.overwrite)
+        for (const TrainConfig& config : configs)
+            if (holds_run(config.out)) old[config.out] = fingerprint(config.out);
+    return old;
+}
+
 /// Throws Error if the directory is not free for a run of this comparison.
-Left left_to_do(const TrainConfig& config, const fs::path& directory, const Options& options) {
-    if (!options.resume || !holds_run(directory)) {
-        RunDirectory::require_free(directory, options.overwrite);
+Left left_to_do(const TrainConfig& config, const json& replaces, const Options& options) {
+    if (const auto old = replaces.find(config.out); old != replaces.end())
+        if (*old == fingerprint(config.out)) return Left::again;
+    if (!options.resume || !holds_run(config.out)) {
+        RunDirectory::require_free(config.out, false);
         return Left::all;
     }
     // An option that an older program did not know had its default.
-    json there = options_of(resolved(read_config(directory)));
+    json there = options_of(resolved(read_config(config.out)));
     json here = options_of(config);
     if (config.threads == 0)  // as many as there are
         for (json* threads : {&there, &here}) threads->erase("threads");
     const std::string changed = changes(there, here);
-    require(changed.empty(), "[compare] '{}' was run with other options: {}", directory.string(),
-            changed);
-    return is_complete(directory) ? Left::nothing : Left::rest;
+    require(changed.empty(), "[compare] '{}' was run with other options: {}", config.out, changed);
+    return is_complete(config.out) ? Left::nothing : Left::rest;
 }
 
 /// Writes what is known so far, so that a comparison may be read while it goes on.
@@ -149,13 +165,12 @@ void write_findings(const json& document, const ComparisonDirectory& out) {
 }
 
 /// One run in a process of its own, so that its peak memory is its own.
-int run_one(TrainConfig config, const fs::path& out, Left left, bool overwrite) {
+int run_one(const TrainConfig& config, Left left) {
     if (left == Left::nothing) return exit_done;
-    if (left == Left::rest) return run_self({"train", "--resume", out.string()});
-    config.out = out.string();
+    if (left == Left::rest) return run_self({"train", "--resume", config.out});
     std::vector<std::string> words = arguments(config);
     words.insert(words.begin(), {"train", "--no-notes"});
-    if (overwrite) words.emplace_back("--overwrite");
+    if (left == Left::again) words.emplace_back("--overwrite");
     return run_self(words);
 }
 
@@ -175,20 +190,16 @@ std::vector<std::string> notes_on(const std::vector<MethodRun>& methods, const O
     return notes;
 }
 
-int compare(const Options& options) {
-    catch_interrupts();
+/// A run that the comparison asks for.
+struct Run {
+    std::string method;  // as it was asked for
+    TrainConfig config;
+    Left left = Left::all;
+};
+
+/// All runs, a method after the other. Nothing is read or written yet but what they begin from.
+std::vector<Run> plan(const Options& options) {
     const TrainConfig base = options.run->config();
-    require(
-        !(options.resume && options.overwrite),
-        "[compare] --resume keeps the runs that are there, and --overwrite replaces them: leave "
-        "out one of them");
-    const fs::path out = options.out;
-    struct Run {
-        std::string method;  // as it was asked for
-        TrainConfig config;
-        fs::path directory;
-        Left left;
-    };
     std::vector<MethodRun> methods;
     std::vector<Run> runs;
     std::set<fs::path> directories;
@@ -200,54 +211,73 @@ int compare(const Options& options) {
             validate(config);
             config = resolved(std::move(config));
             const fs::path directory =
-                out / fmt::format("{}-seed{}", file_name(method), config.seed);
+                fs::path(options.out) / fmt::format("{}-seed{}", file_name(method), config.seed);
             require(directories.insert(directory).second,
                     "[compare] expected each method once, got '{}' twice", method);
             config.out = directory.string();
-            runs.push_back({method, std::move(config), directory, Left::all});
+            runs.push_back({method, std::move(config)});
         }
     }
     print_notes(notes_on(methods, options));
+    return runs;
+}
+
+/// What to say, and the status, if a run did not come to its end.
+int broken_off(const Run& run, int status, const Options& options) {
+    if (interrupted() || status == exit_interrupted) {
+        say(fmt::format("to go on with the comparison, {}\n",
+                        options.overwrite
+                            ? "give the same command with --resume instead of --overwrite"
+                            : "add --resume to the same command"));
+        return exit_interrupted;
+    }
+    if (status == exit_usage) return exit_usage;  // the run has said why
+    say(fmt::format("slimgrad: [compare] the run '{}' failed with status {}\n", run.config.out,
+                    status));
+    return exit_failure;
+}
+
+int compare(const Options& options) {
+    catch_interrupts();
+    require(
+        !(options.resume && options.overwrite),
+        "[compare] --resume keeps the runs that are there, and --overwrite replaces them: leave "
+        "out one of them");
+    std::vector<Run> runs = plan(options);
     std::vector<TrainConfig> configs;
     for (const Run& run : runs) configs.push_back(run.config);
     require_apart(configs);
-    const ComparisonDirectory findings(out,
+    const ComparisonDirectory findings(options.out,
                                        options.overwrite ? ComparisonDirectory::Existing::replace
                                        : options.resume  ? ComparisonDirectory::Existing::go_on
                                                          : ComparisonDirectory::Existing::refuse);
     if (!findings.note().empty()) say(findings.note() + "\n");
-    for (Run& run : runs) run.left = left_to_do(run.config, run.directory, options);
+    const json replaces = to_be_replaced(configs, options);
+    for (Run& run : runs) run.left = left_to_do(run.config, replaces, options);
 
-    json document{
-        {"runs", json::array()}, {"methods", json::array()}, {"majority_baseline", nullptr}};
+    json document{{"runs", json::array()},
+                  {"methods", json::array()},
+                  {"majority_baseline", nullptr},
+                  {"replaces", replaces}};
+    if (!options.resume) findings.begin(json_text(document));
     std::vector<json> summaries;
-    for (const auto& [method, config, directory, left] : runs) {
-        const int status = run_one(config, directory, left, options.overwrite);
-        if (interrupted() || status == exit_interrupted) {
-            say(fmt::format("to go on with the comparison, {}\n",
-                            options.overwrite
-                                ? "give the same command with --resume instead of --overwrite"
-                                : "add --resume to the same command"));
-            return exit_interrupted;
-        }
-        if (status == exit_usage) return exit_usage;  // the run has said why
-        if (status != exit_done) {
-            say(fmt::format("slimgrad: [compare] the run '{}' failed with status {}\n",
-                            directory.string(), status));
-            return exit_failure;
-        }
-        document["runs"].push_back(directory.string());
-        summaries.push_back(read_json(directory / "summary.json"));
+    for (const Run& run : runs) {
+        const int status = run_one(run.config, run.left);
+        if (interrupted() || status != exit_done) return broken_off(run, status, options);
+        document["runs"].push_back(run.config.out);
+        summaries.push_back(read_json(fs::path(run.config.out) / "summary.json"));
         if (std::ssize(summaries) < options.seeds) continue;
-        json row{{"method", method}, {"seeds", options.seeds}};
+        json row{{"method", run.method}, {"seeds", options.seeds}};
         for (const Figure& figure : figures) row[figure.name] = statistics(summaries, figure);
         document["methods"].push_back(row);
         document["majority_baseline"] = summaries.front().value("majority_baseline", json());
         summaries.clear();
+        if (&run == &runs.back()) document.erase("replaces");  // all are
         write_findings(document, findings);
     }
     const Table table = make_table(document);
-    write_report(document["runs"], (out / "report.html").string());
+    const std::string page = (fs::path(options.out) / "report.html").string();
+    write_report(document["runs"], page);
     if (options.json) {
         print_json(document);
         return exit_done;
@@ -259,7 +289,7 @@ int compare(const Options& options) {
         "and may set it "
         "(--calibrate-split N lowers\nits part). ranks: means over layers and calibrations.\n"
         "page of plots: {}\n",
-        table.text(), (out / "report.html").string());
+        table.text(), page);
     return exit_done;
 }
 

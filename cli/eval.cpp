@@ -67,7 +67,7 @@ int eval(const Options& options) {
     const LoadReport loaded = task->load(*model);
     require_all_loaded(loaded, options);
     const Evaluation result = evaluated(*model, *task);
-    say(fmt::format("{}: {}\n", config.from, to_string(loaded)));
+    if (!holds_run(config.from)) say(fmt::format("{}: {}\n", config.from, to_string(loaded)));
     for (const std::string& note : task->notes()) say(fmt::format("{}\n", note));
     if (!options.json) {
         fmt::print("{}   loss {:.4f}   ({} samples)\nmajority class: {}\n",

@@ -32,8 +32,8 @@ std::string json_text(const nlohmann::json& document) {
 void print_json(const nlohmann::json& document) { fmt::print("{}", json_text(document)); }
 
 int finish_output(int status) {
-    std::cout.flush();
     errno = 0;
+    std::cout.flush();
     if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return status;
     const int error = errno;
     say(fmt::format("slimgrad: cannot write to standard output: {}\n",

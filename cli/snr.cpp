@@ -14,8 +14,10 @@
 #include "cli/table.h"
 #include "tensor/blas.h"
 #include "tensor/error.h"
+#include "train/directory_lock.h"
 #include "train/html.h"
 #include "train/json_file.h"
+#include "train/progress.h"
 #include "train/run_directory.h"
 
 namespace slimgrad::cli {
@@ -69,6 +71,17 @@ void require_free(const std::filesystem::path& out) {
                 out.string(), name);
 }
 
+/// Nobody else writes there until the study ends.
+std::unique_ptr<DirectoryLock> locked(const std::filesystem::path& out) {
+    if (out.empty()) return nullptr;
+    std::error_code error;
+    std::filesystem::create_directories(out, error);
+    require(!error, "[snr] cannot create the directory '{}': {}", out.string(), error.message());
+    auto lock = std::make_unique<DirectoryLock>(out);
+    if (!lock->held()) say(lock->note() + "\n");
+    return lock;
+}
+
 void write_files(const SnrRequest& o, const SnrFindings& found) {
     write_figures(o.out, "signal-to-noise ratio of g_x (Appendix C)",
                   fmt::format("Source: {}. {}", o.source, fmt::join(found.notes, ". ")),
@@ -86,6 +99,7 @@ int snr_command(const SnrRequest& o) {
             "[snr] --sweep {} needs a run: --source RUN", o.sweep);
     snr_choice(o, o.epsilon.empty() ? 0.95 : o.epsilon.front(), 0, Side::token);  // fails early
     require_free(o.out);
+    const std::unique_ptr<DirectoryLock> lock = locked(o.out);
     if (o.threads > 0) set_threads(static_cast<int>(o.threads));
 
     SnrFindings found;

@@ -67,6 +67,8 @@ void check_real(std::string_view where, const Option& option, double value) {
 }
 
 void check_word(std::string_view where, const Option& option, const std::string& value) {
+    require(value.find('\0') == value.npos, "{} expected a text without a byte of 0 as {}, got {}",
+            where, option.name, shown(value));
     const auto* words = std::get_if<Words>(&option.range);
     if (!words || (words->optional && value.empty())) return;
     require(std::ranges::find(words->known, value) != words->known.end(),

@@ -126,7 +126,7 @@ TEST(TokenizerFiles, ContradictionsAreRefused) {
     // A form that no text has.
     expect("{}", R"({"\u0301": 8})", {"from 1 to 1000 characters", "got 0 when normalized"});
     expect("{}", "{\"" + std::string(2000, 'a') + "\": 8}", {"got 2000 when normalized"});
-    expect("{}", std::string(300, '['), {"nested more than 100 deep"});
+    expect("{}", std::string(300, '['), {"nested more than 64 levels deep"});
 }
 
 TEST(TokenizerFiles, SaysWhereFilesDisagreeAndWhatNoTextHas) {

@@ -58,6 +58,12 @@ DirectoryLock ComparisonDirectory::locked(const fs::path& path, Existing existin
     return lock;
 }
 
+void ComparisonDirectory::begin(std::string_view text) const {
+    write("compare.json", text);
+    std::error_code none;
+    for (const char* name : {"compare.md", "report.html"}) fs::remove(path_ / name, none);
+}
+
 void ComparisonDirectory::write(const std::string& name, std::string_view text) const {
     write_file(path_ / name, text);
 }

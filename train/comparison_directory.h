@@ -20,6 +20,9 @@ class ComparisonDirectory {
     const std::filesystem::path& path() const { return path_; }
     /// What a user should know of it, or nothing.
     std::string note() const { return lock_.note(); }
+    /// A comparison begins, or begins anew: what an earlier one has found goes. `text` is the first
+    /// compare.json.
+    void begin(std::string_view text) const;
     /// Replaces one of its files as a whole.
     void write(const std::string& name, std::string_view text) const;
 

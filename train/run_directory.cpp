@@ -1,10 +1,14 @@
 #include "train/run_directory.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <nlohmann/json.hpp>
 #include <system_error>
 
+#include "data/digest.h"
+#include "data/text_data.h"
 #include "tensor/error.h"
 
 namespace slimgrad {
@@ -43,6 +47,21 @@ bool is_config(const nlohmann::json& json) {
            is_text("optimizer") && json.contains("seed");
 }
 
+bool is_on_texts(const nlohmann::json& config) {
+    const auto data = config.find("data");
+    if (data == config.end() || !data->is_string()) return false;
+    const std::vector<std::string> names = text_data_names();
+    return std::ranges::find(names, data->get<std::string>()) != names.end();
+}
+
+/// What a run on texts has made of it; not what a link points to, nor a user's own files.
+void remove_model(const fs::path& folder) {
+    std::error_code error;
+    if (fs::is_symlink(folder, error)) fs::remove(folder, error);
+    for (const char* name : model_files) fs::remove(folder / name, error);
+    fs::remove(folder, error);  // if it is empty
+}
+
 void move_file(const fs::path& from, const fs::path& to) {
     std::error_code error;
     fs::rename(from, to, error);
@@ -77,6 +96,17 @@ bool holds_run(const fs::path& directory) {
     return is_config(json_or_nothing(config));
 }
 
+std::string fingerprint(const fs::path& directory) {
+    if (!holds_run(directory)) return "";
+    Digest digest;
+    fs::path file = config_file(directory);
+    digest.add(read_text(file));
+    file.replace_filename("metrics.jsonl");
+    std::error_code none;
+    if (fs::exists(file, none)) digest.add(read_text(file));
+    return fmt::format("{:016x}", digest.value());
+}
+
 void RunDirectory::require_free(const fs::path& path, bool overwrite) {
     require(!path.empty(), "[run] expected a run directory. Hint: --out DIR");
     std::error_code error;
@@ -86,6 +116,9 @@ void RunDirectory::require_free(const fs::path& path, bool overwrite) {
     require(fs::is_directory(status),
             "[run] cannot create the directory '{}': a file of that name is in the way",
             path.string());
+    const fs::path config = config_file(path);
+    require(!fs::is_regular_file(config, error) || ::access(config.c_str(), R_OK) == 0,
+            "[run] cannot read '{}': {}", config.string(), std::generic_category().message(errno));
     if (holds_run(path)) {
         require(overwrite,
                 "[run] '{}' holds another run. Hint: --resume {} continues it, --overwrite starts "
@@ -163,6 +196,12 @@ void RunDirectory::begin(const nlohmann::json& config,
         write_file(folder / "config.json", config.dump(2) + "\n");
         MetricsFile(folder / "metrics.jsonl").sync();
         save(folder);
+        const fs::path model = file(model_folder);
+        require(!fs::exists(folder / model_folder) || !fs::exists(fs::symlink_status(model)) ||
+                    is_on_texts(json_or_nothing(file("config.json"))),
+                "[run] '{}' is of no run on texts, which this one would replace. Hint: another "
+                "--out, or move it",
+                model.string());
         sync_directory(folder);
         move_file(folder, file(begun));
     } catch (...) {
@@ -180,10 +219,9 @@ void RunDirectory::move_in() const {
     const fs::path folder = file(begun), model = file(model_folder);
     sync_directory(path_);
     if (fs::exists(folder / "config.json", error)) {
+        const nlohmann::json old = json_or_nothing(file("config.json"));
         for (const char* name : results) fs::remove(file(name), error);
-        if (fs::is_symlink(model, error)) fs::remove(model, error);  // not what it points to
-        for (const char* name : model_files) fs::remove(model / name, error);
-        fs::remove(model, error);  // if it is empty
+        if (is_on_texts(old)) remove_model(model);
         move_file(folder / "config.json", file("config.json"));
     }
     if (fs::exists(folder / "metrics.jsonl", error))

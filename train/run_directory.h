@@ -28,6 +28,10 @@ bool holds_run(const std::filesystem::path& directory);
 /// Whether the run there has come to its end, and no new one has begun in its place.
 bool is_complete(const std::filesystem::path& directory);
 
+/// Tells a run from one that is begun anew in its place, even with the same options: digits that
+/// stand for these and for what it has logged. Empty if no run is there.
+std::string fingerprint(const std::filesystem::path& directory);
+
 /// The config.json of a run. While the run is just beginning it may lie in a folder of its own.
 std::filesystem::path config_file(const std::filesystem::path& directory);
 /// The options that it holds. Throws Error if it cannot be read or is none.

@@ -73,11 +73,9 @@ Trainer::Trainer(TrainConfig config, TrainerOptions options) : directory_(config
     loop_->begin();
 }
 
-Trainer::Trainer(const fs::path& path, TrainerOptions options)
-    : directory_(path), summary_(summary_of(path)) {
-    if (summary_) return;
+Trainer::Trainer(const fs::path& path, TrainerOptions options) : directory_(path) {
     RunDirectory run = RunDirectory::open(path);
-    summary_ = summary_of(path);  // another program may have ended it in between
+    summary_ = summary_of(path);
     if (summary_) return;
     TrainConfig config = config_of(path);
     set_threads(static_cast<int>(config.threads));

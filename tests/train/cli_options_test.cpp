@@ -103,7 +103,7 @@ TEST_F(Cli, FilesOfOptionsArePickedApart) {
 
 TEST_F(Cli, OptionsThatDoNothingAreNamed) {
     const auto notes = [&](const Words& more, const std::string& command) {
-        Words words = train({"--out", "o", "--overwrite"}, command);
+        Words words = train({"--out", command, "--overwrite"}, command);
         words.insert(words.end(), more.begin(), more.end());
         const Result result = run(words);
         EXPECT_EQ(result.status, 0) << result.err;

@@ -129,7 +129,7 @@ TEST(Report, NamesTheFieldOfAnotherType) {
            {"summary.json", "\"name\", got number"});
     spoilt("summary.json", "[]", {"summary.json", "expected a JSON object, got array"});
     spoilt("config.json", R"({"model": 3})", {"config.json", "\"model\", got number"});
-    spoilt("config.json", R"({"seed": 1e999})", {"config.json", "out of range"});
+    spoilt("config.json", R"({"seed": 1e999})", {"config.json", "too large"});
     // Not worth an error: numbers that are none are shown as unknown.
     put(at / "summary.json", R"({"method": 3, "accuracy": "high", "flops": [], "environment": 7})");
     put(at / "metrics.jsonl", metrics + std::string(100, '\0'));  // what a crash may leave

@@ -175,10 +175,10 @@ TEST_F(RunFiles, ABeginningThatWasCutOffIsDoneOrUndone) {
     // Died while it wrote its first files: the old run is whole.
     put(directory / "slimgrad-begin.tmp" / "config.json", "{\"data\"");
     EXPECT_TRUE(Trainer(directory, options()).was_complete());
+    EXPECT_FALSE(fs::exists(directory / "slimgrad-begin.tmp"));
     fs::remove(directory / "summary.json");
     ASSERT_TRUE(Trainer(directory, options()).run());
     EXPECT_EQ(weights("run"), old.at("model.safetensors"));
-    EXPECT_FALSE(fs::exists(directory / "slimgrad-begin.tmp"));
     // Died while they were moved in: the new run has begun.
     json other = before;
     other["seed"] = 1;
@@ -195,6 +195,18 @@ TEST_F(RunFiles, ABeginningThatWasCutOffIsDoneOrUndone) {
     put(root_ / "new" / "slimgrad-begin" / "metrics.jsonl", "");
     ASSERT_TRUE(Trainer(root_ / "new", options()).run());
     EXPECT_EQ(weights("new"), old.at("model.safetensors"));
+}
+
+TEST_F(RunFiles, ARunOnImagesLeavesAFolderOfAUserAlone) {
+    const TrainConfig config = brief("run");
+    ASSERT_TRUE(run(config));
+    put(fs::path(config.out) / "model" / "vocab.txt", "mine");
+    ASSERT_TRUE(Trainer(config, overwriting()).run());
+    EXPECT_EQ(text_of(fs::path(config.out) / "model" / "vocab.txt"), "mine");
+    TrainConfig texts = small("run", "bert-tiny");
+    texts.data = "embedded-text";
+    texts.augment = false;
+    EXPECT_TRUE(has(refused(texts), "is of no run on texts, which this one would replace"));
 }
 
 TEST_F(RunFiles, ADirectoryThatIsNoRunCannotBeResumedAndStaysAsItIs) {
