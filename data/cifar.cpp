@@ -3,7 +3,6 @@
 #include <cstddef>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <vector>
 
 #include "data/file.h"
@@ -16,9 +15,8 @@ namespace fs = std::filesystem;
 /// The directory with `file` in it: `directory` or its folder `folder`.
 fs::path find_directory(const fs::path& directory, const std::string& folder,
                         const std::string& file, std::string_view archive) {
-    std::error_code none;
     for (const fs::path& candidate : {directory, directory / folder})
-        if (!directory.empty() && fs::exists(candidate / file, none)) return candidate;
+        if (!directory.empty() && is_there(candidate / file)) return candidate;
     const std::string hint =
         fmt::format("Hint: unpack https://www.cs.toronto.edu/~kriz/{} and give the directory '{}'",
                     archive, folder);

@@ -74,6 +74,14 @@ Bytes read_into(const std::filesystem::path& path) {
 
 }  // namespace
 
+bool is_there(const std::filesystem::path& path) {
+    std::error_code error;
+    const std::filesystem::file_status status = std::filesystem::status(path, error);
+    if (status.type() == std::filesystem::file_type::none)
+        fail("[data] cannot look for '{}': {}", path.string(), error.message());
+    return status.type() != std::filesystem::file_type::not_found;
+}
+
 std::vector<std::uint8_t> read_file(const std::filesystem::path& path) {
     return read_into<std::vector<std::uint8_t>>(path);
 }

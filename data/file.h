@@ -10,6 +10,10 @@
 
 namespace slimgrad {
 
+/// Whether something is there. Throws Error if that cannot be told, as in a directory that this
+/// user may not search.
+bool is_there(const std::filesystem::path& path);
+
 /// All bytes of a file. Throws Error if it cannot be read or has more than 4 GiB.
 std::vector<std::uint8_t> read_file(const std::filesystem::path& path);
 std::string read_text(const std::filesystem::path& path);

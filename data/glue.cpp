@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <map>
-#include <system_error>
 #include <utility>
 
 #include "data/file.h"
@@ -146,10 +145,7 @@ TextData empty_set(const GlueTask& task) {
     return data;
 }
 
-bool has(const fs::path& directory, std::string_view file) {
-    std::error_code none;
-    return fs::exists(directory / file, none);
-}
+bool has(const fs::path& directory, std::string_view file) { return is_there(directory / file); }
 
 TextData read_split(const GlueTask& task, const fs::path& file) {
     TextData data = empty_set(task);

@@ -3,7 +3,6 @@
 #include <zlib.h>
 
 #include <algorithm>
-#include <system_error>
 #include <utility>
 
 #include "data/file.h"
@@ -82,9 +81,8 @@ class Reader {
 
 /// The file of this name in the directory, plain or with `.gz`.
 fs::path find_file(const fs::path& directory, const std::string& name) {
-    std::error_code none;
     for (const std::string& candidate : {name, name + ".gz"})
-        if (fs::exists(directory / candidate, none)) return directory / candidate;
+        if (is_there(directory / candidate)) return directory / candidate;
     fail(
         "[data] expected the file '{0}' or '{0}.gz' in '{1}', found neither. Hint: install the "
         "Debian package dataset-fashion-mnist, or fetch the four files from "

@@ -174,8 +174,7 @@ void read_added_file(const JsonObject& file, const json& tokens,
 
 TokenizerFiles read_tokenizer_files(const fs::path& directory) {
     const auto read = [&](const char* name) -> std::optional<std::string> {
-        std::error_code none;
-        if (!fs::exists(directory / name, none)) return std::nullopt;
+        if (!is_there(directory / name)) return std::nullopt;
         return read_text(directory / name);
     };
     return {read("tokenizer.json"),          read("vocab.txt"),

@@ -68,6 +68,15 @@ TEST(AtomicFile, WritesIntoAPipe) {
     EXPECT_TRUE(fs::is_fifo(pipe)) << "a file took its place";
 }
 
+TEST(File, WhetherItIsThereIsToldOrAnError) {
+    const TemporaryDirectory directory;
+    EXPECT_FALSE(is_there(directory.path() / "file"));
+    put(directory.path() / "file", "content");
+    EXPECT_TRUE(is_there(directory.path() / "file"));
+    expect_error([&] { is_there(directory.path() / std::string(300, 'x')); },
+                 {"cannot look for", "File name too long"});
+}
+
 TEST(AtomicFile, LeftoversOfDeadProcessesAreRemoved) {
     EXPECT_TRUE(is_temporary("a.json.12-0.tmp", "a.json"));
     EXPECT_TRUE(is_temporary("a.json.1-00ff00ff00ff00ff.tmp", "a.json"));

@@ -50,7 +50,14 @@ bool is_text(const std::string& data) {
 }
 
 void require_same_kind(const TrainConfig& config) {
-    if (!holds_run(config.from)) return;
+    if (!holds_run(config.from)) {
+        // That its config.json is damaged shall be told as such, not as weights that do not fit.
+        const std::filesystem::path directory = config.from;
+        std::error_code none;
+        if (std::filesystem::exists(directory / "metrics.jsonl", none))
+            read_json(directory / "config.json");
+        return;
+    }
     const std::string data = read_config(config.from).data;
     const bool texts = is_text(data);
     require(texts == is_text(config.data),

@@ -18,7 +18,7 @@ bool read(nb::handle value, T& result) {
 template <class T>
 T take(const std::string& where, const Option& option, nb::handle value) {
     T result{};
-    if (!read(value, result)) refuse(where, option, shown(text(nb::repr(value))));
+    if (!read(value, result)) refuse(where, option, slimgrad::shown(text(nb::repr(value))));
     check_option(where, option, result);
     return result;
 }

@@ -152,7 +152,8 @@ void name_if_unnamed(Module& model) {
 }
 
 void keep_parts(nb::handle nurse, nb::handle model) {
-    for (const auto& [path, owner] : Owners(model, to_module(model)).all()) tie(nurse, owner);
+    const Owners owners(model, to_module(model));
+    for (const auto& [path, owner] : owners.all()) tie(nurse, owner);
 }
 
 Module& to_module(nb::handle object) {

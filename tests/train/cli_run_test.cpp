@@ -155,6 +155,10 @@ TEST_F(CliRun, AnAnswerThatCannotBeWrittenIsAFailure) {
         fs::remove_all(root_ / "again");
     }
     expect_lost("\"$SLIMGRAD\" cost >&-");
+    // What standard output is, is written and not replaced.
+    EXPECT_EQ(shell("\"$SLIMGRAD\" report run --out /dev/stdout > page.html").status, 0);
+    EXPECT_TRUE(text_of(root_ / "page.html").starts_with("<!DOCTYPE html>"));
+    EXPECT_TRUE(fs::is_symlink("/dev/stdout"));
     // A reader that has gone.
     EXPECT_EQ(shell("{ sleep 0.3; \"$SLIMGRAD\" cost; echo status $? >&2; } | true").err,
               "slimgrad: cannot write to standard output: Broken pipe\nstatus 1\n");
