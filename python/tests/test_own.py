@@ -3,7 +3,6 @@
 import gc
 import importlib.util
 import pathlib
-import threading
 
 import numpy as np
 import pytest
@@ -282,23 +281,3 @@ def test_a_model_without_forward_says_so():
 
         class Mine(sg.nn.Linear):
             """Layers of the library are final."""
-
-
-def test_two_threads_have_tapes_and_meters_of_their_own():
-    totals = []
-
-    def work(n):
-        sg.meter.reset()
-        for _ in range(20):
-            layer = sg.nn.Linear(8, 8, bias=False)
-            layer.rule = Dense()
-            tape = sg.Tape()
-            tape.backward(sg.sum(layer(tape.input(np.ones((2, n, 8), np.float32)))))
-        totals.append((n, sg.meter.layer("linear")["forward"]))
-
-    threads = [threading.Thread(target=work, args=(n,)) for n in (3, 5, 7)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(totals) == [(n, 20 * 2 * 2 * n * 8 * 8) for n in (3, 5, 7)]
