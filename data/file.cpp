@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <random>
 #include <string_view>
 #include <system_error>
@@ -32,12 +33,23 @@ struct Descriptor {
     Descriptor& operator=(const Descriptor&) = delete;
 };
 
-/// Whether a path is a name of an open descriptor: /dev/stdout, /proc/self/fd/1.
-bool is_descriptor(const std::filesystem::path& path) {
-    std::error_code none;
-    const std::string place = std::filesystem::absolute(path, none).lexically_normal().string();
-    return (place.starts_with("/dev/") || place.starts_with("/proc/")) &&
-           std::filesystem::is_symlink(path, none);
+/// The open descriptor of this process that a path is a name of (/dev/stdout, /dev/fd/1), or -1.
+int descriptor_of(std::filesystem::path path) {
+    constexpr int most_links = 40;  // they may lead back to where they begin
+    std::error_code error;
+    const auto own = std::filesystem::canonical("/proc/self/fd", error);
+    for (int i = 0; !error && i < most_links && std::filesystem::is_symlink(path, error); ++i) {
+        const auto parent =
+            std::filesystem::canonical(path.has_parent_path() ? path.parent_path() : ".", error);
+        const std::string name = path.filename().string();
+        int number = -1;
+        if (!error && parent == own) {
+            std::from_chars(name.data(), name.data() + name.size(), number);
+            return number;
+        }
+        path = parent / std::filesystem::read_symlink(path, error);
+    }
+    return -1;
 }
 
 /// Opens a regular file for reading and tells its size.
@@ -117,7 +129,11 @@ MappedFile::~MappedFile() {
 
 AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
     struct stat status {};
-    if (::stat(path_.c_str(), &status) == 0 && (!S_ISREG(status.st_mode) || is_descriptor(path_))) {
+    if (const int open = descriptor_of(path_); open >= 0) {
+        // Another opening of the same file would write over what comes through this one.
+        descriptor_ = ::fcntl(open, F_DUPFD_CLOEXEC, 0);
+        if (descriptor_ < 0) fail_with(errno);
+    } else if (::stat(path_.c_str(), &status) == 0 && !S_ISREG(status.st_mode)) {
         if (S_ISDIR(status.st_mode)) fail_with(EISDIR);
         descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CLOEXEC);
         if (descriptor_ < 0) fail_with(errno);

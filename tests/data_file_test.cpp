@@ -56,6 +56,25 @@ TEST(AtomicFile, ReplacesALinkAndNotWhatItPointsTo) {
     EXPECT_FALSE(fs::is_symlink(directory / "symbolic"));
 }
 
+TEST(AtomicFile, WritesIntoWhatADescriptorHasOpen) {
+    const TemporaryDirectory directory;
+    const fs::path file = directory / "file";
+    const int open = ::open(file.c_str(), O_WRONLY | O_CREAT, 0666);
+    ASSERT_EQ(::write(open, "begin ", 6), 6);
+    const fs::path link = directory / "link";
+    fs::create_symlink("/dev/fd/" + std::to_string(open), link);
+    write_file(link, "middle ");
+    ASSERT_EQ(::write(open, "end", 3), 3);
+    ::close(open);
+    EXPECT_EQ(get(file), "begin middle end");
+    EXPECT_TRUE(fs::is_symlink(link));
+    // Links that lead nowhere end somewhere.
+    fs::create_symlink(directory / "b", directory / "a");
+    fs::create_symlink(directory / "a", directory / "b");
+    write_file(directory / "a", "text");
+    EXPECT_EQ(get(directory / "a"), "text");
+}
+
 TEST(AtomicFile, WritesIntoAPipe) {
     const TemporaryDirectory directory;
     const fs::path pipe = directory / "pipe";

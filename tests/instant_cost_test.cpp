@@ -145,7 +145,8 @@ TEST(CostModel, NumbersThatDoNotFitAreErrors) {
     for (const std::string& name : architecture_names()) {
         const auto of = [&](const ArchitectureInput& input) {
             const std::vector<LinearShape> layers = architecture(name, input, "all");
-            return model_cost(layers, std::vector<Compression>(layers.size()), 1, Convention::paper);
+            return model_cost(layers, std::vector<Compression>(layers.size()), 1,
+                              Convention::paper);
         };
         EXPECT_GT(of({}).total.forward, 0) << name;
         EXPECT_THROW(of({large, large, large, large}), Error) << name;
