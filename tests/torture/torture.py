@@ -94,7 +94,7 @@ def main() -> int:
     options = parser.parse_args()
 
     options.out.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix="trials-", dir=options.out))
+    scratch = Path(tempfile.mkdtemp(prefix="trials-", dir=options.out.resolve()))
     began = time.monotonic()
     parts = parts_of(Program(options.program), scratch)
     if options.only:
