@@ -90,7 +90,7 @@ def arrays(_: Program, place: Path) -> None:
     npy(place, "w.npy", (5, 4))
 
 
-EVAL_TEXT = "eval --data rte --data-dir RTE --max-length 16 --batch 4 --threads 1 --from bert".split()
+EVAL_TEXT = "eval --data rte --data-dir RTE --max-length 16 --batch 4 --threads 1 --allow-fresh --from bert".split()
 EVAL_RUN = "eval --from run --threads 1".split()
 RESUME = "train --resume run --quiet".split()
 CIFAR = "train --data cifar10 --data-dir . --limit-train 32 --limit-test 8 --batch 16 --steps 1 --threads 1 " \
