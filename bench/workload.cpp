@@ -65,7 +65,8 @@ void compare_records(const std::string& what, const std::vector<NamedTensor>& go
                      const std::vector<NamedTensor>& expected,
                      const std::vector<std::string>& prefixes, double tolerance) {
     for (const auto& [name, value] : expected) {
-        if (std::ranges::none_of(prefixes, [&](const auto& p) { return name.starts_with(p); }))
+        if (std::ranges::none_of(prefixes,
+                                 [&name = name](const auto& p) { return name.starts_with(p); }))
             continue;
         const auto found = std::ranges::find(got, name, &NamedTensor::name);
         require(found != got.end() && found->tensor.shape() == value.shape(),
