@@ -5,20 +5,10 @@
 
 #include "autograd/ops.h"
 #include "tensor/ops.h"
+#include "tests/error_of.h"
 
 namespace slimgrad {
 namespace {
-
-/// What `f` throws, as the user reads it.
-template <class F>
-std::string message(F f) {
-    try {
-        f();
-    } catch (const Error& error) {
-        return error.what();
-    }
-    return "no error";
-}
 
 /// y = 2 a + 0 b, whose gradients are what a test says.
 class Told final : public Function {
@@ -49,7 +39,7 @@ TEST(GradientShapes, AreCheckedForEveryInput) {
     run(b, [&](const Tensor&) { return std::vector<Grad>{ga, gb}; });
     EXPECT_EQ(b.grad.value.shape(), (Shape{10}));
     const auto with = [&](Grad first, Grad second) {
-        return message([&] {
+        return error_of([&] {
             run(b, [&](const Tensor&) { return std::vector<Grad>{first, second}; });
         });
     };
@@ -79,7 +69,7 @@ TEST(GradientShapes, OfWhatABasisExpandsToAreChecked) {
     Parameter b(Tensor::zeros({10}));
     const Tensor gb = Tensor::zeros({10});
     const auto with = [&](std::shared_ptr<const Basis> basis) {
-        return message([&] {
+        return error_of([&] {
             run(b, [&](const Tensor&) {
                 return std::vector<Grad>{Grad(Tensor::zeros({1, 3}), basis), gb};
             });
@@ -90,7 +80,7 @@ TEST(GradientShapes, OfWhatABasisExpandsToAreChecked) {
     EXPECT_EQ(with(std::make_shared<Nothing>()),
               "[backward] expected a gradient of shape (2, 3) from its basis, got nothing");
     b.grad = Grad(Tensor::zeros({1, 3}), std::make_shared<Longer>());
-    EXPECT_EQ(message([&] { b.dense_grad("b"); }),
+    EXPECT_EQ(error_of([&] { b.dense_grad("b"); }),
               "[b] expected a gradient of the parameter's shape (10,), got (4, 3)");
 }
 
@@ -99,13 +89,13 @@ TEST(GradientShapes, AParameterKeepsItsShapeUntilBackward) {
     Tape tape;
     const Var y = sum(tape.parameter(b) * real(2));
     b.value = Tensor::zeros({3});
-    EXPECT_EQ(message([&] { tape.backward(y); }),
+    EXPECT_EQ(error_of([&] { tape.backward(y); }),
               "[scale] a parameter of shape (10,) in forward has the shape (3,) in backward");
 
     Parameter c(Tensor::zeros({10}));
     c.grad = Tensor::zeros({3});  // by hand
     Tape other;
-    EXPECT_EQ(message([&] { other.backward(sum(other.parameter(c) * real(2))); }),
+    EXPECT_EQ(error_of([&] { other.backward(sum(other.parameter(c) * real(2))); }),
               "[gradient] gradients of shapes (3,) and (10,) do not add up");
 }
 
@@ -137,7 +127,7 @@ TEST(Functions, MustGiveAValue) {
     };
     Tape tape;
     const Var x = tape.input(Tensor::zeros({2}));
-    EXPECT_EQ(message([&] { tape.apply(std::make_shared<Empty>(), {x}); }),
+    EXPECT_EQ(error_of([&] { tape.apply(std::make_shared<Empty>(), {x}); }),
               "[empty] forward gave no value");
     EXPECT_THROW(tape.apply(nullptr, {x}), Error);
     EXPECT_THROW(tape.input(Tensor()), Error);
@@ -152,7 +142,7 @@ TEST(Tape, KnowsNoGradientOfWhatCameAfterBackward) {
     const Var x = tape.input(Tensor::zeros({2}));
     tape.backward(sum(x));
     const Var late = tape.input(Tensor::zeros({2}));
-    EXPECT_EQ(message([&] { tape.gradient(late); }),
+    EXPECT_EQ(error_of([&] { tape.gradient(late); }),
               "[gradient] this input was made after backward");
     // A value of a tape that is gone is not of the one that has its place.
     auto first = std::make_unique<Tape>();
@@ -194,7 +184,7 @@ TEST(Saved, ACodecMustGiveBackTheShape) {
     options.codec = std::make_shared<Lossy>();
     Tape tape(options);
     const Var y = exp(tape.input(Tensor::zeros({3, 2})));
-    EXPECT_EQ(message([&] { tape.backward(sum(y)); }),
+    EXPECT_EQ(error_of([&] { tape.backward(sum(y)); }),
               "[exp] the codec gave 'kept' of shape (3, 2) back as (2, 2)");
 }
 
@@ -206,7 +196,7 @@ std::string changed_between(const TapeOptions& options,
     Tape tape(options);
     const Var y = sum(tape.input(x) * tape.parameter(w));
     change(x, w);
-    return message([&] { tape.backward(y); });
+    return error_of([&] { tape.backward(y); });
 }
 
 TEST(Saved, AChangeThatTheLibraryKnowsOfIsAnError) {
@@ -268,7 +258,7 @@ TEST(Saved, CheckingFindsFunctionsThatChangeWhatTheyAreGiven) {
     TapeOptions checking;
     checking.check_saved = true;
     const auto with = [&](bool forward) {
-        return message([&] {
+        return error_of([&] {
             Tape tape(checking);
             const Var x = tape.input(Tensor::zeros({2}));
             tape.backward(sum(tape.apply(std::make_shared<Rude>(forward), {x})));

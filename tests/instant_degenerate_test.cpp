@@ -9,6 +9,7 @@
 #include "nn/losses.h"
 #include "nn/models/model.h"
 #include "tensor/ops.h"
+#include "tests/error_of.h"
 
 namespace slimgrad {
 namespace {
@@ -67,15 +68,6 @@ MethodOptions instant(std::int64_t oversample = 0) {
     options.method = "instant";
     options.oversample = oversample;
     return options;
-}
-
-std::string message(const std::function<void()>& f) {
-    try {
-        f();
-    } catch (const Error& error) {
-        return error.what();
-    }
-    return "no error";
 }
 
 bool finite(const Tensor& t) {
@@ -165,21 +157,21 @@ TEST(Degenerate, StatisticsThatAreNotFiniteNameTheLayerWhereThatBegan) {
         const std::vector<LayerRanks> before = calibrator.ranks();
 
         c.x.data()[c.x.numel() / 2] = bad;
-        const std::string in_x = message([&] { calibrator.calibrate([&] { c.run(); }); });
+        const std::string in_x = error_of([&] { calibrator.calibrate([&] { c.run(); }); });
         EXPECT_NE(in_x.find("[patch_embed] calibration saw values of x"), std::string::npos)
             << in_x;
         c.x.data()[c.x.numel() / 2] = 0;
         EXPECT_EQ(calibrator.ranks().at(1).rank_x, before.at(1).rank_x) << "the old rules stay";
 
         c.parameter("blocks.1.fc1.weight").value.data()[0] = bad;
-        const std::string in_forward = message([&] { calibrator.calibrate([&] { c.run(); }); });
+        const std::string in_forward = error_of([&] { calibrator.calibrate([&] { c.run(); }); });
         EXPECT_NE(in_forward.find("[blocks.1.fc2] calibration saw values of x"), std::string::npos)
             << in_forward;
 
         MethodOptions options = instant();
         options.method = "compress-gy";
         Calibrator of_g(*c.model, options);
-        const std::string in_g = message([&] { of_g.calibrate([&] { c.run(); }); });
+        const std::string in_g = error_of([&] { of_g.calibrate([&] { c.run(); }); });
         EXPECT_NE(in_g.find("[blocks.3.fc2] calibration saw values of g_y"), std::string::npos)
             << in_g;
     }

@@ -9,6 +9,7 @@
 #include "tensor/meter.h"
 #include "tensor/ops.h"
 #include "tensor/random.h"
+#include "tests/error_of.h"
 
 namespace slimgrad {
 namespace {
@@ -42,17 +43,6 @@ void expect_close(const Tensor& a, const Tensor& b, const std::string& what) {
 }
 
 Tensor square(const Tensor& p) { return matmul(p, p, Op::transpose, Op::none); }
-
-/// The message of the Error that `f` throws.
-template <class F>
-std::string message(F f) {
-    try {
-        f();
-    } catch (const Error& error) {
-        return error.what();
-    }
-    return "no error";
-}
 
 TEST(Lab, VanillaIsTheTwoProducts) {
     const Sample s = sample();
@@ -147,13 +137,13 @@ TEST(Lab, LeavesNothingBehind) {
 TEST(Lab, BadInputIsNamed) {
     const Sample s = sample();
     const auto error = [&](const LabOptions& options) {
-        return message([&] { lab_linear(s.x, s.w, s.gy, options); });
+        return error_of([&] { lab_linear(s.x, s.w, s.gy, options); });
     };
-    EXPECT_NE(message([&] { lab_linear(s.gy, s.w, s.gy); }).find("expected x of shape (B, L, 9)"),
+    EXPECT_NE(error_of([&] { lab_linear(s.gy, s.w, s.gy); }).find("expected x of shape (B, L, 9)"),
               std::string::npos);
-    EXPECT_NE(message([&] { lab_linear(s.x, s.w, s.x); }).find("expected gy of shape (3, 7, 5)"),
+    EXPECT_NE(error_of([&] { lab_linear(s.x, s.w, s.x); }).find("expected gy of shape (3, 7, 5)"),
               std::string::npos);
-    EXPECT_NE(message([&] { lab_linear(s.x, s.bias, s.gy); }).find("expected w of shape"),
+    EXPECT_NE(error_of([&] { lab_linear(s.x, s.bias, s.gy); }).find("expected w of shape"),
               std::string::npos);
     EXPECT_NE(error(with("instan")).find("unknown method 'instan'"), std::string::npos);
 
@@ -168,8 +158,9 @@ TEST(Lab, BadInputIsNamed) {
 
     Tensor bad = s.x.clone();
     bad.at({1, 2, 3}) = NAN;
-    EXPECT_NE(message([&] { lab_linear(bad, s.w, s.gy); }).find("x has values that are not finite"),
-              std::string::npos);
+    EXPECT_NE(
+        error_of([&] { lab_linear(bad, s.w, s.gy); }).find("x has values that are not finite"),
+        std::string::npos);
 }
 
 }  // namespace

@@ -19,22 +19,12 @@
 #include "optim/clip.h"
 #include "optim/optimizer.h"
 #include "tensor/ops.h"
+#include "tests/error_of.h"
 
 namespace slimgrad {
 namespace {
 
 constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
-
-/// What `f` throws, as the user reads it.
-template <class F>
-std::string message(F f) {
-    try {
-        f();
-    } catch (const Error& error) {
-        return error.what();
-    }
-    return "no error";
-}
 
 /// Gives what it is told to.
 struct Told final : BackwardRule {
@@ -55,7 +45,7 @@ struct Told final : BackwardRule {
 /// Forward and backward of a layer on x, as the user sees its errors.
 std::string run(LinearMap& layer, const Tensor& x, const Told& rule) {
     layer.set_rule(std::make_shared<Told>(rule));
-    return message([&] {
+    return error_of([&] {
         Tape tape;
         tape.backward(sum(layer.forward(tape.input(x))));
     });
@@ -144,7 +134,7 @@ TEST(Rules, KeepTheOutputThatTheyGive) {
 TEST(ReplacedParameters, OfAnotherShapeAreErrors) {
     Stream stream(1, "test");
     const auto forward = [](Module& layer, const Tensor& x) {
-        return message([&] {
+        return error_of([&] {
             Tape tape;
             layer.forward(tape.input(x));
         });
@@ -179,7 +169,7 @@ TEST(ReplacedParameters, OfAnotherShapeAreErrors) {
     table.weight().value = Tensor::zeros({5, 4});
     Tape tape;
     const std::vector<std::int32_t> one{1};
-    EXPECT_EQ(message([&] { table.forward(tape, one, {1}); }),
+    EXPECT_EQ(error_of([&] { table.forward(tape, one, {1}); }),
               "[embedding] expected a table of more than 9 rows, got (5, 4)");
 }
 
@@ -217,7 +207,7 @@ TEST(Attention, AMaskThatChangesBeforeBackwardIsAnError) {
     MultiHeadAttention layer(4, 2, stream);
     AttentionMask mask{Tensor::zeros({3, 3}), Tensor::zeros({2, 3})};
     const auto with = [&](auto change) {
-        return message([&] {
+        return error_of([&] {
             Tape tape;
             const Var y = sum(layer.forward(tape.input(Tensor::full({2, 3, 4}, 1)), mask));
             change();

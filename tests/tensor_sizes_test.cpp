@@ -10,23 +10,13 @@
 #include "tensor/linalg.h"
 #include "tensor/ops.h"
 #include "tensor/random.h"
+#include "tests/error_of.h"
 
 namespace slimgrad {
 namespace {
 
 constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
 constexpr std::int64_t large = std::int64_t{1} << 40;
-
-/// What `f` throws, as the user reads it.
-template <class F>
-std::string message(F f) {
-    try {
-        f();
-    } catch (const Error& error) {
-        return error.what();
-    }
-    return "no error";
-}
 
 TEST(Checked, ComputesAndRefusesToWrap) {
     const Checked a = 6;
@@ -38,7 +28,7 @@ TEST(Checked, ComputesAndRefusesToWrap) {
     EXPECT_THROW(2 * Checked(most), Error);
     EXPECT_THROW(Checked(-most) - 2, Error);
     EXPECT_EQ(
-        message([] { return Checked(large) * large; }),
+        error_of([] { return Checked(large) * large; }),
         "[count] 1099511627776 * 1099511627776 does not fit into 64 bits. Hint: smaller sizes");
 }
 
@@ -51,11 +41,11 @@ TEST(Sizes, OfATensorAreCounted) {
     EXPECT_THROW(numel({-1, -6}), Error);
     EXPECT_THROW(Tensor({most}), Error);  // countable, but not in bytes
     EXPECT_EQ(
-        message([] {
+        error_of([] {
             Tensor({large, large});
         }),
         "[tensor] shape (1099511627776, 1099511627776) has more elements than can be counted");
-    EXPECT_EQ(message([] {
+    EXPECT_EQ(error_of([] {
                   Tensor::zeros({2, -3});
               }),
               "[tensor] dimensions must not be negative, got (2, -3)");
@@ -84,7 +74,7 @@ TEST(Sizes, OfViewsStayInside) {
 
 TEST(Sizes, BeyondTheMemoryAreAnErrorThatSaysWhatWasWanted) {
     const std::int64_t live = allocator::live_bytes();
-    const std::string text = message([] { Tensor({large, 1024}); });
+    const std::string text = error_of([] { Tensor({large, 1024}); });
     EXPECT_TRUE(text.starts_with("[allocator] out of memory: ")) << text;
     EXPECT_TRUE(text.ends_with(", wanted for a tensor of shape (1099511627776, 1024)")) << text;
     EXPECT_THROW(allocator::allocate(std::numeric_limits<std::size_t>::max()), Error);
@@ -126,7 +116,7 @@ TEST(Undefined, TensorsSayThatTheyAre) {
     EXPECT_FALSE(none.defined());
     EXPECT_EQ(none.numel(), 0);
     EXPECT_FALSE(none.clone().defined());
-    EXPECT_EQ(message([&] { none.mark(Category::workspace); }),
+    EXPECT_EQ(error_of([&] { none.mark(Category::workspace); }),
               "[mark] expected a tensor with values, got an undefined one");
     EXPECT_THROW(none.item(), Error);
     EXPECT_THROW(none.at({}), Error);
