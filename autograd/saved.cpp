@@ -92,8 +92,7 @@ bool Saved::needs_any() const {
     return std::ranges::any_of(needs_, [](bool need) { return need; });
 }
 
-void Saved::keep(Keep kind, std::string_view slot, const Tensor& value,
-                 std::function<Tensor(const Tensor&)> restore) {
+void Saved::keep(Keep kind, std::string_view slot, const Tensor& value) {
     if (!needs_any()) return;
     value.require_defined("saved");
     if (kind == Keep::activation && codec_ != nullptr) {
@@ -102,7 +101,6 @@ void Saved::keep(Keep kind, std::string_view slot, const Tensor& value,
     } else {
         keep(slot, std::make_shared<Plain>(value));
     }
-    slots_.back().restore = std::move(restore);
 }
 
 void Saved::keep(std::string_view slot, std::shared_ptr<const Packed> packed) {
@@ -159,7 +157,7 @@ Tensor Saved::tensor(std::string_view slot) const {
     require(!found.shape || (value.defined() && value.shape() == *found.shape),
             "[{}] the codec gave '{}' of shape {} back as {}", current_layer(), slot,
             shown(found.shape ? *found.shape : value.shape()), shown(value));
-    return found.restore ? found.restore(value) : value;
+    return value;
 }
 
 }  // namespace slimgrad::inline SLIMGRAD_PRECISION

@@ -117,10 +117,8 @@ class Saved {
     }
     bool needs_any() const;
 
-    /// Keeps a tensor. With `restore`, `tensor(slot)` gives restore(value): a convolution keeps its
-    /// raw input and unfolds it again.
-    void keep(Keep kind, std::string_view slot, const Tensor& value,
-              std::function<Tensor(const Tensor&)> restore = nullptr);
+    /// Keeps a tensor.
+    void keep(Keep kind, std::string_view slot, const Tensor& value);
     /// Keeps a payload as it is.
     void keep(std::string_view slot, std::shared_ptr<const Packed> packed);
     /// Watches a tensor that the function holds itself, a mask say: `tensor(slot)` gives it back,
@@ -131,7 +129,7 @@ class Saved {
                    const std::function<std::shared_ptr<const Packed>()>& make);
 
     bool has(std::string_view slot) const;
-    /// A kept tensor, unpacked and restored. Throws Error if the slot was not kept, or if a codec
+    /// A kept tensor, unpacked. Throws Error if the slot was not kept, or if a codec
     /// gives back another shape.
     Tensor tensor(std::string_view slot) const;
     /// A kept payload of type P. Throws Error if the slot holds another type.
@@ -153,7 +151,6 @@ class Saved {
         std::shared_ptr<const Packed> packed;
         std::vector<Buffer> buffers{};
         std::optional<Shape> shape{};  // of what a codec has packed
-        std::function<Tensor(const Tensor&)> restore{};
     };
     void add(std::string_view slot, std::shared_ptr<const Packed> packed, bool counted);
     const Slot& find(std::string_view slot) const;

@@ -74,8 +74,10 @@ class Calibration final : public Workload {
                     PackCache cache;
                     Saved saved({true, true}, nullptr, &cache);
                     const auto& rule = layer.map->rule();
-                    rule->save(LinearInput(layer.values.x[draw_]), saved, {true, true});
-                    rule->backward(layer.values.gy[draw_], layer.thin, saved, {true, false});
+                    const Tensor &x = layer.values.x[draw_], &gy = layer.values.gy[draw_];
+                    const auto op = std::make_shared<TokenOperator>(x.shape());
+                    rule->save({op, x}, saved, {op, layer.thin, {true, true}});
+                    rule->backward({op, gy}, saved, {op, layer.thin, {true, false}});
                 }
             gram = watch.lap();
         });

@@ -7,6 +7,7 @@
 #include "bench/projectors.h"
 #include "bench/workload.h"
 #include "nn/init.h"
+#include "nn/linear.h"
 #include "tensor/meter.h"
 #include "tensor/ops.h"
 
@@ -145,16 +146,16 @@ class Linears final : public Workload {
             const LayerScope scope(shapes_[i].name);
             saved.emplace_back(std::vector<bool>{true, true}, nullptr, &cache);
             Stopwatch watch;
-            rules_[i]->save(LinearInput(b.x[i]), saved.back(), all);
+            const auto op = std::make_shared<TokenOperator>(b.x[i].shape());
+            rules_[i]->save({op, b.x[i]}, saved.back(), {op, b.w[i], all});
             parts.emplace_back("compress." + shapes_[i].name, watch.lap());
             compress += parts.back().second;
         }
         for (std::size_t i = shapes_.size(); i-- > 0;) {
             const LayerScope scope(shapes_[i].name);
             Stopwatch watch;
-            LinearGrads& grads = b.grads[i];
-            grads = rules_[i]->backward(b.gy[i], b.w[i], saved[i], all);
-            if (!grads.gb.defined()) grads.gb = sum_tokens(b.gy[i]);
+            const auto op = std::make_shared<TokenOperator>(b.x[i].shape());
+            b.grads[i] = backward_by(*rules_[i], b.gy[i], saved[i], {op, b.w[i], all});
             parts.emplace_back("backward." + shapes_[i].name, watch.lap());
             backward += parts.back().second;
         }

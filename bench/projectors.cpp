@@ -16,14 +16,15 @@ class PlainLowRankRule final : public BackwardRule {
   public:
     explicit PlainLowRankRule(Projectors projectors) : projectors_(std::move(projectors)) {}
     std::string name() const override { return "plain"; }
-    void save(const LinearInput& x, Saved& saved, Needs needs) const override {
-        ExactRule::instance()->save(x, saved, needs);
+    void save(const LinearInput& x, Saved& saved, const LinearCall& call) const override {
+        ExactRule::instance()->save(x, saved, call);
     }
-    LinearGrads backward(const Tensor& gy, const Tensor& w, const Saved& saved,
-                         Needs needs) const override {
+    LinearGrads backward(const LinearGradient& gradient, const Saved& saved,
+                         const LinearCall& call) const override {
+        const Tensor &gy = gradient.matrix(), &w = call.w;
         LinearGrads grads;
-        if (needs.gw) {
-            const Tensor x = saved.tensor("x");
+        if (call.needs.gw) {
+            const Tensor x = call.op->x_matrix(saved.tensor("x"));
             const auto& p = projectors_.p;
             if (!p)
                 grads.gw = matmul_sum(gy, x);
@@ -33,7 +34,7 @@ class PlainLowRankRule final : public BackwardRule {
                 grads.gw =
                     matmul(matmul_sum(gy, matmul(x, p->basis, Op::none, Op::transpose)), p->basis);
         }
-        if (needs.gx) {
+        if (call.needs.gx) {
             const auto& q = projectors_.q;
             if (!q)
                 grads.gx = matmul(gy, w);
@@ -69,7 +70,7 @@ void orthonormalise(real* rows, std::int64_t row, std::int64_t n) {
 std::shared_ptr<const Projector> random_projector(Side side, std::int64_t rank, std::int64_t dim,
                                                   Stream& stream) {
     rank = std::min(rank, dim);
-    Projector projector{side, normal({rank, dim}, 0, 1, stream)};
+    Projector projector{{side, normal({rank, dim}, 0, 1, stream)}};
     for (std::int64_t row = 0; row < rank; ++row) orthonormalise(projector.basis.data(), row, dim);
     projector.basis.mark(Category::projectors);
     return std::make_shared<const Projector>(std::move(projector));

@@ -20,19 +20,20 @@ class EverySecondToken final : public BackwardRule {
   public:
     std::string name() const override { return "every-second-token"; }
 
-    void save(const LinearInput& x, Saved& saved, Needs needs) const override {
+    void save(const LinearInput& x, Saved& saved, const LinearCall& call) const override {
         require(x.matrix().size(1) % 2 == 0, "[{}] expected an even number of tokens, got {}",
                 name(), x.matrix().size(1));
-        if (!needs.gw) return;  // a frozen layer keeps nothing
+        if (!call.needs.gw) return;  // a frozen layer keeps nothing
         const PhaseScope phase("compress");
         saved.keep(Keep::activation, "x", every_second(x.matrix()));
     }
 
-    LinearGrads backward(const Tensor& gy, const Tensor& w, const Saved& saved,
-                         Needs needs) const override {
+    LinearGrads backward(const LinearGradient& gy, const Saved& saved,
+                         const LinearCall& call) const override {
+        const Tensor& g = gy.matrix();
         LinearGrads grads;
-        if (needs.gw) grads.gw = linear_gw(every_second(gy), saved.tensor("x")) * real(2);
-        if (needs.gx) grads.gx = linear_gx(gy, w);
+        if (call.needs.gw) grads.gw = linear_gw(every_second(g), saved.tensor("x")) * real(2);
+        if (call.needs.gx) grads.gx = linear_gx(g, call.w);
         return grads;
     }
 };

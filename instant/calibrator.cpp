@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "instant/break_even.h"
-#include "instant/trace.h"
+#include "nn/linear_map.h"
 #include "tensor/meter.h"
 #include "tensor/ops.h"
 

@@ -3,14 +3,14 @@
 #include <cmath>
 #include <map>
 
-#include "instant/trace.h"
+#include "nn/linear_map.h"
 #include "tensor/ops.h"
 
 namespace slimgrad::inline SLIMGRAD_PRECISION {
 namespace {
 
-using Watch = std::function<void(const Tensor& gy, const Tensor& w, const Saved& saved, Needs needs,
-                                 const LinearGrads& grads)>;
+using Watch = std::function<void(const LinearGradient& gy, const Saved& saved,
+                                 const LinearCall& call, const LinearGrads& grads)>;
 
 /// Does what another rule does, and lets someone watch its backward.
 class WatchedRule final : public BackwardRule {
@@ -18,17 +18,16 @@ class WatchedRule final : public BackwardRule {
     WatchedRule(std::shared_ptr<const BackwardRule> rule, Watch watch)
         : rule_(std::move(rule)), watch_(std::move(watch)) {}
     std::string name() const override { return rule_->name(); }
-    Tensor forward(const LinearInput& x, const Tensor& w, Saved& saved,
-                   Needs needs) const override {
-        return rule_->forward(x, w, saved, needs);
+    Tensor forward(const LinearInput& x, Saved& saved, const LinearCall& call) const override {
+        return rule_->forward(x, saved, call);
     }
-    void save(const LinearInput& x, Saved& saved, Needs needs) const override {
-        rule_->save(x, saved, needs);
+    void save(const LinearInput& x, Saved& saved, const LinearCall& call) const override {
+        rule_->save(x, saved, call);
     }
-    LinearGrads backward(const Tensor& gy, const Tensor& w, const Saved& saved,
-                         Needs needs) const override {
-        LinearGrads grads = rule_->backward(gy, w, saved, needs);
-        watch_(gy, w, saved, needs, grads);
+    LinearGrads backward(const LinearGradient& gy, const Saved& saved,
+                         const LinearCall& call) const override {
+        LinearGrads grads = backward_by(*rule_, gy.value(), saved, call);
+        watch_(gy, saved, call, grads);
         return grads;
     }
 
@@ -64,9 +63,9 @@ struct Errors {
 
 void observe_gradients(Module& model, const std::function<void()>& run, const SeeGradient& see) {
     const RuleSwap swap(model, [&](LinearMap& layer) {
-        return watched(ExactRule::instance(), [&](const Tensor& gy, const Tensor& w, const Saved&,
-                                                  Needs needs, const LinearGrads&) {
-            if (needs.gx) see(layer, gy, w);
+        return watched(ExactRule::instance(), [&](const LinearGradient& gy, const Saved&,
+                                                  const LinearCall& call, const LinearGrads&) {
+            if (call.needs.gx) see(layer, gy.matrix(), call.w);
         });
     });
     run();
@@ -107,16 +106,17 @@ double GradientError::cosine() const { return product_ / std::sqrt(approximate_ 
 std::vector<LayerError> local_errors(Module& model, const std::function<void()>& run) {
     Errors errors(model);
     const RuleSwap swap(model, [&](LinearMap& layer) {
-        return watched(ExactRule::instance(),
-                       [&errors, &layer, rule = layer.rule()](const Tensor& gy, const Tensor& w,
-                                                              const Saved& saved, Needs needs,
-                                                              const LinearGrads& exact) {
-                           // What the layer's own rule would have kept of the same x, and made of
-                           // the same g_y.
-                           Saved kept({needs.gx, needs.gw}, nullptr, nullptr);
-                           if (needs.gw) rule->save(LinearInput(saved.tensor("x")), kept, needs);
-                           compare(errors.of(layer), rule->backward(gy, w, kept, needs), exact);
-                       });
+        return watched(
+            ExactRule::instance(), [&errors, &layer, rule = layer.rule()](
+                                       const LinearGradient& gy, const Saved& saved,
+                                       const LinearCall& call, const LinearGrads& exact) {
+                // What the layer's own rule would have kept of the same x, and made of the same
+                // g_y.
+                const auto& [gx, gw, gb] = call.needs;
+                Saved kept({gx, gw}, nullptr, nullptr);
+                if (gw) rule->save({call.op, saved.tensor("x")}, kept, call);
+                compare(errors.of(layer), backward_by(*rule, gy.value(), kept, call), exact);
+            });
     });
     run();
     zero_grad(model);
@@ -130,7 +130,7 @@ std::vector<LayerError> accumulated_errors(Module& model, const std::function<vo
     {
         const RuleSwap swap(model, [&](LinearMap& layer) {
             return watched(ExactRule::instance(),
-                           [&](const Tensor&, const Tensor&, const Saved&, Needs,
+                           [&](const LinearGradient&, const Saved&, const LinearCall&,
                                const LinearGrads& grads) { exact[&layer].push_back(grads); });
         });
         run();
@@ -138,7 +138,7 @@ std::vector<LayerError> accumulated_errors(Module& model, const std::function<vo
     }
     Errors errors(model);
     const RuleSwap swap(model, [&](LinearMap& layer) {
-        return watched(layer.rule(), [&](const Tensor&, const Tensor&, const Saved&, Needs,
+        return watched(layer.rule(), [&](const LinearGradient&, const Saved&, const LinearCall&,
                                          const LinearGrads& grads) {
             const std::vector<LinearGrads>& all = exact[&layer];
             const std::size_t call = calls[&layer]++;

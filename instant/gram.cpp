@@ -60,15 +60,24 @@ Tensor Gram::sum() const {
     return full;
 }
 
-void ObservingRule::save(const LinearInput& x, Saved& saved, Needs needs) const {
-    if (x_ && needs.gw) x_->add(x.matrix());
-    ExactRule::instance()->save(x, saved, needs);
+Tensor ObservingRule::forward(const LinearInput& x, Saved& saved, const LinearCall& call) const {
+    save(x, saved, call);
+    return linear_forward(x.matrix(), call.w);
 }
 
-LinearGrads ObservingRule::backward(const Tensor& gy, const Tensor& w, const Saved& saved,
-                                    Needs needs) const {
-    if (g_ && needs.gx) g_->add(gy);
-    return ExactRule::instance()->backward(gy, w, saved, needs);
+void ObservingRule::save(const LinearInput& x, Saved& saved, const LinearCall& call) const {
+    if (x_ && call.needs.gw) x_->add(x.matrix());
+    ExactRule::instance()->save(x, saved, call);
+}
+
+LinearGrads ObservingRule::backward(const LinearGradient& gy, const Saved& saved,
+                                    const LinearCall& call) const {
+    const Tensor& g = gy.matrix();
+    if (g_ && call.needs.gx) g_->add(g);
+    LinearGrads grads;
+    if (call.needs.gw) grads.gw = linear_gw(g, call.op->x_matrix(saved.tensor("x")));
+    if (call.needs.gx) grads.gx = linear_gx(g, call.w);
+    return grads;
 }
 
 }  // namespace slimgrad::inline SLIMGRAD_PRECISION

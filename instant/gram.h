@@ -42,14 +42,16 @@ class Gram {
 };
 
 /// The exact rule, watched: adds x to one autocorrelation and g_y to another. Either may be null.
+/// What it multiplies are the matrices, which it needs in any case.
 class ObservingRule final : public BackwardRule {
   public:
     ObservingRule(std::shared_ptr<Gram> x, std::shared_ptr<Gram> g)
         : x_(std::move(x)), g_(std::move(g)) {}
     std::string name() const override { return "observing"; }
-    void save(const LinearInput& x, Saved& saved, Needs needs) const override;
-    LinearGrads backward(const Tensor& gy, const Tensor& w, const Saved& saved,
-                         Needs needs) const override;
+    Tensor forward(const LinearInput& x, Saved& saved, const LinearCall& call) const override;
+    void save(const LinearInput& x, Saved& saved, const LinearCall& call) const override;
+    LinearGrads backward(const LinearGradient& gy, const Saved& saved,
+                         const LinearCall& call) const override;
 
   private:
     std::shared_ptr<Gram> x_, g_;

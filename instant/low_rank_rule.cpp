@@ -21,49 +21,55 @@ std::string LowRankRule::name() const {
     return p_ && q_ ? "instant" : p_ ? "compress-x" : q_ ? "compress-gy" : "vanilla";
 }
 
-void LowRankRule::save(const LinearInput& x, Saved& saved, Needs needs) const {
-    if (!p_) return ExactRule::instance()->save(x, saved, needs);
-    if (!needs.gw) return;
+void LowRankRule::save(const LinearInput& x, Saved& saved, const LinearCall& call) const {
+    if (!p_) return ExactRule::instance()->save(x, saved, call);
+    if (!call.needs.gw) return;
     // Made once for all layers that share P and x: Q, K and V keep one x̂.
     saved.keep_once("x", p_.get(), x.held(), [&] {
         const PhaseScope phase("compress");
-        return std::make_shared<ProjectedInput>(project(*p_, x.matrix()), p_);
+        require_fits(*p_, call.op->tokens(), call.w.size(1));
+        Tensor x_hat = p_->side == Side::token ? call.op->project(*p_, x.held())
+                                               : call.op->forward(x.held(), p_->basis);
+        return std::make_shared<ProjectedInput>(std::move(x_hat), p_);
     });
 }
 
-LinearGrads LowRankRule::backward(const Tensor& gy, const Tensor& w, const Saved& saved,
-                                  Needs needs) const {
-    // On its channel side P is needed on the way back from g_w, not on g.
-    const auto* kept = p_ && needs.gw ? &saved.as<ProjectedInput>("x") : nullptr;
-    const bool p_on_g = kept && kept->p().side == Side::token;
-    const Projector* q = needs.gx ? q_.get() : nullptr;
-    const auto [p_g, q_g, sum] = project(p_on_g ? &kept->p() : nullptr, q, gy, needs.gb);
+LinearGrads LowRankRule::backward(const LinearGradient& gy, const Saved& saved,
+                                  const LinearCall& call) const {
+    const LinearOperator& op = *call.op;
+    const Tensor& g = gy.value();
+    const auto* kept = p_ && call.needs.gw ? &saved.as<ProjectedInput>("x") : nullptr;
+    const Projector* q = call.needs.gx ? q_.get() : nullptr;
+    if (q) require_fits(*q, op.tokens(), call.w.size(0));
+    // One reading of g for all that is projected along the tokens. On its channel side P is needed
+    // on the way back from g_w, not on g.
+    const auto on_tokens = [](const Projector* s) {
+        return s && s->side == Side::token ? s : nullptr;
+    };
+    const auto [p_g, q_g, sum] =
+        op.project(on_tokens(kept ? &kept->p() : nullptr), on_tokens(q), g, call.needs.gb);
 
     LinearGrads grads;
     grads.gb = sum;
-    if (needs.gw) grads.gw = kept ? gw(gy, p_g, *kept) : linear_gw(gy, saved.tensor("x"));
-    if (needs.gx) grads.gx = q ? gx(q_g, w) : linear_gx(gy, w);
+    if (call.needs.gw) {
+        const PhaseScope phase("g_w");
+        if (!kept)
+            grads.gw = op.gw(g, saved.tensor("x"));
+        else if (kept->p().side == Side::token)
+            grads.gw = matmul_sum(p_g, kept->x_hat());  // (Cy,B·R)·(B·R,Cx)
+        else
+            grads.gw = matmul(op.pair(g, kept->x_hat()), kept->p().basis);  // (Cy,R)·(R,Cx)
+    }
+    if (call.needs.gx) {
+        const PhaseScope phase("g_x");
+        if (!q)
+            grads.gx = op.gx(g, call.w);
+        else if (q->side == Side::token)
+            grads.gx = op.expand(*q, q_g, call.w);
+        else
+            grads.gx = op.gx(op.mix(g, q->basis), matmul(q->basis, call.w));  // (g Qᵀ)(Q W)
+    }
     return grads;
-}
-
-std::optional<Subspaces> LowRankRule::subspaces() const {
-    Subspaces s;
-    if (p_) s.p = p_->basis, s.p_on_tokens = p_->side == Side::token;
-    if (q_) s.q = q_->basis, s.q_on_tokens = q_->side == Side::token;
-    return s;
-}
-
-Tensor LowRankRule::gw(const Tensor& gy, const Tensor& p_g, const ProjectedInput& kept) const {
-    const PhaseScope phase("g_w");
-    if (kept.p().side == Side::token) return matmul_sum(p_g, kept.x_hat());  // (Cy,B·R)·(B·R,Cx)
-    return matmul(matmul_sum(gy, kept.x_hat()), kept.p().basis);  // (Cy,B·L)·(B·L,R), then ·(R,Cx)
-}
-
-Tensor LowRankRule::gx(const Tensor& q_g, const Tensor& w) const {
-    const PhaseScope phase("g_x");
-    if (q_->side == Side::token)
-        return expand(*q_, matmul(q_g, w));    // (B·R,Cy)·(Cy,Cx), then (L,R)·(R,Cx) a sample
-    return matmul(q_g, matmul(q_->basis, w));  // (B·L,R)·((R,Cy)·(Cy,Cx))
 }
 
 }  // namespace slimgrad::inline SLIMGRAD_PRECISION

@@ -20,19 +20,15 @@ class LowRankRule final : public BackwardRule {
         : p_(std::move(p)), q_(std::move(q)) {}
 
     std::string name() const override;
-    void save(const LinearInput& x, Saved& saved, Needs needs) const override;
-    LinearGrads backward(const Tensor& gy, const Tensor& w, const Saved& saved,
-                         Needs needs) const override;
-    std::optional<Subspaces> subspaces() const override;
+    void save(const LinearInput& x, Saved& saved, const LinearCall& call) const override;
+    LinearGrads backward(const LinearGradient& gy, const Saved& saved,
+                         const LinearCall& call) const override;
 
     const std::shared_ptr<const Projector>& p() const { return p_; }
     const std::shared_ptr<const Projector>& q() const { return q_; }
 
   private:
     class ProjectedInput;
-    Tensor gw(const Tensor& gy, const Tensor& p_g, const ProjectedInput& kept) const;
-    Tensor gx(const Tensor& q_g, const Tensor& w) const;
-
     std::shared_ptr<const Projector> p_, q_;
 };
 

@@ -6,13 +6,11 @@
 #include <string_view>
 #include <vector>
 
+#include "nn/linear_operator.h"
 #include "tensor/config.h"
 #include "tensor/option.h"
 
 namespace slimgrad::inline SLIMGRAD_PRECISION {
-
-/// Which axis of x (or g_y) a projector shortens: tokens (L) or channels (C).
-enum class Side { token, channel };
 
 /// What a projector is divided by to make up for the part that it drops (INSTANT eq. 3).
 enum class Offset {

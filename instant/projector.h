@@ -4,20 +4,16 @@
 #include <vector>
 
 #include "instant/method.h"
+#include "nn/linear_operator.h"
 #include "tensor/linalg.h"
 
 namespace slimgrad::inline SLIMGRAD_PRECISION {
 
 /// A calibrated subspace: P (or Q), with rows u_iᵀ / √e (e: the share that the offset
-/// makes up for, 1 without one). One serves all samples of a batch.
-struct Projector {
-    Side side = Side::token;
-    Tensor basis;       // (R, n): n = L on the token side, C on the channel side
+/// makes up for, 1 without one).
+struct Projector : Subspace {
     double energy = 1;  // share of Σ σᵢ² that its directions keep, of the calibration's spectrum
     double signal = 1;  // share of Σ σᵢ
-
-    std::int64_t rank() const { return basis.size(0); }
-    std::int64_t dim() const { return basis.size(1); }
 };
 
 /// How many directions of a spectrum to keep and how to scale them.
@@ -50,22 +46,5 @@ Eigen leading_spectrum(const Tensor& autocorrelation, const Truncation& truncati
 
 /// The leading directions of an autocorrelation's spectrum, scaled by the offset.
 Projector make_projector(const Eigen& spectrum, Side side, const Truncation& truncation);
-
-/// P x, token side: (B, L, C) -> (B, R, C); x Pᵀ, channel side: (B, L, C) -> (B, L, R).
-/// Throws Error, naming the layer, if the projector was calibrated for another length.
-Tensor project(const Projector& projector, const Tensor& x);
-
-/// P g and Q g of one gradient g: (B, L, C), reading it once where both run along the tokens.
-/// Either projector may be null; what it would give is then undefined. P g counts under the phase
-/// `g_w`, Q g under `g_x`. With `with_sum` that one reading also makes sum_tokens(g), a projection
-/// onto 1ᵀ, to the same bits, counted under `g_b`; where g is not read so, `sum` is undefined.
-struct ProjectedGradient {
-    Tensor p, q, sum;
-};
-ProjectedGradient project(const Projector* p, const Projector* q, const Tensor& g,
-                          bool with_sum = false);
-
-/// Qᵀ ĝ, the way back on the token side: (B, R, C) -> (B, L, C).
-Tensor expand(const Projector& projector, const Tensor& g_hat);
 
 }  // namespace slimgrad::inline SLIMGRAD_PRECISION

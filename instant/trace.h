@@ -33,20 +33,4 @@ struct LinearShape {
 /// exception.
 std::vector<LinearShape> trace_linear_maps(Module& model, const std::function<void()>& forward);
 
-/// Swaps the rule of every linear map of a model and puts the old ones back when it dies.
-class RuleSwap {
-  public:
-    using Replace = std::function<std::shared_ptr<const BackwardRule>(LinearMap&)>;
-    RuleSwap(Module& model, const Replace& replace);
-    ~RuleSwap();
-    RuleSwap(const RuleSwap&) = delete;
-    RuleSwap& operator=(const RuleSwap&) = delete;
-
-  private:
-    std::vector<std::pair<LinearMap*, std::shared_ptr<const BackwardRule>>> original_;
-};
-
-/// Every linear map of a model, in order of visit.
-std::vector<LinearMap*> linear_maps(Module& model);
-
 }  // namespace slimgrad::inline SLIMGRAD_PRECISION

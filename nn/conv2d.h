@@ -28,9 +28,10 @@ Window2d make_window(const std::string& layer, std::int64_t height, std::int64_t
                      Pair stride, Pair padding, Pair dilation = 1);
 
 /// A two-dimensional convolution: x (B, C, H, W) -> y (B, Cy, H', W'), with W: (Cy, C/groups, kh,
-/// kw) and b: (Cy,). It is the linear map y = unfold(x) Wᵀ on L = H'·W' tokens of C·kh·kw channels,
-/// and leaves its backward to a rule; what the exact rule keeps is the raw x. Grouped convolutions
-/// are never compressed. Initialised as in PyTorch: U(-1/√n, 1/√n), n = C/groups·kh·kw.
+/// kw) and b: (Cy,). It is the linear map y = unfold(x) Wᵀ on L = H'·W' tokens of C·kh·kw channels
+/// (convolution_operator.h), and leaves its backward to a rule; an exact x is kept raw. Grouped
+/// convolutions are never compressed. Initialised as in PyTorch: U(-1/√n, 1/√n), n =
+/// C/groups·kh·kw.
 class Conv2d final : public LinearMap {
   public:
     /// Throws Error unless all sizes are positive and `groups` divides both numbers of channels.
@@ -41,9 +42,10 @@ class Conv2d final : public LinearMap {
     Var forward(const Var& x) override;
     void visit(Visitor& visitor) override;
     std::string kind() const override { return "conv2d"; }
+    using LinearMap::bias;
     using LinearMap::weight;
     Parameter& weight() override { return weight_; }
-    Parameter* bias() { return bias_.value.defined() ? &bias_ : nullptr; }
+    Parameter* bias() override { return bias_.value.defined() ? &bias_ : nullptr; }
     const Conv2dOptions& options() const { return options_; }
 
   private:

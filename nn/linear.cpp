@@ -1,74 +1,66 @@
 #include "nn/linear.h"
 
 #include "nn/init.h"
+#include "nn/token_projection.h"
 #include "tensor/ops.h"
 
 namespace slimgrad::inline SLIMGRAD_PRECISION {
-namespace {
 
-// y = x Wᵀ + b
-//   g_w = Σ_b g_bᵀ x_b      g_x = g W      g_b = Σ g over samples and tokens
-// The two products belong to the rule, which also decides what is kept of x.
-class LinearFunction final : public Function {
-  public:
-    LinearFunction(std::string name, std::shared_ptr<const BackwardRule> rule)
-        : name_(std::move(name)), rule_(std::move(rule)) {}
+// --- the products
+// ---------------------------------------------------------------------------------
 
-    std::string name() const override { return name_; }
+TokenOperator::TokenOperator(Shape x_shape) : x_shape_(std::move(x_shape)) {
+    require(x_shape_.size() >= 2, "[{}] expected (batch, ..., channels), got {}", current_layer(),
+            shown(x_shape_));
+    tokens_ = numel({x_shape_.begin() + 1, x_shape_.end() - 1});
+}
 
-    // inputs: x (..., Cx), W (Cy, Cx) and, if there is one, b (Cy,)
-    Tensor forward(std::span<const Tensor> in, Saved& saved) const override {
-        const Tensor &x = in[0], &w = in[1];
-        require(w.ndim() == 2, "[{}] expected a weight (out_features, in_features), got {}", name_,
-                shown(w.shape()));
-        require(x.ndim() >= 2 && x.size(-1) == w.size(1),
-                "[{}] expected last dimension {}, got {}. Hint: x is (batch, ..., in_features)",
-                name_, w.size(1), shown(x.shape()));
-        Shape shape = x.shape();
-        shape.back() = w.size(0);
+Shape TokenOperator::y_shape(std::int64_t out_channels) const {
+    Shape shape = x_shape_;
+    shape.back() = out_channels;
+    return shape;
+}
 
-        const LinearInput tokens(x.reshape(token_shape(x)));  // (B, L, Cx)
-        saved.keep(Keep::exact, "w", w);
-        Tensor y = forward_by(*rule_, name_, tokens, w, saved, needed(saved));
-        if (in.size() == 3) {
-            const PhaseScope phase("bias");
-            add_row_in_place(y, in[2]);
-        }
-        return y.reshape(shape);
-    }
+Tensor TokenOperator::forward(const Tensor& x, const Tensor& w) const {
+    return as_layer(matmul(matrix(x), w, Op::none, Op::transpose));  // (B·L,Cx)·(Cx,Cy)
+}
 
-    std::vector<Grad> backward(const Tensor& gy, const Saved& saved) const override {
-        const Needs needs = needed(saved);
-        const Tensor g = gy.reshape(token_shape(gy));  // (B, L, Cy)
-        auto [gx, gw, gb] = backward_by(*rule_, name_, g, saved.tensor("w"), saved, needs);
-        if (gx.defined()) {
-            Shape shape = gy.shape();
-            shape.back() = gx.size(-1);
-            gx = gx.reshape(shape);
-        }
-        std::vector<Grad> grads{gx, gw};
-        if (needs.gb && !gb.defined()) {
-            const PhaseScope phase("g_b");
-            gb = sum_tokens(g);
-        }
-        if (saved.inputs() == 3) grads.emplace_back(gb);
-        return grads;
-    }
+Tensor TokenOperator::gw(const Tensor& gy, const Tensor& x) const {
+    return matmul_sum(matrix(gy), matrix(x));  // Σ_b g_bᵀ x_b      (Cy,B·L)·(B·L,Cx)
+}
 
-  private:
-    static Needs needed(const Saved& saved) {
-        return {saved.needs(0), saved.needs(1), saved.inputs() == 3 && saved.needs(2)};
-    }
-    static Shape token_shape(const Tensor& x) {
-        const std::int64_t tokens = numel({x.shape().begin() + 1, x.shape().end() - 1});
-        return {x.size(0), tokens, x.size(-1)};
-    }
+Tensor TokenOperator::gx(const Tensor& gy, const Tensor& w) const {
+    return as_layer(matmul(matrix(gy), w));  // g W      (B·L,Cy)·(Cy,Cx)
+}
 
-    std::string name_;
-    std::shared_ptr<const BackwardRule> rule_;
-};
+Tensor TokenOperator::gb(const Tensor& gy) const { return sum_tokens(matrix(gy)); }
 
-}  // namespace
+void TokenOperator::add_bias_in_place(Tensor& y, const Tensor& b) const { add_row_in_place(y, b); }
+
+Tensor TokenOperator::project(const Subspace& p, const Tensor& x) const {
+    return project_tokens(p, matrix(x));  // P x_b      (R,L)·(L,Cx) a sample
+}
+
+ProjectedGradient TokenOperator::project(const Subspace* p, const Subspace* q, const Tensor& gy,
+                                         bool with_sum) const {
+    return project_tokens(p, q, matrix(gy), with_sum);
+}
+
+Tensor TokenOperator::expand(const Subspace& q, const Tensor& g_hat, const Tensor& w) const {
+    // (B·R,Cy)·(Cy,Cx), then (L,R)·(R,Cx) a sample
+    return as_layer(expand_tokens(q, matmul(g_hat, w)));
+}
+
+Tensor TokenOperator::matrix(const Tensor& values) const {
+    return values.reshape({x_shape_[0], tokens_, values.size(-1)});
+}
+
+Tensor TokenOperator::as_layer(const Tensor& matrix) const {
+    return matrix.reshape(y_shape(matrix.size(-1)));
+}
+
+// --- the layer
+// ------------------------------------------------------------------------------------
 
 Linear::Linear(std::int64_t in_features, std::int64_t out_features, Stream& stream, bool bias)
     : weight_(kaiming_uniform({out_features, in_features}, in_features, stream)) {
@@ -76,10 +68,13 @@ Linear::Linear(std::int64_t in_features, std::int64_t out_features, Stream& stre
 }
 
 Var Linear::forward(const Var& x) {
-    Tape& tape = x.tape();
-    std::vector<Var> inputs{x, tape.parameter(weight_)};
-    if (bias()) inputs.push_back(tape.parameter(bias_));
-    return tape.apply(std::make_shared<LinearFunction>(path(), rule_on(tape)), inputs);
+    const Shape& w = weight_.value.shape();
+    require(w.size() == 2, "[{}] expected a weight (out_features, in_features), got {}", path(),
+            shown(w));
+    require(x.value().ndim() >= 2 && x.size(-1) == w[1],
+            "[{}] expected last dimension {}, got {}. Hint: x is (batch, ..., in_features)", path(),
+            w[1], shown(x.shape()));
+    return apply(x, std::make_shared<TokenOperator>(x.shape()));
 }
 
 void Linear::visit(Visitor& visitor) {

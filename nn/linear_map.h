@@ -1,7 +1,10 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "nn/backward_rule.h"
 #include "nn/module.h"
@@ -14,10 +17,6 @@ class LinearMap : public Module {
   public:
     const std::shared_ptr<const BackwardRule>& rule() const { return rule_; }
     void set_rule(std::shared_ptr<const BackwardRule> rule) { rule_ = std::move(rule); }
-    /// The rule of one execution: evaluation is always exact.
-    const std::shared_ptr<const BackwardRule>& rule_on(const Tape& tape) const {
-        return tape.training() ? rule_ : ExactRule::instance();
-    }
 
     /// Layers that multiply the same x (Q, K and V) name one group: they share one projection of
     /// it. By default a layer is alone in the group of its own path.
@@ -39,12 +38,37 @@ class LinearMap : public Module {
 
     virtual Parameter& weight() = 0;
     const Parameter& weight() const { return const_cast<LinearMap*>(this)->weight(); }
+    /// Null if the layer has none.
+    virtual Parameter* bias() = 0;
+    const Parameter* bias() const { return const_cast<LinearMap*>(this)->bias(); }
+
+  protected:
+    /// Puts y = x Wᵀ + b on the tape of x. `op` is made for the shape of x; `exact`: whatever the
+    /// rule says.
+    Var apply(const Var& x, std::shared_ptr<const LinearOperator> op, bool exact = false);
 
   private:
     std::shared_ptr<const BackwardRule> rule_ = ExactRule::instance();
     std::string input_group_;
     const Module* shared_in_ = nullptr;
     bool compressible_ = true;
+};
+
+/// The linear maps of a model, in order of visit.
+std::vector<LinearMap*> linear_maps(Module& model);
+
+/// Replaces the rules of a model's linear maps and puts the old ones back on destruction, also
+/// when an exception passes.
+class RuleSwap {
+  public:
+    using Replace = std::function<std::shared_ptr<const BackwardRule>(LinearMap& layer)>;
+    RuleSwap(Module& model, const Replace& replace);
+    ~RuleSwap();
+    RuleSwap(const RuleSwap&) = delete;
+    RuleSwap& operator=(const RuleSwap&) = delete;
+
+  private:
+    std::vector<std::pair<LinearMap*, std::shared_ptr<const BackwardRule>>> original_;
 };
 
 }  // namespace slimgrad::inline SLIMGRAD_PRECISION

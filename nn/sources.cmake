@@ -3,6 +3,7 @@ list(APPEND SLIMGRAD_SOURCES
      nn/backward_rule.cpp
      nn/batch_norm.cpp
      nn/conv2d.cpp
+     nn/convolution_operator.cpp
      nn/dropout.cpp
      nn/embedding.cpp
      nn/flatten.cpp
@@ -11,6 +12,8 @@ list(APPEND SLIMGRAD_SOURCES
      nn/init.cpp
      nn/layer_norm.cpp
      nn/linear.cpp
+     nn/linear_map.cpp
+     nn/linear_operator.cpp
      nn/losses.cpp
      nn/mask.cpp
      nn/models/bert.cpp
@@ -22,8 +25,8 @@ list(APPEND SLIMGRAD_SOURCES
      nn/models/vit.cpp
      nn/module.cpp
      nn/pooling.cpp
-     nn/projected_conv2d.cpp
      nn/relu.cpp
      nn/sequential.cpp
      nn/silu.cpp
-     nn/softmax.cpp)
+     nn/softmax.cpp
+     nn/token_projection.cpp)

@@ -37,15 +37,15 @@ class Recorder(sg.BackwardRule):
     def __init__(self, w):
         self.x, self.gy, self.w = [], [], np.array(w)
 
-    def save(self, x, saved, needs):
+    def save(self, x, saved, call):
         self.x.append(np.array(x.matrix))
-        if needs.gw:
+        if call.gw:
             saved.keep("x", x.matrix)
 
-    def backward(self, gy, w, saved, needs):
+    def backward(self, gy, w, saved, call):
         self.gy.append(np.array(gy))
-        gx = sg.linear_gx(gy, w) if needs.gx else None  # g W
-        gw = sg.linear_gw(gy, saved["x"]) if needs.gw else None  # gᵀ x
+        gx = sg.linear_gx(gy, w) if call.gx else None  # g W
+        gw = sg.linear_gw(gy, saved["x"]) if call.gw else None  # gᵀ x
         return gx, gw
 
 

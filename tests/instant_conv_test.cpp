@@ -106,21 +106,31 @@ TEST_P(CompressedConv2d, EqualsItsDenseMeaningAndTheClosedFormsInEveryModeAndSid
                 }
 }
 
-/// A rule that does not tell its subspaces: a convolution then hands it the unfolded matrix.
-class Reticent final : public BackwardRule {
+/// A low-rank rule that is told that the unfolded image were the tokens of a Linear. An exact x it
+/// keeps raw, as the exact rule does.
+class Unfolded final : public BackwardRule {
   public:
-    explicit Reticent(std::shared_ptr<const BackwardRule> rule) : rule_(std::move(rule)) {}
+    explicit Unfolded(std::shared_ptr<const LowRankRule> rule) : rule_(std::move(rule)) {}
     std::string name() const override { return rule_->name(); }
-    void save(const LinearInput& x, Saved& saved, Needs needs) const override {
-        rule_->save(x, saved, needs);
+    void save(const LinearInput& x, Saved& saved, const LinearCall& call) const override {
+        if (!rule_->p()) return ExactRule::instance()->save(x, saved, call);
+        const auto op = std::make_shared<TokenOperator>(x.matrix().shape());
+        rule_->save({op, x.matrix()}, saved, {op, call.w, call.needs});
     }
-    LinearGrads backward(const Tensor& gy, const Tensor& w, const Saved& saved,
-                         Needs needs) const override {
-        return rule_->backward(gy, w, saved, needs);
+    LinearGrads backward(const LinearGradient& gy, const Saved& saved,
+                         const LinearCall& call) const override {
+        const auto op = std::make_shared<TokenOperator>(
+            Shape{call.op->batch(), call.op->tokens(), call.w.size(1)});
+        const bool exact_gw = call.needs.gw && !rule_->p();
+        LinearGrads grads =
+            rule_->backward({op, gy.matrix()}, saved,
+                            {op, call.w, {call.needs.gx, call.needs.gw && !exact_gw, false}});
+        if (exact_gw) grads.gw = linear_gw(gy.matrix(), call.op->x_matrix(saved.tensor("x")));
+        return grads;
     }
 
   private:
-    std::shared_ptr<const BackwardRule> rule_;
+    std::shared_ptr<const LowRankRule> rule_;
 };
 
 struct ConvStep {
@@ -144,7 +154,7 @@ ConvStep step(Conv2d& conv, std::shared_ptr<const BackwardRule> rule, const Tens
     return result;
 }
 
-TEST(ProjectedConv2d, EqualsTheUnfoldedWayInValuesFlopsAndBytes) {
+TEST(ConvolutionOperator, EqualsTheUnfoldedWayInValuesFlopsAndBytes) {
     struct Case {
         Shape x;
         std::int64_t out;
@@ -177,7 +187,7 @@ TEST(ProjectedConv2d, EqualsTheUnfoldedWayInValuesFlopsAndBytes) {
                     const auto rule = std::make_shared<LowRankRule>(p, q);
                     const Tensor x = random(c.x, 1);
                     const ConvStep direct = step(conv, rule, x);
-                    const ConvStep unfolded = step(conv, std::make_shared<Reticent>(rule), x);
+                    const ConvStep unfolded = step(conv, std::make_shared<Unfolded>(rule), x);
                     expect_near(direct.y, unfolded.y);
                     expect_near(direct.gx, unfolded.gx);
                     expect_near(direct.gw, unfolded.gw);
@@ -194,7 +204,7 @@ TEST(ProjectedConv2d, EqualsTheUnfoldedWayInValuesFlopsAndBytes) {
                 }
 }
 
-TEST(ProjectedConv2d, ImagesOfAnotherSizeThanCalibratedGiveOneClearLine) {
+TEST(ConvolutionOperator, ImagesOfAnotherSizeThanCalibratedGiveOneClearLine) {
     Stream stream(3, "test");
     Conv2d conv(2, 3, {.padding = 1}, stream);
     for (const bool x_slot : {true, false}) {
@@ -208,8 +218,8 @@ TEST(ProjectedConv2d, ImagesOfAnotherSizeThanCalibratedGiveOneClearLine) {
             FAIL();
         } catch (const Error& error) {
             EXPECT_STREQ(error.what(),
-                         "[conv2d] calibrated for 16 tokens, got 20. Hint: give it images of one "
-                         "size, or use the channel side");
+                         "[conv2d] calibrated for 16 tokens, got 20. Hint: give it sequences or "
+                         "images of one size, or use the channel side");
         }
     }
 }

@@ -8,8 +8,8 @@
 #include "autograd/ops.h"
 #include "data/prefetcher.h"
 #include "instant/calibrator.h"
-#include "instant/trace.h"
 #include "nn/linear.h"
+#include "nn/linear_map.h"
 #include "nn/losses.h"
 #include "nn/models/model.h"
 #include "optim/optimizer.h"
@@ -233,8 +233,10 @@ TEST(Threads, OneRuleMayServeTapesInAllOfThem) {
     in_threads(4, [&](int) {
         for (int round = 0; round < rounds / 10; ++round) {
             Saved saved({true, true}, nullptr, nullptr);
-            const Tensor y = rule->forward(LinearInput(x), w, saved, {true, true, false});
-            EXPECT_TRUE(identical(rule->backward(y, w, saved, {true, true, false}).gx, expected));
+            const auto op = std::make_shared<TokenOperator>(x.shape());
+            const LinearCall call{op, w, {true, true, false}};
+            const Tensor y = rule->forward({op, x}, saved, call);
+            EXPECT_TRUE(identical(rule->backward({op, y}, saved, call).gx, expected));
         }
     });
 }

@@ -3,7 +3,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "instant/trace.h"
+#include "nn/linear_map.h"
 #include "nn/losses.h"
 #include "optim/clip.h"
 #include "tensor/blas.h"

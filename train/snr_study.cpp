@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <map>
 
-#include "instant/trace.h"
+#include "nn/linear_map.h"
 
 namespace slimgrad {
 namespace {

@@ -5,7 +5,7 @@
 #include <map>
 
 #include "instant/projector.h"
-#include "instant/trace.h"
+#include "nn/linear_map.h"
 
 namespace slimgrad {
 namespace {

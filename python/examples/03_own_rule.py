@@ -25,19 +25,19 @@ class RandomTokens(sg.BackwardRule):
             self._projectors[tokens] = p * self.rank**-0.5
         return self._projectors[tokens]
 
-    def save(self, x, saved, needs):
+    def save(self, x, saved, call):
         """Keeps P x, once for all layers that get the same x."""
-        if not needs.gw:
+        if not call.gw:
             return
         p = self.projector(x.matrix.shape[1])
         with sg.phase("compress"):
             saved.keep_once("x", self, x.held, lambda: sg.matmul(p, x.matrix))  # (R,L)·(L,Cx)
 
-    def backward(self, gy, w, saved, needs):
+    def backward(self, gy, w, saved, call):
         """g_x exactly, g_w from the projections."""
-        gx = sg.linear_gx(gy, w) if needs.gx else None
+        gx = sg.linear_gx(gy, w) if call.gx else None
         gw = None
-        if needs.gw:
+        if call.gw:
             with sg.phase("g_w"):
                 g_hat = sg.matmul(self.projector(gy.shape[1]), gy)  # (R,L)·(L,Cy)
             gw = sg.linear_gw(g_hat, saved["x"])  # (Cy,B·R)·(B·R,Cx)

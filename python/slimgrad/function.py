@@ -55,8 +55,9 @@ class BackwardRule:
             if layer.compressible:
                 layer.rule = rule
 
-    An optional method `forward(self, x, w, saved, needs)` replaces the product itself while
-    training; it must call save. Evaluation is always exact.
+    An optional method `forward(self, x, w, saved, call)` replaces the product itself while
+    training; it must call save. Evaluation is always exact. `call` says which gradients are asked
+    for (`call.gx`, `call.gw`), the path of the layer, and draws random numbers for it.
     """
 
     @property
@@ -64,15 +65,15 @@ class BackwardRule:
         """The method's name; by default that of the class."""
         return type(self).__name__
 
-    def save(self, x, saved, needs):
-        """Keeps what backward will need of `x.matrix` (B, L, Cx), if `needs.gw`."""
-        raise NotImplementedError(f"{type(self).__name__} must write save(self, x, saved, needs)")
+    def save(self, x, saved, call):
+        """Keeps what backward will need of `x.matrix` (B, L, Cx), if `call.gw`."""
+        raise NotImplementedError(f"{type(self).__name__} must write save(self, x, saved, call)")
 
-    def backward(self, gy, w, saved, needs):
+    def backward(self, gy, w, saved, call):
         """The tuple (gx, gw) for gy (B, L, Cy): gx (B, L, Cx) and gw (Cy, Cx).
 
-        None is allowed where `needs.gx` or `needs.gw` is False.
+        None is allowed where `call.gx` or `call.gw` is False.
         """
         raise NotImplementedError(
-            f"{type(self).__name__} must write backward(self, gy, w, saved, needs)"
+            f"{type(self).__name__} must write backward(self, gy, w, saved, call)"
         )

@@ -12,8 +12,8 @@
 namespace slimgrad::inline SLIMGRAD_PRECISION::python {
 namespace {
 
-/// Calls the methods of a Python object: save(x, saved, needs), backward(gy, w, saved, needs) and,
-/// if there is one, forward(x, w, saved, needs).
+/// Calls the methods of a Python object: save(x, saved, call), backward(gy, w, saved, call) and, if
+/// there is one, forward(x, w, saved, call), with g_y as a matrix.
 class PythonRule final : public BackwardRule {
   public:
     explicit PythonRule(nb::object rule)
@@ -23,33 +23,34 @@ class PythonRule final : public BackwardRule {
 
     std::string name() const override { return name_; }
 
-    Tensor forward(const LinearInput& x, const Tensor& w, Saved& saved,
-                   Needs needs) const override {
-        if (!has_forward_) return BackwardRule::forward(x, w, saved, needs);
+    Tensor forward(const LinearInput& x, Saved& saved, const LinearCall& call) const override {
+        if (!has_forward_) return BackwardRule::forward(x, saved, call);
         const nb::gil_scoped_acquire gil;
         const Executing executing(8 * sizeof(real));
         const SavedScope view(saved);
-        return to_tensor(rule_.get().attr("forward")(x, w, view.object(), needs), name_.c_str());
+        return to_tensor(rule_.get().attr("forward")(x, call.w, view.object(), call),
+                         name_.c_str());
     }
 
-    void save(const LinearInput& x, Saved& saved, Needs needs) const override {
+    void save(const LinearInput& x, Saved& saved, const LinearCall& call) const override {
         const nb::gil_scoped_acquire gil;
         const Executing executing(8 * sizeof(real));
         const SavedScope view(saved);
-        rule_.get().attr("save")(x, view.object(), needs);
+        rule_.get().attr("save")(x, view.object(), call);
     }
 
-    LinearGrads backward(const Tensor& gy, const Tensor& w, const Saved& saved,
-                         Needs needs) const override {
+    LinearGrads backward(const LinearGradient& gy, const Saved& saved,
+                         const LinearCall& call) const override {
         const nb::gil_scoped_acquire gil;
         const Executing executing(8 * sizeof(real));
         const SavedScope view(saved);
-        const nb::object result = rule_.get().attr("backward")(gy, w, view.object(), needs);
+        const nb::object result =
+            rule_.get().attr("backward")(gy.matrix(), call.w, view.object(), call);
         require(nb::isinstance<nb::tuple>(result) && nb::len(result) == 2,
                 "[{}] backward must give a tuple (gx, gw), each a tensor or None", name_);
         LinearGrads grads;
-        if (needs.gx) grads.gx = given(result[0], "gx");
-        if (needs.gw) grads.gw = given(result[1], "gw");
+        if (call.needs.gx) grads.gx = given(result[0], "gx");
+        if (call.needs.gw) grads.gw = given(result[1], "gw");
         return grads;
     }
 
@@ -81,6 +82,31 @@ nb::object side_of(const LibraryRule& self, bool p) {
     const auto* low_rank = dynamic_cast<const LowRankRule*>(self.rule.get());
     const auto& projector = !low_rank ? nullptr : p ? low_rank->p() : low_rank->q();
     return projector ? nb::cast(to_string(projector->side)) : nb::none();
+}
+
+void bind_call(nb::module_& here) {
+    nb::class_<LinearCall>(here, "LinearCall",
+                           "What a rule is told of one call of a linear map: which gradients are "
+                           "asked for, where it is, and random numbers of its own.")
+        .def_prop_ro(
+            "gx", [](const LinearCall& call) { return call.needs.gx; },
+            "Whether backward must give g_x.")
+        .def_prop_ro(
+            "gw", [](const LinearCall& call) { return call.needs.gw; },
+            "Whether backward must give g_w; if not, keep nothing of x.")
+        .def_ro("layer", &LinearCall::layer, "The layer's path in the model.")
+        .def_ro("seed", &LinearCall::seed, "The seed of the run.")
+        .def_ro("step", &LinearCall::step, "The step of training.")
+        .def(
+            "normal",
+            [](const LinearCall& call, const Ints& shape, const std::string& purpose,
+               const Natural& sample) {
+                Stream stream = call.stream(purpose, static_cast<std::int64_t>(sample));
+                return normal(to_shape(shape), 0, 1, stream);
+            },
+            "shape"_a, nb::kw_only(), "purpose"_a = "rule", "sample"_a = 0,
+            "Standard normal values, a function of purpose, seed, step, layer and sample: the same "
+            "in forward and backward, and however a batch is split.");
 }
 
 void bind_products(nb::module_& core) {
@@ -115,9 +141,7 @@ nb::object rule_to_python(const std::shared_ptr<const BackwardRule>& rule) {
 }
 
 void bind_rules(nb::module_& core, nb::module_& here) {
-    nb::class_<Needs>(here, "Needs", "Which gradients of a linear map are asked for.")
-        .def_ro("gx", &Needs::gx, "Whether backward must give g_x.")
-        .def_ro("gw", &Needs::gw, "Whether backward must give g_w; if not, keep nothing of x.");
+    bind_call(here);
     nb::class_<LinearInput>(here, "LinearInput",
                             "The input of a linear map: what the layer was given, and the matrix "
                             "that is multiplied (unfolded, for a convolution).")

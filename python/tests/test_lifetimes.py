@@ -17,13 +17,13 @@ class Remembers(sg.BackwardRule):
     def __init__(self, held=None):
         self.held = held
 
-    def save(self, x, saved, needs):
-        if needs.gw:
+    def save(self, x, saved, call):
+        if call.gw:
             saved.keep("x", x.matrix)
 
-    def backward(self, gy, w, saved, needs):
-        gw = sg.linear_gw(gy, saved["x"]) if needs.gw else None
-        return sg.linear_gx(gy, w) if needs.gx else None, gw
+    def backward(self, gy, w, saved, call):
+        gw = sg.linear_gw(gy, saved["x"]) if call.gw else None
+        return sg.linear_gx(gy, w) if call.gx else None, gw
 
 
 class Two(sg.nn.Module):

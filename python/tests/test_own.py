@@ -116,13 +116,13 @@ def test_saved_is_valid_only_inside_its_call():
 class Dense(sg.BackwardRule):
     """The exact rule, in NumPy."""
 
-    def save(self, x, saved, needs):
-        if needs.gw:
+    def save(self, x, saved, call):
+        if call.gw:
             saved.keep("x", x.matrix)
 
-    def backward(self, gy, w, saved, needs):
+    def backward(self, gy, w, saved, call):
         gy, w = np.asarray(gy), np.asarray(w)
-        gw = np.einsum("blc,bld->cd", gy, np.asarray(saved["x"])) if needs.gw else None
+        gw = np.einsum("blc,bld->cd", gy, np.asarray(saved["x"])) if call.gw else None
         sg.count(4 * gy.size * w.shape[1])
         return gy @ w, gw
 
@@ -155,7 +155,7 @@ def test_rules_that_are_wrong():
         def __init__(self, result):
             self.result = result
 
-        def backward(self, gy, w, saved, needs):
+        def backward(self, gy, w, saved, call):
             sg.count(0)
             return self.result
 

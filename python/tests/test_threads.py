@@ -12,11 +12,11 @@ import slimgrad as sg
 class Dense(sg.BackwardRule):
     """The exact rule, by NumPy."""
 
-    def save(self, x, saved, needs):
-        if needs.gw:
+    def save(self, x, saved, call):
+        if call.gw:
             saved.keep("x", x.matrix)
 
-    def backward(self, gy, w, saved, needs):
+    def backward(self, gy, w, saved, call):
         g, x = np.asarray(gy), np.asarray(saved["x"])
         sg.count(4 * g.size * x.shape[-1])
         return g @ np.asarray(w), np.einsum("bly,blx->yx", g, x)

@@ -7,7 +7,7 @@
 #include <numeric>
 
 #include "../temporary.h"
-#include "instant/trace.h"
+#include "nn/linear_map.h"
 #include "train/figures.h"
 #include "train/probe.h"
 #include "train/spectrum_study.h"

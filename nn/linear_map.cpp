@@ -1,0 +1,99 @@
+#include "nn/linear_map.h"
+
+#include "tensor/meter.h"
+
+namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace {
+
+/// A gradient on a basis of (Cy, Cx), as that of a weight with more axes: filters (Cy, C, kh, kw).
+class ReshapedBasis final : public Basis {
+  public:
+    ReshapedBasis(std::shared_ptr<const Basis> matrix, Shape shape)
+        : matrix_(std::move(matrix)), shape_(std::move(shape)) {}
+    Tensor expand(const Tensor& compressed) const override {
+        return matrix_->expand(compressed).reshape(shape_);
+    }
+
+  private:
+    std::shared_ptr<const Basis> matrix_;
+    Shape shape_;
+};
+
+// y = x Wᵀ + b
+//   g_w = Σ_b g_bᵀ x_b      g_x = g W      g_b = Σ g over samples and tokens
+// The operator knows the products, the rule what is kept of x and which products are taken.
+class LinearMapFunction final : public Function {
+  public:
+    LinearMapFunction(std::string name, std::shared_ptr<const LinearOperator> op,
+                      std::shared_ptr<const BackwardRule> rule, const TapeOptions& options)
+        : name_(std::move(name)), op_(std::move(op)), rule_(std::move(rule)), options_(options) {}
+
+    std::string name() const override { return name_; }
+
+    // inputs: x, W (Cy, ...) and, if there is one, b (Cy,)
+    Tensor forward(std::span<const Tensor> in, Saved& saved) const override {
+        saved.keep(Keep::exact, "w", in[1]);
+        Tensor y = forward_by(*rule_, in[0], saved, call(in[1], saved));
+        if (in.size() == 3) {
+            const PhaseScope phase("bias");
+            op_->add_bias_in_place(y, in[2]);
+        }
+        return y;
+    }
+
+    std::vector<Grad> backward(const Tensor& gy, const Saved& saved) const override {
+        const Tensor w = saved.tensor("w");
+        auto [gx, gw, gb] = backward_by(*rule_, gy, saved, call(w, saved));
+        if (gw.basis && w.ndim() > 2)
+            gw.basis = std::make_shared<ReshapedBasis>(gw.basis, w.shape());
+        else if (gw.defined() && !gw.basis)
+            gw.value = gw.value.reshape(w.shape());
+        std::vector<Grad> grads{gx, gw};
+        if (saved.inputs() == 3) grads.emplace_back(gb);
+        return grads;
+    }
+
+  private:
+    LinearCall call(const Tensor& w, const Saved& saved) const {
+        const Needs needs{saved.needs(0), saved.needs(1), saved.inputs() == 3 && saved.needs(2)};
+        return {op_,           w.reshape({w.size(0), -1}), needs, name_, options_.seed,
+                options_.step, options_.first_sample};
+    }
+
+    std::string name_;
+    std::shared_ptr<const LinearOperator> op_;
+    std::shared_ptr<const BackwardRule> rule_;
+    TapeOptions options_;
+};
+
+}  // namespace
+
+Var LinearMap::apply(const Var& x, std::shared_ptr<const LinearOperator> op, bool exact) {
+    Tape& tape = x.tape();
+    std::vector<Var> inputs{x, tape.parameter(weight())};
+    if (bias()) inputs.push_back(tape.parameter(*bias()));
+    const auto& rule = exact || !tape.training() ? ExactRule::instance() : rule_;
+    return tape.apply(
+        std::make_shared<LinearMapFunction>(path(), std::move(op), rule, tape.options()), inputs);
+}
+
+std::vector<LinearMap*> linear_maps(Module& model) {
+    std::vector<LinearMap*> layers;
+    for_each_module(model, [&](const std::string&, Module& module) {
+        if (auto* layer = dynamic_cast<LinearMap*>(&module)) layers.push_back(layer);
+    });
+    return layers;
+}
+
+RuleSwap::RuleSwap(Module& model, const Replace& replace) {
+    for (LinearMap* layer : linear_maps(model)) {
+        original_.emplace_back(layer, layer->rule());
+        layer->set_rule(replace(*layer));
+    }
+}
+
+RuleSwap::~RuleSwap() {
+    for (auto& [layer, rule] : original_) layer->set_rule(rule);
+}
+
+}  // namespace slimgrad::inline SLIMGRAD_PRECISION

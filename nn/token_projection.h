@@ -1,0 +1,20 @@
+#pragma once
+
+#include "nn/linear_operator.h"
+
+namespace slimgrad::inline SLIMGRAD_PRECISION {
+
+// The token side of a linear map, for matrices of (B, L, C). Up to some 64 rows a projection is
+// bound by memory and has kernels of its own; beyond, it is a general product.
+
+/// P x of P: (R, L), x: (B, L, C) -> (B, R, C).
+Tensor project_tokens(const Subspace& p, const Tensor& x);
+
+/// P g and Q g, as LinearOperator::project.
+ProjectedGradient project_tokens(const Subspace* p, const Subspace* q, const Tensor& g,
+                                 bool with_sum);
+
+/// Qᵀ ĝ: (B, R, C) -> (B, L, C).
+Tensor expand_tokens(const Subspace& q, const Tensor& g_hat);
+
+}  // namespace slimgrad::inline SLIMGRAD_PRECISION
