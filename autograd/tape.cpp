@@ -34,29 +34,31 @@ Tensor dense(const Grad& grad, const std::string& where, const Shape& shape) {
 
 }  // namespace
 
-bool Var::requires_grad() const { return tape_ && tape().entries_.at(id_).requires_grad; }
+bool Var::requires_grad() const { return tape_ && tape().nodes_.at(id_).requires_grad; }
 
-bool Var::is_parameter() const { return tape_ && tape().entries_.at(id_).parameter != nullptr; }
+bool Var::is_parameter() const { return tape_ && tape().nodes_.at(id_).parameter != nullptr; }
 
 Tape::Tape(TapeOptions options) : options_(std::move(options)) { adopt_threads(); }
 
 Var Tape::make(Tensor value, bool requires_grad) {
     value.require_defined("tape");
-    entries_.push_back({value.shape(), requires_grad && options_.recording});
-    return {this, alive_, entries_.size() - 1, std::move(value)};
+    Node& node = nodes_.emplace_back();
+    node.shape = value.shape();
+    node.requires_grad = requires_grad && options_.recording;
+    return {this, alive_, nodes_.size() - 1, std::move(value)};
 }
 
 Var Tape::constant(Tensor value) { return make(std::move(value), false); }
 
 Var Tape::input(Tensor value) {
     Var var = make(std::move(value), true);
-    entries_.back().is_input = true;
+    nodes_.back().is_input = true;
     return var;
 }
 
 Var Tape::parameter(Parameter& parameter) {
     Var var = make(parameter.value, parameter.requires_grad);
-    entries_.back().parameter = &parameter;
+    nodes_.back().parameter = &parameter;
     return var;
 }
 
@@ -89,27 +91,32 @@ Var Tape::apply(std::shared_ptr<const Function> function, const std::vector<Var>
             name);
 
     Var result = make(std::move(output), recorded);
-    if (recorded)
-        records_.push_back({std::move(function), std::move(saved), std::move(ids), result.id_});
+    if (recorded) {
+        Node& node = nodes_.back();
+        node.function = std::move(function);
+        node.saved = std::move(saved);
+        node.inputs = std::move(ids);
+        ++calls_;
+    }
     return result;
 }
 
 /// What the function gives for its inputs, each entry of the input's shape where it is needed.
-std::vector<Grad> Tape::run_backward(const std::string& name, const Record& record,
+std::vector<Grad> Tape::run_backward(const std::string& name, const Node& node,
                                      const Tensor& gy) const {
     const std::int64_t events = meter().events();
     const Untouched untouched(options_.check_saved, {&gy, 1});
-    std::vector<Grad> grads = record.function->backward(gy, *record.saved);
+    std::vector<Grad> grads = node.function->backward(gy, *node.saved);
     untouched.verify(name, "backward must not change the gradient of output");
     require(meter().events() > events,
             "[{}] backward counted no FLOPs. Hint: call meter().add(), with 0 if there are none",
             name);
-    require(grads.size() == record.inputs.size(),
+    require(grads.size() == node.inputs.size(),
             "[{}] backward must give one gradient for each of its {} inputs, got {}", name,
-            record.inputs.size(), grads.size());
+            node.inputs.size(), grads.size());
     for (std::size_t i = 0; i < grads.size(); ++i) {
-        if (!record.saved->needs(i)) continue;
-        const Shape& expected = entries_[record.inputs[i]].shape;
+        if (!node.saved->needs(i)) continue;
+        const Shape& expected = nodes_[node.inputs[i]].shape;
         require(grads[i].defined(), "[{}] backward gave no gradient for input {}, which needs one",
                 name, i);
         require(grads[i].basis || grads[i].value.shape() == expected,
@@ -120,13 +127,12 @@ std::vector<Grad> Tape::run_backward(const std::string& name, const Record& reco
 }
 
 /// Adds to the gradient of a value: a parameter's own, or the one that waits for its function.
-void Tape::deposit(const std::string& where, std::size_t id, Grad grad,
-                   std::vector<Grad>& pending) {
-    Parameter* const parameter = entries_[id].parameter;
-    if (!parameter) return pending[id].add(std::move(grad));
-    require(parameter->value.defined() && parameter->value.shape() == entries_[id].shape,
+void Tape::deposit(const std::string& where, Node& node, Grad grad) {
+    Parameter* const parameter = node.parameter;
+    if (!parameter) return node.gradient.add(std::move(grad));
+    require(parameter->value.defined() && parameter->value.shape() == node.shape,
             "[{}] a parameter of shape {} in forward has the shape {} in backward", where,
-            shown(entries_[id].shape), shown(parameter->value.shape()));
+            shown(node.shape), shown(parameter->value.shape()));
     // A parameter owns its gradient: two inputs of one sum would otherwise share theirs.
     if (!grad.value.unique()) grad.value = grad.value.clone();
     parameter->grad.add(std::move(grad));
@@ -145,37 +151,35 @@ void Tape::backward(const Var& y, Tensor gy) {
     }
     require(gy.shape() == y.shape(), "[backward] expected a gradient of shape {}, got {}",
             shown(y.shape()), shown(gy.shape()));
-    consumed_ = true;
+    consumed_ = nodes_.size();
 
-    std::vector<Grad> pending(entries_.size());
-    deposit("backward", y.id_, std::move(gy), pending);
-    for (; !records_.empty(); records_.pop_back()) {
-        const Record& record = records_.back();
-        const Grad upstream = std::exchange(pending[record.output], {});
-        if (!upstream.defined()) continue;  // y does not depend on this call
+    deposit("backward", nodes_[y.id_], std::move(gy));
+    for (std::size_t id = *consumed_; id-- > 0;) {
+        if (!nodes_[id].function) continue;
+        // What the call has saved is freed at the end of this turn.
+        const Node call = std::exchange(nodes_[id], {nodes_[id].shape, true});
+        --calls_;
+        if (!call.gradient.defined()) continue;  // y does not depend on this call
 
-        const std::string name = record.function->name();
+        const std::string name = call.function->name();
         const LayerScope layer(name);
         const PhaseScope phase("backward");
-        std::vector<Grad> grads =
-            run_backward(name, record, dense(upstream, name, entries_[record.output].shape));
+        std::vector<Grad> grads = run_backward(name, call, dense(call.gradient, name, call.shape));
         for (std::size_t i = 0; i < grads.size(); ++i)
-            if (record.saved->needs(i))
-                deposit(name, record.inputs[i], std::move(grads[i]), pending);
+            if (call.saved->needs(i)) deposit(name, nodes_[call.inputs[i]], std::move(grads[i]));
     }
 
-    gradients_.resize(pending.size());
-    for (std::size_t id = 0; id < pending.size(); ++id)
-        if (entries_[id].is_input && pending[id].defined())
-            gradients_[id] = dense(pending[id], "backward", entries_[id].shape);
+    for (Node& node : nodes_)
+        if (node.is_input && node.gradient.defined())
+            node.gradient = dense(node.gradient, "backward", node.shape);
 }
 
 Tensor Tape::gradient(const Var& input) const {
-    require(owns(input) && entries_.at(input.id_).is_input,
+    require(owns(input) && nodes_.at(input.id_).is_input,
             "[gradient] the value is not an input of this tape");
-    require(consumed_, "[gradient] backward has not run yet");
-    require(input.id_ < gradients_.size(), "[gradient] this input was made after backward");
-    const Tensor& grad = gradients_[input.id_];
+    require(consumed_.has_value(), "[gradient] backward has not run yet");
+    require(input.id_ < *consumed_, "[gradient] this input was made after backward");
+    const Tensor& grad = nodes_[input.id_].gradient.value;
     return grad.defined() ? grad : Tensor::zeros(input.shape());
 }
 

@@ -2,6 +2,8 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include "autograd/function.h"
@@ -61,6 +63,16 @@ struct TapeOptions {
     bool check_saved = false;
 };
 
+/// How the values of a model are tokens, as the model states it: nobody guesses it from shapes.
+struct TokenLayout {
+    /// The grid of patches or pixels that the tokens come from, row by row; 0 if there is none.
+    std::int64_t rows = 0, columns = 0;
+    /// Tokens before those of the grid: a class token.
+    std::int64_t extra = 0;
+    /// (B, L): 1 where a token is padding, else 0. Undefined if there is none.
+    Tensor padding{};
+};
+
 /// The record of one forward pass, and the backward pass that consumes it.
 class Tape {
   public:
@@ -92,40 +104,57 @@ class Tape {
     /// what is no input, or was made after backward.
     Tensor gradient(const Var& input) const;
 
+    /// What holds for the values that are made now.
+    const TokenLayout& tokens() const { return tokens_; }
+
     /// Numbers the random layers of a graph in order of execution.
     std::uint32_t next_draw() { return draws_++; }
-    /// Calls recorded so far.
-    std::size_t size() const { return records_.size(); }
+    /// Calls recorded and not yet consumed.
+    std::size_t size() const { return calls_; }
 
   private:
     friend class Var;
-    struct Record {
-        std::shared_ptr<const Function> function;
-        std::unique_ptr<Saved> saved;
-        std::vector<std::size_t> inputs;
-        std::size_t output;
-    };
-    /// What the tape knows of a value, which it does not hold.
-    struct Entry {
+    friend class TokenScope;
+    /// What the tape knows of one value, which it does not hold.
+    struct Node {
         Shape shape;
         bool requires_grad;
         bool is_input = false;
         Parameter* parameter = nullptr;  // null for other values
+        Grad gradient{};                 // the sum of what has come so far; a parameter has its own
+        // The call that gave the value, if backward needs it; its inputs are numbers of nodes.
+        std::shared_ptr<const Function> function{};
+        std::unique_ptr<Saved> saved{};
+        std::vector<std::size_t> inputs{};
     };
     Var make(Tensor value, bool requires_grad);
     bool owns(const Var& var) const { return var.tape_ == this && var.alive_.lock() == alive_; }
-    std::vector<Grad> run_backward(const std::string& name, const Record& record,
+    std::vector<Grad> run_backward(const std::string& name, const Node& node,
                                    const Tensor& gy) const;
-    void deposit(const std::string& where, std::size_t id, Grad grad, std::vector<Grad>& pending);
+    void deposit(const std::string& where, Node& node, Grad grad);
 
     TapeOptions options_;
+    TokenLayout tokens_;
     PackCache cache_;
-    std::vector<Record> records_;
-    std::vector<Entry> entries_;     // by id
-    std::vector<Tensor> gradients_;  // by id, after backward
+    std::vector<Node> nodes_;  // in order of execution: inputs come before what is made of them
+    std::size_t calls_ = 0;
+    std::optional<std::size_t> consumed_;  // how many nodes there were when backward ran
     std::uint32_t draws_ = 0;
-    bool consumed_ = false;
     std::shared_ptr<const void> alive_ = std::make_shared<char>();
+};
+
+/// States the layout of the tokens of all that is put on a tape while the scope is open.
+class TokenScope {
+  public:
+    TokenScope(Tape& tape, TokenLayout layout)
+        : tape_(tape), outer_(std::exchange(tape.tokens_, std::move(layout))) {}
+    ~TokenScope() { tape_.tokens_ = std::move(outer_); }
+    TokenScope(const TokenScope&) = delete;
+    TokenScope& operator=(const TokenScope&) = delete;
+
+  private:
+    Tape& tape_;
+    TokenLayout outer_;
 };
 
 }  // namespace slimgrad::inline SLIMGRAD_PRECISION

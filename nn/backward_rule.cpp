@@ -17,6 +17,19 @@ void check(const Tensor& given, const char* what, const Shape& shape, const Shap
 
 }  // namespace
 
+const TokenLayout& LinearCall::grid() const {
+    const auto& [rows, columns, extra, padding] = layout;
+    require(
+        rows > 0 && columns > 0,
+        "[{}] the method treats tokens as an image, but the model states no grid of them. Hint: "
+        "TokenScope",
+        layer);
+    require(rows * columns + extra == op->tokens(),
+            "[{}] the model states a grid of {}x{} tokens and {} before it, got {} tokens", layer,
+            rows, columns, extra, op->tokens());
+    return layout;
+}
+
 Stream LinearCall::stream(const std::string& purpose, std::int64_t sample) const {
     return {seed, purpose + " " + layer, step, static_cast<std::uint32_t>(first_sample + sample)};
 }

@@ -3,7 +3,7 @@
 #include <memory>
 #include <string>
 
-#include "autograd/function.h"
+#include "autograd/tape.h"
 #include "nn/linear_operator.h"
 #include "tensor/random.h"
 
@@ -59,13 +59,18 @@ struct Needs {
 
 /// What a rule is told of one call of a linear map.
 struct LinearCall {
-    std::shared_ptr<const LinearOperator> op;
-    Tensor w;  // (Cy, Cx)
+    std::shared_ptr<const LinearOperator> op{};
+    Tensor w{};  // (Cy, Cx)
     Needs needs{};
     std::string layer{};            // its path in the model
+    TokenLayout layout{};           // of x, as the model states it; see grid()
     std::uint64_t seed = 0;         // of the run
     std::uint64_t step = 0;         // of training
     std::int64_t first_sample = 0;  // of the batch: where a part of it begins
+
+    /// The layout, for a rule that treats tokens as an image. Throws Error, naming the layer, if
+    /// the model states no grid, or one of another number of tokens than L.
+    const TokenLayout& grid() const;
 
     /// Random numbers for one sample of this call: a function of what they are for, seed, step,
     /// layer and sample, however a batch is split.

@@ -50,7 +50,8 @@ Var Conv2d::forward(const Var& x) {
     const Window2d window = make_window(path(), x.size(2), x.size(3), options_.kernel,
                                         options_.stride, options_.padding, options_.dilation);
     auto op = std::make_shared<ConvolutionOperator>(x.shape(), window, options_.groups);
-    return apply(x, std::move(op), options_.groups > 1);
+    const TokenLayout layout{window.rows.positions(), window.columns.positions()};
+    return apply(x, std::move(op), layout, options_.groups > 1);
 }
 
 void Conv2d::visit(Visitor& visitor) {

@@ -74,7 +74,7 @@ Var Linear::forward(const Var& x) {
     require(x.value().ndim() >= 2 && x.size(-1) == w[1],
             "[{}] expected last dimension {}, got {}. Hint: x is (batch, ..., in_features)", path(),
             w[1], shown(x.shape()));
-    return apply(x, std::make_shared<TokenOperator>(x.shape()));
+    return apply(x, std::make_shared<TokenOperator>(x.shape()), x.tape().tokens());
 }
 
 void Linear::visit(Visitor& visitor) {

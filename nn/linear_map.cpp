@@ -24,11 +24,11 @@ class ReshapedBasis final : public Basis {
 // The operator knows the products, the rule what is kept of x and which products are taken.
 class LinearMapFunction final : public Function {
   public:
-    LinearMapFunction(std::string name, std::shared_ptr<const LinearOperator> op,
-                      std::shared_ptr<const BackwardRule> rule, const TapeOptions& options)
-        : name_(std::move(name)), op_(std::move(op)), rule_(std::move(rule)), options_(options) {}
+    /// `call`: all but W and what is needed.
+    LinearMapFunction(LinearCall call, std::shared_ptr<const BackwardRule> rule)
+        : call_(std::move(call)), rule_(std::move(rule)) {}
 
-    std::string name() const override { return name_; }
+    std::string name() const override { return call_.layer; }
 
     // inputs: x, W (Cy, ...) and, if there is one, b (Cy,)
     Tensor forward(std::span<const Tensor> in, Saved& saved) const override {
@@ -36,7 +36,7 @@ class LinearMapFunction final : public Function {
         Tensor y = forward_by(*rule_, in[0], saved, call(in[1], saved));
         if (in.size() == 3) {
             const PhaseScope phase("bias");
-            op_->add_bias_in_place(y, in[2]);
+            call_.op->add_bias_in_place(y, in[2]);
         }
         return y;
     }
@@ -55,26 +55,32 @@ class LinearMapFunction final : public Function {
 
   private:
     LinearCall call(const Tensor& w, const Saved& saved) const {
-        const Needs needs{saved.needs(0), saved.needs(1), saved.inputs() == 3 && saved.needs(2)};
-        return {op_,           w.reshape({w.size(0), -1}), needs, name_, options_.seed,
-                options_.step, options_.first_sample};
+        LinearCall call = call_;
+        call.w = w.reshape({w.size(0), -1});
+        call.needs = {saved.needs(0), saved.needs(1), saved.inputs() == 3 && saved.needs(2)};
+        return call;
     }
 
-    std::string name_;
-    std::shared_ptr<const LinearOperator> op_;
+    LinearCall call_;
     std::shared_ptr<const BackwardRule> rule_;
-    TapeOptions options_;
 };
 
 }  // namespace
 
-Var LinearMap::apply(const Var& x, std::shared_ptr<const LinearOperator> op, bool exact) {
+Var LinearMap::apply(const Var& x, std::shared_ptr<const LinearOperator> op, TokenLayout layout,
+                     bool exact) {
     Tape& tape = x.tape();
     std::vector<Var> inputs{x, tape.parameter(weight())};
     if (bias()) inputs.push_back(tape.parameter(*bias()));
+    const TapeOptions& o = tape.options();
+    LinearCall call{.op = std::move(op),
+                    .layer = path(),
+                    .layout = std::move(layout),
+                    .seed = o.seed,
+                    .step = o.step,
+                    .first_sample = o.first_sample};
     const auto& rule = exact || !tape.training() ? ExactRule::instance() : rule_;
-    return tape.apply(
-        std::make_shared<LinearMapFunction>(path(), std::move(op), rule, tape.options()), inputs);
+    return tape.apply(std::make_shared<LinearMapFunction>(std::move(call), rule), inputs);
 }
 
 std::vector<LinearMap*> linear_maps(Module& model) {

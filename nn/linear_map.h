@@ -43,9 +43,10 @@ class LinearMap : public Module {
     const Parameter* bias() const { return const_cast<LinearMap*>(this)->bias(); }
 
   protected:
-    /// Puts y = x Wᵀ + b on the tape of x. `op` is made for the shape of x; `exact`: whatever the
-    /// rule says.
-    Var apply(const Var& x, std::shared_ptr<const LinearOperator> op, bool exact = false);
+    /// Puts y = x Wᵀ + b on the tape of x. `op` is made for the shape of x, `layout` is that of its
+    /// tokens; `exact`: whatever the rule says.
+    Var apply(const Var& x, std::shared_ptr<const LinearOperator> op, TokenLayout layout,
+              bool exact = false);
 
   private:
     std::shared_ptr<const BackwardRule> rule_ = ExactRule::instance();

@@ -123,6 +123,7 @@ Var Bert::classify(const Var& h) {
 
 Var Bert::forward(Tape& tape, const Tokens& tokens) {
     const AttentionMask mask{Tensor(), tokens.key_padding};
+    const TokenScope layout(tape, {.padding = tokens.key_padding});
     Var h = embed(tape, tokens);
     for (const auto& block : blocks_) h = block->forward(h, mask);
     return classify(h);
@@ -130,6 +131,7 @@ Var Bert::forward(Tape& tape, const Tokens& tokens) {
 
 std::vector<Var> Bert::hidden_states(Tape& tape, const Tokens& tokens) {
     const AttentionMask mask{Tensor(), tokens.key_padding};
+    const TokenScope layout(tape, {.padding = tokens.key_padding});
     std::vector<Var> states{embed(tape, tokens)};
     for (const auto& block : blocks_) states.push_back(block->forward(states.back(), mask));
     return states;

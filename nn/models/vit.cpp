@@ -80,6 +80,7 @@ Vit::Vit(const ModelConfig& config, const VitSize& size)
 
 Var Vit::forward(const Var& x) {
     require_images(x, config_, path());
+    const TokenScope tokens(x.tape(), {config_.height / patch_, config_.width / patch_});
     Var h = patch_embed_.forward(patches(x, patch_));
     h = dropout_.forward(h + x.tape().parameter(positions_));
     for (const auto& block : blocks_) h = block->forward(h);

@@ -95,6 +95,21 @@ void bind_call(nb::module_& here) {
             "gw", [](const LinearCall& call) { return call.needs.gw; },
             "Whether backward must give g_w; if not, keep nothing of x.")
         .def_ro("layer", &LinearCall::layer, "The layer's path in the model.")
+        .def_prop_ro(
+            "grid",
+            [](const LinearCall& call) {
+                const TokenLayout& grid = call.grid();
+                return std::tuple(grid.rows, grid.columns, grid.extra);
+            },
+            "(rows, columns, extra): the grid of the tokens and how many come before it, as the "
+            "model states it. Raises sg.Error if it states none.")
+        .def_prop_ro(
+            "padding",
+            [](const LinearCall& call) {
+                return call.layout.padding.defined() ? nb::cast(call.layout.padding) : nb::none();
+            },
+            nb::sig("def padding(self) -> Tensor | None"),
+            "(B, L): 1 where a token is padding; None if the model states none.")
         .def_ro("seed", &LinearCall::seed, "The seed of the run.")
         .def_ro("step", &LinearCall::step, "The step of training.")
         .def(

@@ -82,6 +82,43 @@ void bind_var(nb::module_& here) {
             nb::is_operator(), no_gil(), keep_tape(), "See sg.matmul.");
 }
 
+/// `with tape.tokens(...):`, a TokenScope that opens and closes when Python says so.
+class TokenStatement {
+  public:
+    TokenStatement(Tape& tape, TokenLayout layout) : tape_(tape), layout_(std::move(layout)) {}
+    void enter() { scope_.emplace(tape_, layout_); }
+    void exit() { scope_.reset(); }
+
+  private:
+    Tape& tape_;
+    TokenLayout layout_;
+    std::optional<TokenScope> scope_;
+};
+
+void bind_tokens(nb::module_& here, nb::class_<Tape>& tape) {
+    nb::class_<TokenStatement>(here, "TokenScope", "What Tape.tokens gives to `with`.")
+        .def("__enter__", &TokenStatement::enter, "From here on it holds.")
+        .def(
+            "__exit__", [](TokenStatement& self, const nb::args&) { self.exit(); },
+            nb::sig("def __exit__(self, *error: object) -> None"), "No longer.");
+    tape.def(
+        "tokens",
+        [](Tape& self, const Int& rows, const Int& columns, const Int& extra, nb::handle padding) {
+            return std::make_unique<TokenStatement>(
+                self,
+                TokenLayout{rows, columns, extra,
+                            padding.is_none() ? Tensor() : to_tensor(padding, "tape.tokens")});
+        },
+        nb::kw_only(), "rows"_a = 0, "columns"_a = 0, "extra"_a = 0, "padding"_a = nb::none(),
+        nb::keep_alive<0, 1>(),
+        nb::sig(
+            "def tokens(self, *, rows: int = 0, columns: int = 0, extra: int = 0, padding: object "
+            "| None = None) -> TokenScope"),
+        "States, inside `with`, how values are tokens: rows x columns of a grid, row by row, after "
+        "`extra` others (a class token); padding (B, L) is 1 where a token is none. Rules that "
+        "treat tokens as an image, or skip padding, do not guess it.");
+}
+
 }  // namespace
 
 void bind_tape(nb::module_&, nb::module_& here) {
@@ -165,7 +202,8 @@ void bind_tape(nb::module_&, nb::module_& here) {
             "Gradients of parameters are added to their grad; a tape runs backward once.")
         .def("gradient", &Tape::gradient, "input"_a,
              "The gradient of an input after backward; zeros if y did not depend on it.")
-        .def("__len__", &Tape::size, "Calls recorded so far.");
+        .def("__len__", &Tape::size, "Calls recorded and not yet consumed.");
+    bind_tokens(here, tape);
 }
 
 }  // namespace slimgrad::inline SLIMGRAD_PRECISION::python
