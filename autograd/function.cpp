@@ -2,7 +2,8 @@
 
 #include "tensor/kernels/elementwise.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 /// a + b, in the buffer of one of them if nobody else sees it.
@@ -38,4 +39,5 @@ Tensor Parameter::dense_grad(const std::string& name) const {
     return dense;
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -7,7 +7,8 @@
 
 #include "autograd/saved.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// A subspace in which a gradient may be expressed. CompAct leaves g_w compressed until the update:
 /// the gradient then carries the basis that expands it.
@@ -64,4 +65,5 @@ struct Parameter {
     Tensor dense_grad(const std::string& name) const;
 };
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

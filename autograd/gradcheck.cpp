@@ -5,7 +5,8 @@
 
 #include "tensor/random.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 double largest(const Tensor& x) {
@@ -173,4 +174,5 @@ GradcheckReport gradcheck(const std::string& layer, const TapeFunction& f,
     return Checker(layer, f, inputs, options).run(parameters);
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

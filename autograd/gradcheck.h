@@ -6,7 +6,8 @@
 
 #include "autograd/tape.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// How gradients are compared with finite differences. The defaults suit the double build; in
 /// single precision rounding allows no more than a coarse look.
@@ -51,4 +52,5 @@ GradcheckReport gradcheck(const std::string& layer, const TapeFunction& f,
                           const std::vector<NamedParameter>& parameters = {},
                           const GradcheckOptions& options = {});
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -6,7 +6,8 @@
 #include "tensor/kernels/transcendental.h"
 #include "tensor/ops.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 /// A parameter that is kept stays exact; all else may be packed.
@@ -389,4 +390,5 @@ Var mean(const Var& x) { return reduce(x, "mean", true); }
 Var sum(const Var& x, std::int64_t axis) { return reduce(x, "sum", axis, false); }
 Var mean(const Var& x, std::int64_t axis) { return reduce(x, "mean", axis, true); }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -5,7 +5,8 @@
 #include "autograd/tape.h"
 #include "tensor/kernels/gemm.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 // Operations on values of a tape. Shapes follow tensor/ops.h; so do the errors for shapes that do
 // not fit.
@@ -52,4 +53,5 @@ Var mean(const Var& x);
 Var sum(const Var& x, std::int64_t axis);
 Var mean(const Var& x, std::int64_t axis);
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

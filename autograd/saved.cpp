@@ -6,7 +6,8 @@
 #include "tensor/kernels/elementwise.h"
 #include "tensor/meter.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 /// Each step is one to one in what it has so far and in the next word: one changed word always
@@ -160,4 +161,5 @@ Tensor Saved::tensor(std::string_view slot) const {
     return value;
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

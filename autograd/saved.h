@@ -10,7 +10,8 @@
 
 #include "tensor/tensor.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// What a layer says about a value that it keeps for backward.
 enum class Keep {
@@ -162,4 +163,5 @@ class Saved {
     std::vector<Slot> slots_;
 };
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -3,7 +3,8 @@
 #include "tensor/blas.h"
 #include "tensor/meter.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 /// Remembers what some tensors hold while a function runs that must not change them.
@@ -183,4 +184,5 @@ Tensor Tape::gradient(const Var& input) const {
     return grad.defined() ? grad : Tensor::zeros(input.shape());
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

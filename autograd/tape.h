@@ -8,7 +8,8 @@
 
 #include "autograd/function.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 class Tape;
 
@@ -157,4 +158,5 @@ class TokenScope {
     TokenLayout outer_;
 };
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

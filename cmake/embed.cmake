@@ -13,7 +13,8 @@ if(CMAKE_SCRIPT_MODE_FILE)
                          "const std::string_view ${name}(${name}_bytes, sizeof(${name}_bytes));\n")
     endif()
   endforeach()
-  file(WRITE "${OUT}" "${text}}  // namespace slimgrad::assets\n")
+  file(WRITE "${OUT}" "${text}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad::assets\n")
   return()
 endif()
 

@@ -2,7 +2,8 @@
 
 #include "data/digest.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 Shape Tokens::shape() const { return {length == 0 ? 0 : std::ssize(ids) / length, length}; }
 
@@ -29,4 +30,5 @@ std::uint64_t digest(const Batch& batch) {
     return digest.value();
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

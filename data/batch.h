@@ -5,7 +5,8 @@
 
 #include "tensor/tensor.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// Texts as ids of their tokens, all filled up with padding to one length L.
 struct Tokens {
@@ -34,4 +35,5 @@ struct Batch {
 /// have seen the same batches, to the last bit.
 std::uint64_t digest(const Batch& batch);
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

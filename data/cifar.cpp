@@ -7,7 +7,8 @@
 
 #include "data/file.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 namespace fs = std::filesystem;
@@ -106,4 +107,5 @@ ImageSplits read_cifar100(const fs::path& directory) {
     return splits;
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

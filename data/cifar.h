@@ -5,7 +5,8 @@
 
 #include "data/image_data.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// How a CIFAR file lays out its records: label bytes, then 1024 red, 1024 green and 1024 blue.
 struct CifarLayout {
@@ -29,4 +30,5 @@ void append_cifar_file(ImageData& data, const std::filesystem::path& file,
 ImageSplits read_cifar10(const std::filesystem::path& directory);
 ImageSplits read_cifar100(const std::filesystem::path& directory);
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

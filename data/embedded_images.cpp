@@ -6,7 +6,8 @@
 #include "data/idx.h"
 #include "data/image_file.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 namespace fs = std::filesystem;
@@ -57,4 +58,5 @@ ImageSplits read_embedded_images(const fs::path& directory) {
     return {read_split(directory, "train"), read_split(directory, "test")};
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -7,7 +7,8 @@
 
 #include "data/file.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 namespace fs = std::filesystem;
@@ -181,4 +182,5 @@ ImageSplits read_fashion_mnist(const fs::path& directory) {
     return {read_split(directory, "train"), read_split(directory, "t10k")};
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

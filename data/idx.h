@@ -8,7 +8,8 @@
 
 #include "data/image_data.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// An array of bytes as an IDX file holds it.
 struct IdxArray {
@@ -34,4 +35,5 @@ ImageSplits read_fashion_mnist(const std::filesystem::path& directory);
 /// The names of its ten classes.
 std::vector<std::string> fashion_mnist_classes();
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -8,7 +8,8 @@
 #include "data/idx.h"
 #include "data/shipped.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 /// What is known of a data set by its name. Mean and standard deviation are of each channel of the
@@ -99,4 +100,5 @@ ImageSplits load_images(const std::string& name, const std::string& directory) {
     return splits;
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -7,7 +7,8 @@
 
 #include "tensor/tensor.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// A labelled set of images of one size, as bytes in memory: (N, C, H, W), planes row-major.
 struct ImageData {
@@ -38,4 +39,5 @@ std::vector<std::string> image_data_names();
 /// Throws Error that names the file, the place in it and what was expected.
 ImageSplits load_images(const std::string& name, const std::string& directory);
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -5,7 +5,8 @@
 
 #include "tensor/random.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 std::shared_ptr<const ImageData> checked(std::shared_ptr<const ImageData> data) {
@@ -75,4 +76,5 @@ Batch Loader::batch(std::int64_t step) const {
     return batch;
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

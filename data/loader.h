@@ -8,7 +8,8 @@
 #include "data/image_data.h"
 #include "data/sample_order.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 struct LoaderOptions {
     std::int64_t batch_size = 128;
@@ -47,4 +48,5 @@ class Loader {
     std::vector<real> normalised_;  // (C, 256): the value of each byte in each channel
 };
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -12,7 +12,8 @@
 #include "data/safetensors_header.h"
 #include "tensor/ops.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 static_assert(std::endian::native == std::endian::little, "the files are little-endian");
@@ -223,4 +224,5 @@ void save_npy(const std::filesystem::path& path, const Tensor& tensor) {
     out.commit();
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

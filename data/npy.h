@@ -7,7 +7,8 @@
 
 #include "tensor/tensor.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// Reads an array that numpy.save has written (versions 1 to 3 of the format,
 /// https://numpy.org/doc/ stable/reference/generated/numpy.lib.format.html): '<f4' or '<f8', in C
@@ -21,4 +22,5 @@ Tensor parse_npy(std::span<const std::uint8_t> bytes, const std::string& file);
 /// Writes an array as version 1, '<f4' or '<f8' as `real` is, as a whole or not at all.
 void save_npy(const std::filesystem::path& path, const Tensor& tensor);
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -2,7 +2,8 @@
 
 #include <utility>
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 Prefetcher::Prefetcher(Source source, std::int64_t first, std::int64_t end, std::size_t depth)
     : source_(std::move(source)), end_(end), depth_(depth) {
@@ -62,4 +63,5 @@ Batch Prefetcher::next() {
     return batch;
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -12,7 +12,8 @@
 
 #include "data/batch.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// Makes the batches of steps first, first + 1, … end - 1 on a thread of its own, up to `depth` of
 /// them ahead, and hands them out in that order: the same bits as asking the loader directly.
@@ -54,4 +55,5 @@ class Prefetcher {
     std::thread thread_;
 };
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

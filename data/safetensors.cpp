@@ -7,7 +7,8 @@
 #include <set>
 #include <utility>
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 static_assert(std::endian::native == std::endian::little, "the files are little-endian");
@@ -248,4 +249,5 @@ void load_tensors(const SafeTensors& file, std::span<const NamedTensor> targets,
                 Tensor(target.tensor).data());
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -12,7 +12,8 @@
 #include "data/safetensors_header.h"
 #include "tensor/tensor.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// A safetensors file, open for reading. Opening checks the whole header; values are read when they
 /// are asked for. The file must not be cut short while it is open (replacing it is fine).
@@ -94,4 +95,5 @@ void write_safetensors(const std::filesystem::path& path, std::span<const NamedT
 void load_tensors(const SafeTensors& file, std::span<const NamedTensor> targets,
                   std::span<const std::string> ignored = {});
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -9,7 +9,8 @@
 
 #include "tensor/random.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// Two epochs, since reading ahead at the end of one goes on in the next.
 struct SampleOrder::Cache {
@@ -59,4 +60,5 @@ std::vector<std::int64_t> SampleOrder::samples(std::int64_t step) const {
     return {samples->begin() + begin, samples->begin() + begin + count};
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -7,7 +7,8 @@
 
 #include "tensor/tensor.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 struct SampleOrderOptions {
     std::int64_t batch_size = 128;
@@ -42,4 +43,5 @@ class SampleOrder {
     std::shared_ptr<Cache> cache_;  // the orders of the last two epochs that were asked for
 };
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

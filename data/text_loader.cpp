@@ -3,7 +3,8 @@
 #include <algorithm>
 #include <utility>
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 std::shared_ptr<const TextData> checked(std::shared_ptr<const TextData> data) {
@@ -76,4 +77,5 @@ Batch TextLoader::batch(std::int64_t step) const {
     return batch;
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

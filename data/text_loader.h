@@ -9,7 +9,8 @@
 #include "data/text_data.h"
 #include "data/tokenizer.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// To what length the texts of a batch are filled up.
 enum class PadTo { max_length, longest_of_batch };
@@ -53,4 +54,5 @@ class TextLoader {
 /// Fills texts up to `length` tokens with the id `pad` and type 0. Throws Error if one is longer.
 Tokens pad_tokens(const std::vector<const Encoding*>& texts, std::int64_t length, std::int32_t pad);
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -7,7 +7,8 @@
 
 #include "tensor/checked.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 /// The first block that trains; -1, the stem, if all do.
@@ -196,4 +197,5 @@ std::vector<LinearShape> architecture(const std::string& name, const Architectur
          fmt::join(architecture_names(), ", "));
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

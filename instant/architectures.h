@@ -5,7 +5,8 @@
 
 #include "instant/trace.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// What goes into an architecture: tokens (0: its usual number) for transformers, an image for
 /// convolutional networks, which ignore the other.
@@ -36,4 +37,5 @@ std::vector<std::string> architecture_names();
 /// Whether a named architecture takes tokens; the others take images.
 bool takes_tokens(const std::string& architecture);
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -2,7 +2,8 @@
 
 #include "tensor/checked.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 double break_even_rank(std::int64_t tokens, std::int64_t in_channels, std::int64_t out_channels,
                        Side side, std::int64_t batch) {
@@ -14,4 +15,5 @@ double break_even_rank(std::int64_t tokens, std::int64_t in_channels, std::int64
            static_cast<double>(all_tokens * (Checked(in_channels) + out_channels) + product);
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -4,7 +4,8 @@
 
 #include "instant/method.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// The rank R* above which compressing one slot of y = x Wᵀ, x (L, Cx), W (Cy, Cx), costs more
 /// FLOPs than it saves. One sample, rank R:
@@ -25,4 +26,5 @@ namespace slimgrad::inline SLIMGRAD_PRECISION {
 double break_even_rank(std::int64_t tokens, std::int64_t in_channels, std::int64_t out_channels,
                        Side side, std::int64_t batch = 1);
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

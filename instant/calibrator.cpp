@@ -8,7 +8,8 @@
 #include "tensor/meter.h"
 #include "tensor/ops.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 std::int64_t out_channels(LinearMap& layer) { return layer.weight().value.size(0); }
@@ -204,4 +205,5 @@ void Calibrator::restore(const State& state) {
     install();
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -12,7 +12,8 @@
 #include "instant/method.h"
 #include "nn/linear_map.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// What the last calibration found for one slot of a linear map.
 struct CalibratedSlot {
@@ -99,4 +100,5 @@ class Calibrator {
     SlotMap g_;  // by layer
 };
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

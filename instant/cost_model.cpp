@@ -8,7 +8,8 @@
 
 #include "instant/break_even.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 // A byte count is in fp32 whatever the build: the tables of the papers are.
@@ -197,4 +198,5 @@ ModelCost model_cost(const std::vector<LinearShape>& layers,
     return model;
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -7,7 +7,8 @@
 #include "instant/trace.h"
 #include "tensor/checked.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// FLOPs and bytes of linear maps in closed form, from INSTANT (Sec. 3.3, App. B.3, D) as restated
 /// in the documentation. The meter and the ledger must agree with the `executed` figures to the
@@ -93,4 +94,5 @@ ModelCost model_cost(const std::vector<LinearShape>& layers,
                      const std::vector<Compression>& compressions, std::int64_t batch,
                      Convention convention, std::int64_t calibrate_batches = 5);
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -5,7 +5,8 @@
 #include <limits>
 #include <numbers>
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 /// By bisection: the standard library has erfc, but not its inverse.
@@ -47,4 +48,5 @@ Interval fieller(const PairedMeans& m, double confidence) {
     return {0, infinity};
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

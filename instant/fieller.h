@@ -4,7 +4,8 @@
 
 #include "tensor/config.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// Means, variances and covariance of paired observations (s_i, v_i), i = 1 … n.
 struct PairedMeans {
@@ -28,4 +29,5 @@ Interval fieller(const PairedMeans& means, double confidence);
 /// and Stegun 26.7.5), good to 1 % from 8 degrees on.
 double student_quantile(double confidence, std::int64_t degrees);
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -6,7 +6,8 @@
 #include "nn/linear_map.h"
 #include "tensor/ops.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 using Watch = std::function<void(const LinearGradient& gy, const Saved& saved,
@@ -152,4 +153,5 @@ std::vector<LayerError> accumulated_errors(Module& model, const std::function<vo
     return errors.all;
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

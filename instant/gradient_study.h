@@ -7,7 +7,8 @@
 #include "nn/linear_map.h"
 #include "tensor/kernels/common_scale.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 // What compression does to the gradients of a model, measured on its own batches. `run` executes
 // one forward and backward of the caller; parameter gradients are left empty.
@@ -49,4 +50,5 @@ std::vector<LayerError> local_errors(Module& model, const std::function<void()>&
 /// same batch. `run` is called twice and must do the same thing each time.
 std::vector<LayerError> accumulated_errors(Module& model, const std::function<void()>& run);
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

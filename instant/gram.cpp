@@ -5,7 +5,8 @@
 
 #include "tensor/ops.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 void Gram::add(const Tensor& values) {
     require(values.ndim() == 3, "[gram] expected (samples, tokens, channels), got {}",
@@ -80,4 +81,5 @@ LinearGrads ObservingRule::backward(const LinearGradient& gy, const Saved& saved
     return grads;
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -7,7 +7,8 @@
 #include "nn/backward_rule.h"
 #include "tensor/kernels/common_scale.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// A running autocorrelation: Σ_b x_b x_bᵀ (L, L) on the token side, Σ_b x_bᵀ x_b (C, C) on the
 /// channel side. It is summed at a scale at which the squares fit (CommonScale): directions, ranks
@@ -57,4 +58,5 @@ class ObservingRule final : public BackwardRule {
     std::shared_ptr<Gram> x_, g_;
 };
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -6,7 +6,8 @@
 #include "tensor/meter.h"
 #include "tensor/ops.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 constexpr const char* where = "lab.linear";
@@ -136,4 +137,5 @@ LabResult lab_linear(const Tensor& x, const Tensor& w, const Tensor& gy, LabOpti
     return result;
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

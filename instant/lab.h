@@ -6,7 +6,8 @@
 #include "instant/method.h"
 #include "tensor/tensor.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// A sample of what a layer sees: x (B₀, L, Cx) and g_y (B₀, L, Cy).
 struct CalibrationPair {
@@ -51,4 +52,5 @@ struct LabResult {
 /// are not finite.
 LabResult lab_linear(const Tensor& x, const Tensor& w, const Tensor& gy, LabOptions options = {});
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

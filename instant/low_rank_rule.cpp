@@ -2,7 +2,8 @@
 
 #include "tensor/ops.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 /// x̂ together with the P that made it: recalibrating between forward and backward is safe.
 class LowRankRule::ProjectedInput final : public Packed {
   public:
@@ -72,4 +73,5 @@ LinearGrads LowRankRule::backward(const LinearGradient& gy, const Saved& saved,
     return grads;
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -5,7 +5,8 @@
 #include "instant/projector.h"
 #include "nn/backward_rule.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// Backward in calibrated subspaces (INSTANT, Sec. 3.3 and App. B.3). Two optional projectors give
 /// the four modes: neither is vanilla, P alone compress-x, Q alone compress-g_y, both INSTANT.
@@ -32,4 +33,5 @@ class LowRankRule final : public BackwardRule {
     std::shared_ptr<const Projector> p_, q_;
 };
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

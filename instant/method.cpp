@@ -6,7 +6,8 @@
 
 #include "tensor/error.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 std::vector<std::string> method_names() {
     return {"vanilla", "compress-x", "compress-gy", "instant"};
@@ -86,4 +87,5 @@ BreakEven parse_break_even(const std::string& word) {
     return word == "report" ? BreakEven::report : BreakEven::vanilla;
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

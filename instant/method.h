@@ -10,7 +10,8 @@
 #include "tensor/config.h"
 #include "tensor/option.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// What a projector is divided by to make up for the part that it drops (INSTANT eq. 3).
 enum class Offset {
@@ -70,4 +71,5 @@ std::optional<Side> parse_side(const std::string& word);  // "auto" gives no sid
 Offset parse_offset(const std::string& word);
 BreakEven parse_break_even(const std::string& word);
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -5,7 +5,8 @@
 
 #include "tensor/ops.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 double power(double eigenvalue, int exponent) {
@@ -113,4 +114,5 @@ Projector make_projector(const Eigen& spectrum, Side side, const Truncation& tru
     return projector;
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -7,7 +7,8 @@
 #include "nn/linear_operator.h"
 #include "tensor/linalg.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// A calibrated subspace: P (or Q), with rows u_iᵀ / √e (e: the share that the offset
 /// makes up for, 1 without one).
@@ -47,4 +48,5 @@ Eigen leading_spectrum(const Tensor& autocorrelation, const Truncation& truncati
 /// The leading directions of an autocorrelation's spectrum, scaled by the offset.
 Projector make_projector(const Eigen& spectrum, Side side, const Truncation& truncation);
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -8,7 +8,8 @@
 #include "instant/projector.h"
 #include "tensor/ops.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 const std::vector<std::pair<SnrOffset, std::string>>& offsets() {
@@ -112,4 +113,5 @@ Snr snr(const Tensor& g, const Tensor& w, const SnrOptions& options) {
     return result;
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

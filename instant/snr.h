@@ -10,7 +10,8 @@
 #include "tensor/kernels/common_scale.h"
 #include "tensor/linalg.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 // The signal-to-noise ratio of a compressed g_x (INSTANT, Appendix C). With Π = Σ_{i≤R} u_i u_iᵀ,
 // the projection on the leading eigenvectors of C = E[g gᵀ], and α its scale,
@@ -153,4 +154,5 @@ struct Snr {
 /// of samples may lie. Throws Error for shapes that do not fit or values that are not finite.
 Snr snr(const Tensor& g, const Tensor& w, const SnrOptions& options = {});
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

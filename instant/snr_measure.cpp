@@ -5,7 +5,8 @@
 #include "instant/snr.h"
 #include "tensor/ops.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 void check_gradients(const Tensor& g) {
@@ -217,4 +218,5 @@ SnrMeasured SnrMeasurement::at(std::int64_t rank, double alpha, double confidenc
     return result;
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -8,7 +8,8 @@
 #include "tensor/ops.h"
 #include "tensor/random.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 /// A random rotation: the eigenvectors of a random symmetric matrix.
@@ -127,4 +128,5 @@ Tensor SnrSource::draw(std::int64_t first, std::int64_t count, std::uint64_t dra
     return matmul(matmul(u_, z, Op::transpose, Op::none), v_);
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

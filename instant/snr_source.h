@@ -2,7 +2,8 @@
 
 #include "instant/snr.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// Gradients with a covariance that is known in closed form:
 ///
@@ -48,4 +49,5 @@ class SnrSource {
     Tensor u_, v_, w_;  // rows of u_ and v_ are the modes
 };
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -1,6 +1,7 @@
 #include "instant/trace.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 /// Writes down the geometry of each call and keeps nothing.
@@ -44,4 +45,5 @@ std::vector<LinearShape> trace_linear_maps(Module& model, const std::function<vo
     return shapes;
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -6,7 +6,8 @@
 
 #include "nn/linear_map.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// The geometry of one linear map y = x Wᵀ in one execution, for one sample: x (L, Cx), W (Cy, Cx).
 struct LinearShape {
@@ -33,4 +34,5 @@ struct LinearShape {
 /// exception.
 std::vector<LinearShape> trace_linear_maps(Module& model, const std::function<void()>& forward);
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -14,7 +14,8 @@
 #include "tensor/kernels/softmax.h"
 #include "tensor/ops.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 /// Q, K or V of all samples and heads: (B, L, heads · d) or a third of the columns of the fused
@@ -305,4 +306,5 @@ void MultiHeadAttention::visit(Visitor& visitor) {
     visitor.module("proj", proj_);
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

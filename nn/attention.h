@@ -4,7 +4,8 @@
 
 #include "nn/linear.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// Which keys a query may see. Both parts are optional.
 struct AttentionMask {
@@ -52,4 +53,5 @@ class MultiHeadAttention final : public Module {
     Linear proj_;
 };
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

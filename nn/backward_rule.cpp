@@ -2,7 +2,8 @@
 
 #include "tensor/ops.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 /// `given` must have one of two shapes: that of a matrix, or that which the layer has.
@@ -111,4 +112,5 @@ const std::shared_ptr<const BackwardRule>& ExactRule::instance() {
     return rule;
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -7,7 +7,8 @@
 #include "nn/linear_operator.h"
 #include "tensor/random.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// The input of a linear map as a rule sees it. What a rule keeps of an exact x is `held`, never
 /// the matrix that a convolution unfolds it to.
@@ -136,4 +137,5 @@ Tensor linear_forward(const Tensor& x, const Tensor& w);
 Tensor linear_gw(const Tensor& gy, const Tensor& x);
 Tensor linear_gx(const Tensor& gy, const Tensor& w);
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

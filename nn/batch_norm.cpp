@@ -7,7 +7,8 @@
 #include "tensor/kernels/elementwise.h"
 #include "tensor/kernels/lane_sum.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 /// x: (B, C, ...) as B·C planes of `pixels` values; channel c owns every C-th plane.
@@ -255,4 +256,5 @@ std::string BatchNorm2d::expected() const {
     return fmt::format("(batch, {}, height, width)", channels());
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -2,7 +2,8 @@
 
 #include "nn/module.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// Batch normalisation of each channel c: y = γ_c (x − μ_c) / √(v_c + ε) + β_c. In training μ and v
 /// are the mean and the biased variance of the batch, and the running statistics move towards them
@@ -67,4 +68,5 @@ class BatchNorm2d final : public BatchNorm {
     std::string expected() const override;
 };
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -3,7 +3,8 @@
 #include "nn/convolution_operator.h"
 #include "nn/init.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 Window2d make_window(const std::string& layer, std::int64_t height, std::int64_t width, Pair kernel,
                      Pair stride, Pair padding, Pair dilation) {
     const Window2d window{
@@ -59,4 +60,5 @@ void Conv2d::visit(Visitor& visitor) {
     if (bias()) visitor.parameter("bias", bias_);
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

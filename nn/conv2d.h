@@ -4,7 +4,8 @@
 #include "tensor/kernels/im2col.h"
 #include "tensor/random.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// A length for each of the two axes of an image; one number stands for both.
 struct Pair {
@@ -55,4 +56,5 @@ class Conv2d final : public LinearMap {
     Parameter bias_;  // undefined if the layer has none
 };
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

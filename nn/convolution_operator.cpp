@@ -3,7 +3,8 @@
 #include "tensor/kernels/convolution.h"
 #include "tensor/ops.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 // Every product with u_b = unfold(x_b): (L, Cx) and every fold is itself a product of a
 // convolution:
@@ -136,4 +137,5 @@ Window2d ConvolutionOperator::own_pixel() const {
     return {{window_.rows.positions(), 1}, {window_.columns.positions(), 1}};
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

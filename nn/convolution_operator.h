@@ -3,7 +3,8 @@
 #include "nn/linear_operator.h"
 #include "tensor/kernels/im2col.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// The products of a convolution x (B, C, H, W) -> y (B, Cy, H', W'), W: (Cy, C/groups·kh·kw), as
 /// those of the linear map y_b = unfold(x_b) Wᵀ on L = H'·W' tokens of C·kh·kw channels. None of
@@ -44,4 +45,5 @@ class ConvolutionOperator final : public LinearOperator {
     std::int64_t groups_;
 };
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

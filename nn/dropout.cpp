@@ -7,7 +7,8 @@
 #include "tensor/kernels/elementwise.h"
 #include "tensor/random.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 // y = m ∘ x / (1 - p), m_i = 1 with probability 1 - p
@@ -98,4 +99,5 @@ Var Dropout::forward(const Var& x) {
         std::make_shared<DropoutFunction>(path(), p_, tape.options(), tape.next_draw()), {x});
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -2,7 +2,8 @@
 
 #include "nn/module.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// While training, sets each element to 0 with probability p and scales the others by 1 / (1 - p);
 /// in evaluation y = x. Keeps one bit an element. The mask of a sample is a function of the tape's
@@ -27,4 +28,5 @@ class Dropout final : public Module {
 std::shared_ptr<const BitMask> dropout_mask(const TapeOptions& options, std::uint32_t draw,
                                             double p, std::int64_t batch, std::int64_t n);
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -5,7 +5,8 @@
 #include "nn/indices.h"
 #include "tensor/kernels/elementwise.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 // y_t = W[i_t]
@@ -94,4 +95,5 @@ Var Embedding::forward(Tape& tape, std::span<const std::int32_t> indices, Shape 
 
 void Embedding::visit(Visitor& visitor) { visitor.parameter("weight", weight_); }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

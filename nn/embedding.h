@@ -3,7 +3,8 @@
 #include "nn/module.h"
 #include "tensor/random.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// A table of vectors, one for each index. Initialised as in PyTorch: N(0, 1), the row of
 /// `padding_index` 0; that row gets no gradient.
@@ -29,4 +30,5 @@ class Embedding final : public Module {
     std::int64_t padding_index_;
 };
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -2,7 +2,8 @@
 
 #include "autograd/ops.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 // y = x under another shape
 //   g_x = g under the shape of x
@@ -11,4 +12,5 @@ Var Flatten::forward(const Var& x) {
     return reshape(x, {x.size(0), numel({x.shape().begin() + 1, x.shape().end()})});
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

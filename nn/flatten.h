@@ -2,7 +2,8 @@
 
 #include "nn/module.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// (B, ...) -> (B, C): all axes but the first as one. Throws Error for a scalar.
 class Flatten final : public Module {
@@ -12,4 +13,5 @@ class Flatten final : public Module {
     std::string kind() const override { return "flatten"; }
 };
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

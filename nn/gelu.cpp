@@ -2,7 +2,8 @@
 
 #include "tensor/kernels/transcendental.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 // erf:  y = x Φ(x),  Φ(x) = (1 + erf(x / √2)) / 2
@@ -41,4 +42,5 @@ Var GELU::forward(const Var& x) {
     return x.tape().apply(std::make_shared<GELUFunction>(path(), form_), {x});
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -2,7 +2,8 @@
 
 #include "nn/module.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// y = x Φ(x), any shape: by the error function, or by Hendrycks and Gimpel's tanh approximation,
 /// which BERT's first code used. Keeps x.
@@ -20,4 +21,5 @@ class GELU final : public Module {
     Form form_;
 };
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

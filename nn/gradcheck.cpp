@@ -1,6 +1,7 @@
 #include "nn/gradcheck.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 GradcheckReport gradcheck(Module& module, const Tensor& x, const GradcheckOptions& options) {
     return gradcheck(
@@ -17,4 +18,5 @@ GradcheckReport gradcheck(Module& module, const TapeFunction& f, const std::vect
     return gradcheck(module.path(), f, inputs, named, options);
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -3,7 +3,8 @@
 #include "autograd/gradcheck.h"
 #include "nn/module.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// Checks the gradients of a module's input and of all its trainable parameters; see
 /// autograd/gradcheck.h for what is compared and what is thrown.
@@ -12,4 +13,5 @@ GradcheckReport gradcheck(Module& module, const Tensor& x, const GradcheckOption
 GradcheckReport gradcheck(Module& module, const TapeFunction& f, const std::vector<Tensor>& inputs,
                           const GradcheckOptions& options = {});
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

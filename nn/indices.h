@@ -5,7 +5,8 @@
 
 #include "autograd/saved.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// Integers that a layer keeps for backward (tokens, labels), counted by the ledger.
 class Indices final : public Packed {
@@ -25,4 +26,5 @@ class Indices final : public Packed {
     std::shared_ptr<Storage> storage_;
 };
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

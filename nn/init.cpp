@@ -2,7 +2,8 @@
 
 #include <cmath>
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 Tensor kaiming_uniform(Shape shape, std::int64_t fan_in, Stream& stream) {
     require(fan_in > 0, "[init] fan_in must be positive, got {}", fan_in);
@@ -26,4 +27,5 @@ Tensor truncated_normal(Shape shape, real std, Stream& stream) {
     return t;
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

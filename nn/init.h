@@ -2,7 +2,8 @@
 
 #include "tensor/random.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 // PyTorch's default initialisations. `fan_in` is the number of inputs of one output.
 
@@ -13,4 +14,5 @@ Tensor xavier_uniform(Shape shape, std::int64_t fan_in, std::int64_t fan_out, St
 /// N(0, std²) cut off at ±2, as vision transformers use it for positions.
 Tensor truncated_normal(Shape shape, real std, Stream& stream);
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -3,7 +3,8 @@
 #include "tensor/kernels/layer_norm.h"
 #include "tensor/ops.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 // y = γ ∘ x̂ + β,  x̂ = (x - μ) r,  r = 1 / √(σ² + eps), each row by itself
@@ -82,4 +83,5 @@ void LayerNorm::visit(Visitor& visitor) {
     visitor.parameter("bias", bias_);
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -2,7 +2,8 @@
 
 #include "nn/module.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// Normalises the last axis to mean 0 and variance 1 (Ba et al. 2016), then scales and shifts it:
 /// y = γ ∘ (x - μ) / √(σ² + eps) + β, with the biased variance. γ starts at 1 and β at 0.
@@ -24,4 +25,5 @@ class LayerNorm final : public Module {
     double eps_;
 };
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

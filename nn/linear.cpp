@@ -4,7 +4,8 @@
 #include "nn/token_projection.h"
 #include "tensor/ops.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 // --- the products
 // ---------------------------------------------------------------------------------
@@ -82,4 +83,5 @@ void Linear::visit(Visitor& visitor) {
     if (bias()) visitor.parameter("bias", bias_);
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -3,7 +3,8 @@
 #include "nn/linear_map.h"
 #include "tensor/random.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// y = x Wᵀ + b with x: (..., Cx), W: (Cy, Cx), b: (Cy,). The first axis of x is the batch, all
 /// between it and the last are tokens. Initialised as in PyTorch: U(-1/√Cx, 1/√Cx).
@@ -58,4 +59,5 @@ class TokenOperator final : public LinearOperator {
     std::int64_t tokens_;
 };
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

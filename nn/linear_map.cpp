@@ -2,7 +2,8 @@
 
 #include "tensor/meter.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 /// A gradient on a basis of (Cy, Cx), as that of a weight with more axes: filters (Cy, C, kh, kw).
@@ -102,4 +103,5 @@ RuleSwap::~RuleSwap() {
     for (auto& [layer, rule] : original_) layer->set_rule(rule);
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

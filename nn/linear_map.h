@@ -9,7 +9,8 @@
 #include "nn/backward_rule.h"
 #include "nn/module.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// A layer whose core is y = x Wᵀ and whose backward is left to a rule: Linear and Conv2d. Methods
 /// find these layers through for_each_module and give each its rule.
@@ -72,4 +73,5 @@ class RuleSwap {
     std::vector<std::pair<LinearMap*, std::shared_ptr<const BackwardRule>>> original_;
 };
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -2,7 +2,8 @@
 
 #include "tensor/meter.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 void require_fits(const Subspace& subspace, std::int64_t tokens, std::int64_t channels) {
     const bool token = subspace.side == Side::token;
@@ -13,4 +14,5 @@ void require_fits(const Subspace& subspace, std::int64_t tokens, std::int64_t ch
                   : "calibrate again");
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

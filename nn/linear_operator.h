@@ -2,7 +2,8 @@
 
 #include "tensor/tensor.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// Which axis of x (or g_y) a subspace shortens: tokens (L) or channels (C).
 enum class Side { token, channel };
@@ -84,4 +85,5 @@ class LinearOperator {
     virtual Tensor pair(const Tensor& gy, const Tensor& x_hat) const = 0;
 };
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

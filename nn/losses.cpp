@@ -6,7 +6,8 @@
 #include "nn/indices.h"
 #include "tensor/ops.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 // loss = Σ_s Σ_c -t_sc log p_sc / n,  p_s = softmax(x_s),  t_s = (1 - ε) onehot(label_s) + ε / C,
@@ -133,4 +134,5 @@ Var mse(const Var& x, const Var& target) {
     return x.tape().apply(std::make_shared<MseFunction>(), {x, target});
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -5,7 +5,8 @@
 
 #include "autograd/tape.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 struct CrossEntropyOptions {
     /// Share of the target that is spread evenly over all classes (Szegedy et al. 2016).
@@ -23,4 +24,5 @@ Var cross_entropy(const Var& logits, std::span<const std::int32_t> labels,
 /// The mean over all elements of (x - target)²; a scalar. Throws Error for unequal shapes.
 Var mse(const Var& x, const Var& target);
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

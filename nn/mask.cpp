@@ -5,7 +5,8 @@
 #include "tensor/kernels/bits.h"
 #include "tensor/kernels/elementwise.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 constexpr std::int64_t block = 4096;  // elements, a whole number of bytes of a mask
@@ -42,4 +43,5 @@ void apply_mask(const BitMask& mask, std::int64_t first, std::int64_t n, const r
     select_by_bits(n - i, mask.bytes() + (first + i) / 8, scale, x + i, y + i);
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -2,7 +2,8 @@
 
 #include "autograd/saved.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// max(x, 0) in one pass with its mask: bit i of `positive` tells whether x_i > 0. Counts two FLOPs
 /// an element.
@@ -16,4 +17,5 @@ Tensor masked(const BitMask& mask, const Tensor& x, real scale = 1);
 void apply_mask(const BitMask& mask, std::int64_t first, std::int64_t n, const real* x, real* y,
                 real scale);
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -1,6 +1,7 @@
 #include "nn/module.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 Var Module::forward(const Var&) { fail("[{}] needs more than one input", path()); }
 
@@ -94,4 +95,5 @@ void require_shape(const std::string& layer, const char* what, const Tensor& val
             layer, what, shown(expected), shown(value));
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -7,7 +7,8 @@
 
 #include "autograd/tape.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 class Visitor;
 
@@ -81,4 +82,5 @@ void zero_grad(Module& root);
 void require_shape(const std::string& layer, const char* what, const Tensor& value,
                    const Shape& expected);
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

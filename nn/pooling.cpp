@@ -7,7 +7,8 @@
 #include "tensor/kernels/elementwise.h"
 #include "tensor/kernels/lane_sum.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 /// Calls visit(output, tap, input) for every tap inside the image, windows in order, taps in order
@@ -238,4 +239,5 @@ Var GlobalAvgPool2d::forward(const Var& x) {
     return x.tape().apply(std::make_shared<GlobalAvgPool2dFunction>(path(), x.shape()), {x});
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -3,7 +3,8 @@
 #include "nn/conv2d.h"
 #include "nn/module.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 struct PoolOptions {
     Pair kernel;
@@ -52,4 +53,5 @@ class GlobalAvgPool2d final : public Module {
     std::string kind() const override { return "global_avg_pool2d"; }
 };
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -3,7 +3,8 @@
 #include "nn/mask.h"
 #include "tensor/kernels/elementwise.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 // y = max(x, 0)
@@ -35,4 +36,5 @@ Var ReLU::forward(const Var& x) {
     return x.tape().apply(std::make_shared<ReLUFunction>(path()), {x});
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

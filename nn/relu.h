@@ -2,7 +2,8 @@
 
 #include "nn/module.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// y = max(x, 0), any shape. Keeps one bit an element.
 class ReLU final : public Module {
@@ -12,4 +13,5 @@ class ReLU final : public Module {
     std::string kind() const override { return "relu"; }
 };
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -2,7 +2,8 @@
 
 #include "autograd/ops.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 void Sequential::append(std::unique_ptr<Module> module) {
     require(module != nullptr, "[sequential] expected a module, got none");
@@ -37,4 +38,5 @@ Var Residual::forward(const Var& x) {
     return x + y;
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -6,7 +6,8 @@
 
 #include "nn/module.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// Modules one after the other, named "0", "1", ...
 class Sequential final : public Module {
@@ -48,4 +49,5 @@ class Residual final : public Module {
     std::unique_ptr<Module> branch_;
 };
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -2,7 +2,8 @@
 
 #include "tensor/kernels/transcendental.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 // y = x s,  s = 1 / (1 + e^-x)
@@ -36,4 +37,5 @@ Var SiLU::forward(const Var& x) {
     return x.tape().apply(std::make_shared<SiLUFunction>(path()), {x});
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

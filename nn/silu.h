@@ -2,7 +2,8 @@
 
 #include "nn/module.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// y = x σ(x) with σ(x) = 1 / (1 + e^-x), any shape. Keeps x.
 class SiLU final : public Module {
@@ -12,4 +13,5 @@ class SiLU final : public Module {
     std::string kind() const override { return "silu"; }
 };
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -3,7 +3,8 @@
 #include "tensor/kernels/softmax.h"
 #include "tensor/ops.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 // y_i = e^x_i / Σ_j e^x_j
@@ -41,4 +42,5 @@ Var Softmax::forward(const Var& x) {
     return x.tape().apply(std::make_shared<SoftmaxFunction>(path()), {x});
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

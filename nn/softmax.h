@@ -2,7 +2,8 @@
 
 #include "nn/module.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// Softmax over the last axis. Keeps its result. Throws Error for a scalar.
 class Softmax final : public Module {
@@ -12,4 +13,5 @@ class Softmax final : public Module {
     std::string kind() const override { return "softmax"; }
 };
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -3,7 +3,8 @@
 #include "tensor/kernels/skinny.h"
 #include "tensor/ops.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 constexpr std::int64_t skinny_rows = 64;
@@ -86,4 +87,5 @@ Tensor expand_tokens(const Subspace& q, const Tensor& g_hat) {
     return g;
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

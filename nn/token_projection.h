@@ -2,7 +2,8 @@
 
 #include "nn/linear_operator.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 // The token side of a linear map, for matrices of (B, L, C). Up to some 64 rows a projection is
 // bound by memory and has kernels of its own; beyond, it is a general product.
@@ -17,4 +18,5 @@ ProjectedGradient project_tokens(const Subspace* p, const Subspace* q, const Ten
 /// Qᵀ ĝ: (B, R, C) -> (B, L, C).
 Tensor expand_tokens(const Subspace& q, const Tensor& g_hat);
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -5,7 +5,8 @@
 #include "optim/state.h"
 #include "tensor/kernels/elementwise.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 Adam::Adam(Module& model, const OptimizerOptions& options, bool decoupled)
     : Optimizer(model, options.lr),
@@ -64,4 +65,5 @@ void Adam::visit_state(const std::function<void(const std::string&, Tensor&)>& f
     }
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -2,7 +2,8 @@
 
 #include "optim/optimizer.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// Adam (Kingma and Ba, 2015) and AdamW (Loshchilov and Hutter, 2019). In Adam weight decay is part
 /// of the gradient and passes through the moments; in AdamW it is decoupled and shrinks the weights
@@ -20,4 +21,5 @@ class Adam final : public Optimizer {
     std::vector<Tensor> exp_avg_, exp_avg_sq_;  // one a parameter
 };
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

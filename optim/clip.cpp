@@ -4,7 +4,8 @@
 
 #include "tensor/ops.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 double clip_grad_norm(Module& model, double max_norm) {
     require(max_norm > 0, "[clip_grad_norm] expected max_norm > 0, got {}", max_norm);
@@ -23,4 +24,5 @@ double clip_grad_norm(Module& model, double max_norm) {
     return norm;
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -2,11 +2,13 @@
 
 #include "nn/module.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// Scales all gradients by min(1, max_norm / (norm + 1e-6)), where norm is the Euclidean length of
 /// all of them together; returns that norm. The same rule as PyTorch's clip_grad_norm_. Counted
 /// under the phase `optimizer`. Throws Error unless max_norm > 0.
 double clip_grad_norm(Module& model, double max_norm);
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

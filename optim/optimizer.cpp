@@ -6,7 +6,8 @@
 #include "optim/adam.h"
 #include "optim/sgd.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 constexpr std::array<const char*, 3> names = {"sgd", "adam", "adamw"};
@@ -49,4 +50,5 @@ std::unique_ptr<Optimizer> make_optimizer(Module& model, const OptimizerOptions&
     return std::make_unique<Adam>(model, options, options.name == "adamw");
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

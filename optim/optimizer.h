@@ -7,7 +7,8 @@
 
 #include "nn/module.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// Updates parameters from their gradients. Semantics as in PyTorch; parameters that are frozen or
 /// have no gradient are left alone. FLOPs are counted under the phase `optimizer`, state in the
@@ -72,4 +73,5 @@ std::vector<std::string> optimizer_names();
 /// Throws Error for an unknown name (it lists the known ones) or a value out of range.
 std::unique_ptr<Optimizer> make_optimizer(Module& model, const OptimizerOptions& options);
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -6,7 +6,8 @@
 
 #include "tensor/error.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 std::vector<std::string> schedule_names() { return {"constant", "step", "cosine", "linear"}; }
 
@@ -41,4 +42,5 @@ double Schedule::factor(std::int64_t step) const {
     return 1;
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -6,7 +6,8 @@
 
 #include "tensor/config.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// How the learning rate moves over a run.
 struct ScheduleOptions {
@@ -36,4 +37,5 @@ class Schedule {
     ScheduleOptions options_;
 };
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -3,7 +3,8 @@
 #include "optim/state.h"
 #include "tensor/kernels/elementwise.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 Sgd::Sgd(Module& model, const OptimizerOptions& options)
     : Optimizer(model, options.lr), options_(options), momentum_(entries_.size()) {}
@@ -54,4 +55,5 @@ void Sgd::visit_state(const std::function<void(const std::string&, Tensor&)>& f)
     }
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

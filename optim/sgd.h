@@ -2,7 +2,8 @@
 
 #include "optim/optimizer.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// Stochastic gradient descent with momentum, Nesterov's form of it, and L2 weight decay.
 class Sgd final : public Optimizer {
@@ -17,4 +18,5 @@ class Sgd final : public Optimizer {
     std::vector<Tensor> momentum_;  // one a parameter
 };
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -2,7 +2,8 @@
 
 #include "autograd/function.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// An optimiser's running value of one parameter, zeros where it does not exist yet. PyTorch starts
 /// momentum with the first gradient, which is the same as starting from zero.
@@ -17,4 +18,5 @@ inline Tensor& ensure_state(Tensor& state, const Parameter& parameter, const std
     return state;
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -9,7 +9,8 @@
 #define SLIMGRAD_PRECISION f32
 #endif
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 #ifdef SLIMGRAD_DOUBLE
 using real = double;
@@ -17,4 +18,5 @@ using real = double;
 using real = float;
 #endif
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -8,7 +8,8 @@
 #include "tensor/meter.h"
 #include "tensor/storage.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 // One lock for the ledger and for what every Storage knows of its place there.
@@ -130,4 +131,5 @@ Hold& Hold::operator=(Hold&& other) noexcept {
     return *this;
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

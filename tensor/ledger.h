@@ -9,7 +9,8 @@
 
 #include "tensor/config.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// What a buffer is held for. Every buffer is in exactly one category at a time.
 enum class Category { parameters, gradients, saved, optimizer, projectors, workspace };
@@ -51,4 +52,5 @@ class Ledger {
 
 Ledger& ledger();
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

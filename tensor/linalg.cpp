@@ -13,7 +13,8 @@
 #include "tensor/meter.h"
 #include "tensor/random.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 using Doubles = std::vector<double>;
@@ -174,4 +175,5 @@ Eigen eigh_leading(const Tensor& symmetric, std::int64_t count, const Tensor& st
     return all();
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -4,7 +4,8 @@
 
 #include "tensor/tensor.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// Eigenvalues in descending order and their eigenvectors as the rows of `vectors`: (count, n). Of
 /// a partial decomposition only the leading ones; the sums run over all n all the same.
@@ -35,4 +36,5 @@ Eigen eigh(const Tensor& symmetric);
 /// orthonormalisation, projection and rotation. Throws Error as eigh does.
 Eigen eigh_leading(const Tensor& symmetric, std::int64_t count, const Tensor& start = {});
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -2,7 +2,8 @@
 
 #include "tensor/checked.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 Meter& meter() {
     thread_local Meter instance;
@@ -66,4 +67,5 @@ PhaseScope::~PhaseScope() {
     meter().slot_ = nullptr;
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -8,7 +8,8 @@
 
 #include "tensor/config.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// The FLOP counter. Kernels add what they execute (one FLOP for each addition, multiplication,
 /// comparison, division and elementary function; 2 m n k for a product), and the count lands under
@@ -77,4 +78,5 @@ class PhaseScope {
     bool outer_pinned_;
 };
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -10,7 +10,8 @@
 #include "tensor/kernels/softmax.h"
 #include "tensor/kernels/transcendental.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 /// A tensor seen from one axis: `outer` blocks of `length` entries of `inner` elements each.
@@ -361,4 +362,5 @@ Tensor softmax(const Tensor& x) {
     return y;
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -6,7 +6,8 @@
 #include "tensor/kernels/gemm.h"
 #include "tensor/tensor.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// The shape that NumPy's rules broadcast two shapes to. Throws Error if they do not fit.
 Shape broadcast_shape(const Shape& a, const Shape& b);
@@ -53,4 +54,5 @@ Tensor concat(const std::vector<Tensor>& parts, std::int64_t axis);
 /// softmax over the last axis, shifted by the row's maximum.
 Tensor softmax(const Tensor& x);
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

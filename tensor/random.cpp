@@ -4,7 +4,8 @@
 #include <numbers>
 #include <numeric>
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 std::uint64_t fnv1a(std::string_view text) {
@@ -136,4 +137,5 @@ Tensor normal(Shape shape, real mean, real std, Stream& stream) {
     return t;
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -9,7 +9,8 @@
 
 #include "tensor/tensor.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// A stream of random numbers that is a pure function of its arguments: the Philox 4x32-10
 /// generator of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (SC 2011). There is no
@@ -58,4 +59,5 @@ class Stream {
 Tensor uniform(Shape shape, real low, real high, Stream& stream);
 Tensor normal(Shape shape, real mean, real std, Stream& stream);
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

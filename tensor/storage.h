@@ -8,7 +8,8 @@
 
 #include "tensor/ledger.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// A buffer of bytes, aligned for vector instructions and entered in the ledger as long as it
 /// lives.
@@ -67,4 +68,5 @@ class Hold {
     std::shared_ptr<Storage> storage_;
 };
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -9,7 +9,8 @@
 #include "tensor/error.h"
 #include "tensor/storage.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 using Shape = std::vector<std::int64_t>;
 
@@ -105,7 +106,8 @@ inline ShownShape shown(const Tensor& tensor) {
     return {tensor.defined() ? &tensor.shape() : nullptr};
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad
 
 template <>
 struct fmt::formatter<slimgrad::ShownShape> : fmt::formatter<std::string> {

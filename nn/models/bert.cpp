@@ -5,7 +5,8 @@
 
 #include "autograd/ops.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 constexpr real initial_spread = real(0.02);
@@ -163,4 +164,5 @@ std::unique_ptr<TextModel> make_text_model(const BertConfig& config) {
     return model;
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -9,7 +9,8 @@
 #include "nn/models/text_model.h"
 #include "nn/relu.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// A block of a post-LayerNorm transformer encoder, as in Vaswani et al. 2017:
 ///   y = norm1(x + attention(x));  norm2(y + fc2(gelu(fc1(y))))
@@ -75,4 +76,5 @@ class Bert final : public TextModel {
     Linear classifier_;
 };
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

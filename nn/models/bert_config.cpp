@@ -7,7 +7,8 @@
 
 #include "tensor/error.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 BertConfig bert(std::int64_t blocks, std::int64_t width, std::int64_t heads) {
@@ -91,4 +92,5 @@ void check(const BertConfig& c, std::string_view where) {
     probability("classifier", c.classifier_dropout);
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

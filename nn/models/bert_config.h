@@ -7,7 +7,8 @@
 
 #include "tensor/config.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// The sizes of a BERT encoder with a classifier, in the names of Hugging Face's config.json. As it
 /// stands it is `bert-base` (Devlin et al. 2019).
@@ -50,4 +51,5 @@ std::vector<std::string> activation_names();
 /// is no probability.
 void check(const BertConfig& config, std::string_view where);
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

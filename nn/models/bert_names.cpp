@@ -5,7 +5,8 @@
 
 #include "tensor/error.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 /// A layer in our names and in theirs; # is the number of the block.
@@ -125,4 +126,5 @@ void for_each_shape(const BertConfig& c,
     linear("classifier", width, c.classes);
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

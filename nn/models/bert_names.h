@@ -7,7 +7,8 @@
 #include "nn/models/bert_config.h"
 #include "tensor/tensor.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// What Hugging Face's BertForSequenceClassification or DistilBertForSequenceClassification calls a
 /// parameter of ours: "blocks.0.attention.q.weight" is
@@ -26,4 +27,5 @@ std::vector<std::string> checkpoint_names(const BertConfig& config, const std::s
 void for_each_shape(const BertConfig& config,
                     const std::function<void(const std::string&, const Shape&)>& f);
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

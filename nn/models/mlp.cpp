@@ -1,6 +1,7 @@
 #include "nn/models/mlp.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 constexpr std::int64_t hidden = 256;
@@ -39,4 +40,5 @@ void Mlp::visit(Visitor& visitor) {
     visitor.module("head", head_);
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

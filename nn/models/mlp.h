@@ -6,7 +6,8 @@
 #include "nn/models/model.h"
 #include "nn/relu.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// A multi-layer perceptron on the flattened image: fc1 (C·H·W -> 256), ReLU, fc2 (256 -> 256),
 /// ReLU, head (256 -> classes), with optional dropout after each ReLU. Its two hidden layers are
@@ -31,4 +32,5 @@ class Mlp final : public BlockModel {
     Linear head_;
 };
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -8,7 +8,8 @@
 #include "nn/models/resnet.h"
 #include "nn/models/vit.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 struct Entry {
@@ -96,4 +97,5 @@ void require_images(const Var& x, const ModelConfig& config, const std::string& 
             config.height, config.width, shown(x.shape()));
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

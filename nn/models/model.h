@@ -7,7 +7,8 @@
 #include "nn/module.h"
 #include "tensor/random.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// What a model must know about its data and its randomness.
 struct ModelConfig {
@@ -49,4 +50,5 @@ auto seeded(std::uint64_t seed, const std::string& layer, Make make) {
 /// Throws Error, in the name of `model`, unless x is (B, C, H, W) as configured.
 void require_images(const Var& x, const ModelConfig& config, const std::string& model);
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

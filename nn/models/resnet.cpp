@@ -3,7 +3,8 @@
 #include "autograd/ops.h"
 #include "tensor/kernels/elementwise.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 Conv2d conv3x3(std::int64_t in_channels, std::int64_t out_channels, std::int64_t stride,
@@ -138,4 +139,5 @@ void ResNet::visit(Visitor& visitor) {
     visitor.module("linear", linear_);
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

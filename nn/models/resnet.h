@@ -7,7 +7,8 @@
 #include "nn/pooling.h"
 #include "nn/sequential.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// relu(bn2(conv2(relu(bn1(conv1(x))))) + shortcut(x)). Where the block changes the number of
 /// channels it has stride 2, and its shortcut takes every second pixel and fills the new channels,
@@ -57,4 +58,5 @@ class ResNet final : public BlockModel {
     Linear linear_;
 };
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

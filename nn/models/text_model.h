@@ -4,7 +4,8 @@
 #include "nn/models/bert_config.h"
 #include "nn/models/model.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// A model that reads texts as tokens.
 class TextModel : public BlockModel {
@@ -24,4 +25,5 @@ class TextModel : public BlockModel {
 /// for sizes that are not positive or do not fit each other.
 std::unique_ptr<TextModel> make_text_model(const BertConfig& config);
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

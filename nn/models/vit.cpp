@@ -5,7 +5,8 @@
 #include "autograd/ops.h"
 #include "nn/init.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 Linear linear(std::uint64_t seed, const std::string& name, std::int64_t in, std::int64_t out) {
@@ -103,4 +104,5 @@ std::vector<Module*> Vit::blocks() {
     return all;
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

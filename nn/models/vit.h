@@ -6,7 +6,8 @@
 #include "nn/layer_norm.h"
 #include "nn/models/model.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 struct VitSize {
     std::int64_t width = 192;
@@ -69,4 +70,5 @@ class Vit final : public BlockModel {
     Linear head_;
 };
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -9,7 +9,9 @@
 
 #include "bind.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION::python {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
+namespace python {
 namespace {
 
 [[noreturn]] void wrong_dtype(const char* where, const std::string& got) {
@@ -179,4 +181,6 @@ nb::tuple to_tuple(const Shape& shape) {
     return nb::tuple(list);
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION::python
+}  // namespace python
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

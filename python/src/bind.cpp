@@ -1,6 +1,8 @@
 #include "bind.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION::python {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
+namespace python {
 
 void bind(nb::module_& core, nb::module_& here) {
     here.attr("dtype") = dtype_name;
@@ -23,4 +25,6 @@ void bind(nb::module_& core, nb::module_& here) {
     bind_gradcheck(core, here);
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION::python
+}  // namespace python
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

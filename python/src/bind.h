@@ -17,7 +17,9 @@
 namespace nb = nanobind;
 using namespace nb::literals;
 
-namespace slimgrad::inline SLIMGRAD_PRECISION::python {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
+namespace python {
 
 /// The NumPy name of `real`.
 inline constexpr const char* dtype_name = sizeof(real) == 4 ? "float32" : "float64";
@@ -117,4 +119,6 @@ struct KeepTape {
 using keep_tape = nb::call_policy<KeepTape>;
 using no_gil = nb::call_guard<nb::gil_scoped_release>;
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION::python
+}  // namespace python
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -6,7 +6,9 @@
 #include "data/loader.h"
 #include "data/safetensors.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION::python {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
+namespace python {
 namespace {
 
 template <class T>
@@ -143,4 +145,6 @@ void bind_data(nb::module_& core, nb::module_& here) {
     bind_files(core, here);
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION::python
+}  // namespace python
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

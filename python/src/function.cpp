@@ -7,7 +7,9 @@
 #include "saved_view.h"
 #include "tensor/meter.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION::python {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
+namespace python {
 namespace {
 
 /// Calls the methods of a Python object: forward(inputs, saved) and backward(gy, saved).
@@ -123,4 +125,6 @@ void bind_function(nb::module_& here) {
             "The tensor that was kept. Raises sg.Error for another name.");
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION::python
+}  // namespace python
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -5,7 +5,9 @@
 #include "bind.h"
 #include "nn/backward_rule.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION::python {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
+namespace python {
 
 /// A Python object with forward and backward (sg.Function) as a function of this precision. It
 /// holds the object, unless that is `kept` by whoever uses the function.
@@ -19,4 +21,6 @@ nb::object rule_to_python(const std::shared_ptr<const BackwardRule>& rule);
 /// The same object if the rule was written in Python, else null.
 PyObject* python_object_of(const BackwardRule& rule);
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION::python
+}  // namespace python
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -4,7 +4,9 @@
 
 #include "bind.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION::python {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
+namespace python {
 namespace {
 
 GradcheckOptions options_of(std::optional<double> step, std::optional<double> tolerance,
@@ -68,4 +70,6 @@ void bind_gradcheck(nb::module_&, nb::module_& here) {
         "Checks f(tape, inputs).");
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION::python
+}  // namespace python
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -5,7 +5,9 @@
 
 #include "bind.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION::python {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
+namespace python {
 namespace {
 
 /// np.asarray(value); what NumPy refuses, lists of unequal lengths say, is an Error.
@@ -66,4 +68,6 @@ Indices32 to_indices(nb::handle value, const char* where) {
     return result;
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION::python
+}  // namespace python
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -5,7 +5,9 @@
 #include "lifetimes.h"
 #include "method_options.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION::python {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
+namespace python {
 namespace {
 
 void bind_ranks(nb::module_& here) {
@@ -154,4 +156,6 @@ void bind_instant(nb::module_& core, nb::module_& here) {
     if (sizeof(real) == 4) core.def("method_names", &method_names, "The methods, by name.");
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION::python
+}  // namespace python
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -7,7 +7,9 @@
 #include "instant/snr_source.h"
 #include "method_options.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION::python {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
+namespace python {
 namespace {
 
 using Rank = std::optional<Int>;
@@ -194,4 +196,6 @@ void bind_lab(nb::module_& here) {
              "confidence"_a, "See sg.snr.");
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION::python
+}  // namespace python
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

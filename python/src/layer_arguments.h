@@ -3,7 +3,9 @@
 #include "lifetimes.h"
 #include "nn/conv2d.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION::python {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
+namespace python {
 
 // What the bindings of layers have in common.
 
@@ -50,4 +52,6 @@ nb::object object_of(const T& value) {
     return nb::cast(value);
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION::python
+}  // namespace python
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -15,7 +15,9 @@
 #include "nn/silu.h"
 #include "nn/softmax.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION::python {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
+namespace python {
 namespace {
 
 void bind_linear_maps(nb::module_& here) {
@@ -227,4 +229,6 @@ void bind_layers(nb::module_& core, nb::module_& here) {
         "model"_a, "Every linear map of a model: the layers that can be given a backward rule.");
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION::python
+}  // namespace python
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

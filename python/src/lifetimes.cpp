@@ -6,7 +6,9 @@
 #include "function_adapter.h"
 #include "nn/linear_map.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION::python {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
+namespace python {
 namespace {
 
 /// What each nurse keeps alive, one reference each. Used with the GIL held.
@@ -106,4 +108,6 @@ nb::handle Owners::of(const std::string& path) const {
     return owners_.front().second;
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION::python
+}  // namespace python
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

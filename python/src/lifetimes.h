@@ -2,7 +2,9 @@
 
 #include "bind.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION::python {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
+namespace python {
 
 // Which Python objects keep others alive. Python's garbage collector must see it: a model, its
 // optimiser, a rule and a value of a tape easily come to refer to each other.
@@ -49,4 +51,6 @@ void refuse_copies(nb::class_<T, Extra...>& type, const char* what, const char* 
         nb::sig("def __reduce__(self) -> typing.NoReturn"), "Raises sg.Error.");
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION::python
+}  // namespace python
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

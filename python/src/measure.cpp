@@ -8,7 +8,9 @@
 #include "tensor/ledger.h"
 #include "tensor/meter.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION::python {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
+namespace python {
 namespace {
 
 /// LayerScope and PhaseScope as Python's context managers need them: opened and closed by hand.
@@ -71,4 +73,6 @@ void bind_measure(nb::module_&, nb::module_& here) {
         "ledger_reset_peaks", [] { ledger().reset_peaks(); }, "Peaks fall to the live values.");
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION::python
+}  // namespace python
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

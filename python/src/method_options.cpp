@@ -2,7 +2,9 @@
 
 #include <functional>
 
-namespace slimgrad::inline SLIMGRAD_PRECISION::python {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
+namespace python {
 namespace {
 
 /// A Python value as the C++ type of the option, if it is one: True is no number, 1.5 no integer.
@@ -73,4 +75,6 @@ MethodOptions to_method_options(const std::string& where, const std::string& met
     return result;
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION::python
+}  // namespace python
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -5,7 +5,9 @@
 #include "bind.h"
 #include "instant/method.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION::python {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
+namespace python {
 
 /// A method and its options from keyword arguments, in the words of the command line; None counts
 /// as not given. Throws Error, in the name of `where`, for an unknown word and lists the known
@@ -20,4 +22,6 @@ MethodOptions to_method_options(const std::string& where, const std::string& met
     "None = None, offset: str = 'energy', min_tokens: int = 2, break_even: str = "     \
     "'report', batch: int = 1"
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION::python
+}  // namespace python
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -5,7 +5,9 @@
 #include "bind.h"
 #include "lifetimes.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION::python {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
+namespace python {
 
 void bind_models(nb::module_& core, nb::module_& here) {
     nb::class_<BlockModel, Module>(here, "BlockModel", nb::type_slots(collected_layer()),
@@ -54,4 +56,6 @@ void bind_models(nb::module_& core, nb::module_& here) {
     if (sizeof(real) == 4) core.def("model_names", &model_names, "The models that make() knows.");
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION::python
+}  // namespace python
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -8,7 +8,9 @@
 #include "lifetimes.h"
 #include "nn/linear_map.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION::python {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
+namespace python {
 namespace {
 
 /// A model written in Python: its attributes are its children and parameters, in the order in which
@@ -236,4 +238,6 @@ void bind_module(nb::module_&, nb::module_& here) {
             "Gives every part its path in this model; constructors do it.");
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION::python
+}  // namespace python
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

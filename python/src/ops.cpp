@@ -7,7 +7,9 @@
 #include "tensor/linalg.h"
 #include "tensor/ops.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION::python {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
+namespace python {
 namespace {
 
 Op op(bool transpose) { return transpose ? Op::transpose : Op::none; }
@@ -157,4 +159,6 @@ void bind_ops(nb::module_& core) {
              "The sum of squares of all elements, accumulated in double.");
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION::python
+}  // namespace python
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -7,7 +7,9 @@
 #include "optim/clip.h"
 #include "optim/schedule.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION::python {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
+namespace python {
 
 void bind_optim(nb::module_& core, nb::module_& here) {
     nb::class_<Optimizer> optimizer(
@@ -72,4 +74,6 @@ void bind_optim(nb::module_& core, nb::module_& here) {
     }
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION::python
+}  // namespace python
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

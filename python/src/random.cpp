@@ -4,7 +4,9 @@
 
 #include "bind.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION::python {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
+namespace python {
 
 void bind_random(nb::module_& here) {
     here.def(
@@ -29,4 +31,6 @@ void bind_random(nb::module_& here) {
         "a"_a = 0, "b"_a = 0, "Values in [low, high), a function of seed, purpose, a and b.");
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION::python
+}  // namespace python
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

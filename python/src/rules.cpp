@@ -9,7 +9,9 @@
 #include "nn/linear_map.h"
 #include "saved_view.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION::python {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
+namespace python {
 namespace {
 
 /// Calls the methods of a Python object: save(x, saved, call), backward(gy, w, saved, call) and, if
@@ -189,4 +191,6 @@ void bind_rules(nb::module_& core, nb::module_& here) {
     bind_products(core);
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION::python
+}  // namespace python
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

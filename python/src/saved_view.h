@@ -2,7 +2,9 @@
 
 #include "bind.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION::python {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
+namespace python {
 
 /// What Python sees of a Saved: valid as long as the call that it was made for.
 class SavedView {
@@ -40,4 +42,6 @@ class SavedScope {
     nb::object object_;
 };
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION::python
+}  // namespace python
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -3,7 +3,9 @@
 #include "bind.h"
 #include "lifetimes.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION::python {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
+namespace python {
 namespace {
 
 /// Modules one after the other; unlike nn/sequential.h it shares them with Python.
@@ -83,4 +85,6 @@ void bind_sequential(nb::module_& here) {
             "What the constructor was given.");
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION::python
+}  // namespace python
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -7,7 +7,9 @@
 #include "function_adapter.h"
 #include "lifetimes.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION::python {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
+namespace python {
 
 void KeepTape::postcall(PyObject**, std::size_t, nb::handle result) {
     Var* var = nullptr;
@@ -206,4 +208,6 @@ void bind_tape(nb::module_&, nb::module_& here) {
     bind_tokens(here, tape);
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION::python
+}  // namespace python
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

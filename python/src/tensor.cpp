@@ -5,7 +5,9 @@
 #include "bind.h"
 #include "tensor/ops.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION::python {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
+namespace python {
 namespace {
 
 nb::object array_of(const Tensor& tensor, nb::handle dtype, nb::handle copy) {
@@ -173,4 +175,6 @@ void bind_tensor(nb::module_& core, nb::module_& here) {
              "Whether two tensors have one shape and equal bits.");
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION::python
+}  // namespace python
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -4,7 +4,9 @@
 #include "nn/attention.h"
 #include "nn/embedding.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION::python {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
+namespace python {
 
 void bind_token_layers(nb::module_& here) {
     nb::class_<MultiHeadAttention, Module> attention(
@@ -66,4 +68,6 @@ void bind_token_layers(nb::module_& here) {
                      nb::sig("def weight(self) -> Parameter"), "The table: (count, features).");
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION::python
+}  // namespace python
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -12,7 +12,8 @@
 #include "tensor/kernels/bits.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
@@ -52,11 +53,13 @@ void select_run(std::int64_t n, const std::uint8_t* bits, real scale, const real
 }
 
 }  // namespace HWY_NAMESPACE
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 HWY_EXPORT(rectify_run);
 HWY_EXPORT(select_run);
@@ -69,5 +72,6 @@ void select_by_bits(std::int64_t n, const std::uint8_t* bits, real scale, const 
     HWY_DYNAMIC_DISPATCH(select_run)(n, bits, scale, x, y);
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad
 #endif  // HWY_ONCE

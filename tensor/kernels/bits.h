@@ -4,7 +4,8 @@
 
 #include "tensor/config.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 // Masks of one bit an element: element i of a run has bit i % 8 of byte i / 8. These kernels work
 // on one thread and count nothing; their callers do both.
@@ -15,4 +16,5 @@ void rectify(std::int64_t n, const real* x, real* y, std::uint8_t* bits);
 /// y_i = scale x_i where bit i is set, else 0. y may be x.
 void select_by_bits(std::int64_t n, const std::uint8_t* bits, real scale, const real* x, real* y);
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

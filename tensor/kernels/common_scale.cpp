@@ -6,7 +6,8 @@
 
 #include "tensor/kernels/elementwise.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 /// Up to this exponent, of either sign, fourth powers of values and of what is 2^-20 of them,
@@ -43,4 +44,5 @@ int CommonScale::include(std::optional<int> largest) {
     return shift;
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -4,7 +4,8 @@
 
 #include "tensor/tensor.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// The exponent e of the largest magnitude of x, 2^e <= |x_i| < 2^(e+1). Nothing if all values are
 /// 0 or one is not finite. It compares bits as integers: no FLOPs.
@@ -35,4 +36,5 @@ class CommonScale {
     std::optional<int> exponent_;  // none before the first value that is not 0
 };
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -5,7 +5,8 @@
 #include "tensor/kernels/lane_sum.h"
 #include "tensor/meter.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 const ConvolutionKernels& kernels() {
@@ -106,4 +107,5 @@ Tensor sum_channels(const Tensor& x) {
     return y;
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -3,7 +3,8 @@
 #include "tensor/kernels/im2col.h"
 #include "tensor/tensor.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 // The exact products of a convolution, which never hold the unfolded batch: by oneDNN where the
 // build has it, else sample by sample (convolution_kernels.h has both). x: (B, C, H, W), w: (Cy,
@@ -24,4 +25,5 @@ void add_channels_in_place(Tensor& y, const Tensor& b);
 /// The sum of each channel of x: (B, C, ...) -> (C,).
 Tensor sum_channels(const Tensor& x);
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -2,7 +2,8 @@
 
 #include "tensor/kernels/im2col.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// What the three products of a convolution have in common: x: (B, C, H, W), w: (Cy, C/groups, kh,
 /// kw), y: (B, Cy, H', W').
@@ -31,4 +32,5 @@ const ConvolutionKernels& unfolded_convolution();
 /// By the convolutions of oneDNN, which never unfold; null in a build without oneDNN.
 const ConvolutionKernels* onednn_convolution();
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -16,7 +16,8 @@
 // through the kernel there, and are brought back. Each thread does that with its own samples, so
 // that no kernel waits for another thread.
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 using dnnl::memory;
@@ -289,11 +290,14 @@ const ConvolutionKernels* onednn_convolution() {
     return &kernels;
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad
 
 #else
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 const ConvolutionKernels* onednn_convolution() { return nullptr; }
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad
 #endif

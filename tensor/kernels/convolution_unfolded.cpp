@@ -6,7 +6,8 @@
 #include "tensor/kernels/convolution_kernels.h"
 #include "tensor/kernels/gemm.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 /// The sizes of one group of a convolution, in elements.
@@ -120,4 +121,5 @@ const ConvolutionKernels& unfolded_convolution() {
     return kernels;
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -1,6 +1,7 @@
 #include "tensor/kernels/elementwise.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 void add_in_place(Tensor& x, const Tensor& y, real alpha) {
     x.require_defined("add");
@@ -43,4 +44,5 @@ void add_row_in_place(Tensor& x, const Tensor& row) {
     meter().add(rows * n);
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

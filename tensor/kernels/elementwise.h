@@ -5,7 +5,8 @@
 #include "tensor/meter.h"
 #include "tensor/tensor.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// Below this many elements a loop is not worth a second thread.
 inline constexpr std::int64_t parallel_threshold = 16384;
@@ -49,4 +50,5 @@ void scale_in_place(Tensor& x, real alpha);
 /// Adds `row` (n,) to every row of x (..., n), in place.
 void add_row_in_place(Tensor& x, const Tensor& row);
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -4,7 +4,8 @@
 #include "tensor/kernels/elementwise.h"
 #include "tensor/kernels/transcendental.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 #ifdef SLIMGRAD_DOUBLE
 
@@ -62,4 +63,5 @@ void gelu_erf_backward(std::int64_t n, const real* x, const real* gy, real* gx) 
 
 #endif
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

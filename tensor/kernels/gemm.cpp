@@ -11,7 +11,8 @@
 #include "tensor/error.h"
 #include "tensor/kernels/elementwise.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 #ifdef SLIMGRAD_ONEDNN
@@ -109,4 +110,5 @@ void gemm_batched(std::int64_t batch, std::int64_t m, std::int64_t n, std::int64
         multiply(m, n, k, sample(a, i), sample(b, i), c + i * step_c, stride_c, alpha, beta);
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -5,7 +5,8 @@
 
 #include "tensor/config.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// Whether a factor of a product is taken as it lies in memory or transposed.
 enum class Op { none, transpose };
@@ -47,4 +48,5 @@ void gemm_batched(std::int64_t batch, std::int64_t m, std::int64_t n, std::int64
                   BatchedMatrix a, BatchedMatrix b, real* c, std::int64_t stride_c,
                   std::int64_t step_c, real alpha = 1, real beta = 0);
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

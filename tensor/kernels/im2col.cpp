@@ -6,7 +6,8 @@
 #include "tensor/meter.h"
 #include "tensor/ops.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 std::int64_t divide_up(std::int64_t a, std::int64_t b) { return a > 0 ? (a - 1) / b + 1 : 0; }
@@ -197,4 +198,5 @@ void fold_sample(std::int64_t channels, const Window2d& window, real* columns, r
     });
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -5,7 +5,8 @@
 #include "tensor/checked.h"
 #include "tensor/tensor.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// A window that slides along one axis: position o sees the inputs o·stride − padding + t·dilation
 /// for its taps t = 0 … kernel − 1. Inputs outside the axis are zeros.
@@ -58,4 +59,5 @@ void unfold_sample(std::int64_t channels, const Window2d& window, const real* x,
 /// that belong to no pixel.
 void fold_sample(std::int64_t channels, const Window2d& window, real* columns, real* x);
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

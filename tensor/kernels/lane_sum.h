@@ -4,7 +4,8 @@
 
 #include "tensor/config.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// A sum over one or several runs, for example the planes of a channel. Added up in one chain, each
 /// addition would wait for the one before; 32 chains side by side keep vector units busy, and the
@@ -36,4 +37,5 @@ class LaneSum {
     double totals_[lanes] = {};
 };
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

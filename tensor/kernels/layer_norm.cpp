@@ -5,7 +5,8 @@
 
 #include "tensor/kernels/elementwise.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 constexpr std::int64_t block = 128;  // rows whose weight gradients are summed by one thread
@@ -92,4 +93,5 @@ void layer_norm_backward(std::int64_t rows, std::int64_t n, const real* gy, cons
     }
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

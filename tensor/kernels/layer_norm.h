@@ -4,7 +4,8 @@
 
 #include "tensor/config.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 // Layer normalisation of every row of x: (rows, n), in one pass over memory each way: a row stays
 // in the first cache while it is read again. They do not count FLOPs.
@@ -23,4 +24,5 @@ void layer_norm_backward(std::int64_t rows, std::int64_t n, const real* gy, cons
                          const real* gamma, const real* stats, real* gx, real* g_gamma,
                          real* g_beta);
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

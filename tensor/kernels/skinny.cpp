@@ -15,7 +15,8 @@
 #include "tensor/kernels/skinny.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
@@ -175,11 +176,13 @@ std::int64_t vector_lanes() { return lanes(); }
 const char* target_name() { return hwy::TargetName(HWY_TARGET); }
 
 }  // namespace HWY_NAMESPACE
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 HWY_EXPORT(project_sample);
 HWY_EXPORT(expand_sample);
@@ -246,5 +249,6 @@ void expand_tokens(std::int64_t batch, std::int64_t rank, std::int64_t length,
 
 const char* skinny_target() { return HWY_DYNAMIC_DISPATCH(target_name)(); }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad
 #endif  // HWY_ONCE

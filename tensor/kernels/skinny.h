@@ -5,7 +5,8 @@
 
 #include "tensor/config.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 // Products with a handful of rows or of terms: too little arithmetic for the memory that they
 // touch, which is where a general BLAS is slow. Both read and write the long matrix once, in the
@@ -33,4 +34,5 @@ void expand_tokens(std::int64_t batch, std::int64_t rank, std::int64_t length,
 /// The instruction set that these kernels use on this processor, "AVX3" for AVX-512.
 const char* skinny_target();
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -14,7 +14,8 @@
 
 #ifndef SLIMGRAD_DOUBLE
 HWY_BEFORE_NAMESPACE();
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
@@ -112,12 +113,14 @@ void softmax_backward(std::int64_t rows, std::int64_t n, const float* y, const f
 }
 
 }  // namespace HWY_NAMESPACE
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad
 HWY_AFTER_NAMESPACE();
 #endif
 
 #if HWY_ONCE
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 #ifdef SLIMGRAD_DOUBLE
 
@@ -165,5 +168,6 @@ void softmax_rows_backward_plain(std::int64_t rows, std::int64_t n, const real* 
     }
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad
 #endif  // HWY_ONCE

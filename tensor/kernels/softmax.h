@@ -4,7 +4,8 @@
 
 #include "tensor/config.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// The softmax of each of `rows` rows of n numbers, shifted by the row's maximum; y may be x. A row
 /// that is -inf throughout becomes 0 / 0 = NaN, as in PyTorch; NaN passes through. Not parallel,
@@ -19,4 +20,5 @@ void softmax_rows_plain(std::int64_t rows, std::int64_t n, const real* x, real* 
 void softmax_rows_backward_plain(std::int64_t rows, std::int64_t n, const real* y, const real* gy,
                                  real* gx);
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

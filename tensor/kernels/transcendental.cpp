@@ -7,7 +7,8 @@
 
 #include "tensor/kernels/elementwise.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 namespace {
 
 constexpr real sqrt1_2 = static_cast<real>(1 / std::numbers::sqrt2);
@@ -85,4 +86,5 @@ void tanh(std::int64_t n, const real* x, real* y) {
     meter().add(n);
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

@@ -2,7 +2,8 @@
 
 #include "tensor/tensor.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 // Elementary functions over whole arrays. They stand in one file that is compiled with relaxed
 // floating-point rules, so that the compiler may use the vector versions of the C library (glibc's
@@ -28,4 +29,5 @@ void exp(std::int64_t n, const real* x, real* y);
 void log(std::int64_t n, const real* x, real* y);
 void tanh(std::int64_t n, const real* x, real* y);
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

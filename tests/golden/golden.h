@@ -11,7 +11,8 @@
 
 #include "data/safetensors.h"
 
-namespace slimgrad::inline SLIMGRAD_PRECISION {
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
 
 /// Results of PyTorch in float64, as tests/golden/make.py wrote them; `real` when read.
 class GoldenFile {
@@ -87,4 +88,5 @@ inline void expect_close(const std::string& what, const Tensor& got, const Tenso
         fmt::format("{} {}", what, got.defined() ? to_string(got.shape()) : "undefined"));
 }
 
-}  // namespace slimgrad::inline SLIMGRAD_PRECISION
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad
