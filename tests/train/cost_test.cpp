@@ -150,7 +150,8 @@ TEST(CostDocument, SidesAreChosenBySlot) {
 
 TEST(CostDocument, RanksAreCutToTheirAxis) {
     CostOptions o = instant(of("resnet50"), 64);
-    for (const json& layer : cost_document(o)["paper"]["layers"]) {
+    const json document = cost_document(o);
+    for (const json& layer : document["paper"]["layers"]) {
         if (!layer["compressible"].get<bool>()) {
             EXPECT_TRUE(layer["rank_x"].is_null());
             continue;
