@@ -200,7 +200,7 @@ void add_measure_options(CLI::App& command, Options& o) {
         o.ranks);
     add("rank_x", ranks, "of the x slot instead", o.rank_x);
     add("rank_g", ranks, "of the g slot instead", o.rank_g);
-    add("batch", method_option("batch").range, "samples instead of the case's own", o.batch);
+    add("batch", batch_option().range, "samples instead of the case's own", o.batch);
     add("threads", Integers{1, max_threads()}, "with commas", o.measure.threads);
     add("rounds", rounds, "repetitions of each variant", o.measure.rounds);
     add("warmup", Integers{0, rounds.high}, "repetitions before those that count",

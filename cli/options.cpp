@@ -62,6 +62,19 @@ CLI::Option* add_option(CLI::App& command, Option option, const std::string& ini
     return add(command, option.name, option, std::move(take))->default_str(initial);
 }
 
+CLI::Option* add_option(CLI::App& command, const Option& option, OptionValue& value) {
+    const auto text = [](const auto& v) -> std::string {
+        if constexpr (std::is_same_v<std::remove_cvref_t<decltype(v)>, std::monostate>)
+            return "";
+        else
+            return fmt::format("{}", v);
+    };
+    return add_option(command, option, std::visit(text, option.initial),
+                      [&value](const auto& where, const Option& how, const std::string& word) {
+                          parse_option(where, how, word, value);
+                      });
+}
+
 CLI::Option* add_argument(CLI::App& command, const Option& option, std::string& value) {
     return add(command, option.name, option,
                [&value](const auto& where, const Option& how, const std::string& word) {

@@ -49,6 +49,7 @@ std::string initial_text(const std::optional<T>&) {
 }
 
 /// An option that sets `value`.
+CLI::Option* add_option(CLI::App& command, const Option& option, OptionValue& value);
 template <class T>
 CLI::Option* add_option(CLI::App& command, const Option& option, T& value) {
     return add_option(command, option, initial_text(value),

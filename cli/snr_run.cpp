@@ -98,7 +98,7 @@ void layers(const SnrRequest& o, RunProbe& run, const MethodOptions& method,
     const std::string what = fmt::format(
         "{}, epsilon {}, p {}, offset {}, on {} fresh batches. Alone: the layer is given the exact "
         "gradient. Through depth: the whole backward is compressed; same batch, same masks.",
-        method.method, method.epsilon, method.oversample, to_string(method.offset), study.batches);
+        method.method, method.epsilon, method.oversample, method.offset, study.batches);
     found.add({.id = "errors-gx",
                .title = "Errors of g_x",
                .caption = what,
@@ -123,8 +123,8 @@ void snr_of_run(SnrRequest o, SnrFindings& found) {
         if (config.oversample > 0) o.oversample.push_back(config.oversample);
     }
     if (!o.side.empty()) {
-        method.side = parse_side(o.side);
-        method.side_x = method.side_g = std::nullopt;
+        method.side = o.side;
+        method.side_x = method.side_g = "";
     }
     method.epsilon = o.epsilon.front();
     method.oversample = o.oversample.back();

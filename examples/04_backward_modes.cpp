@@ -52,7 +52,7 @@ int main() {
         options.method = method;
         options.epsilon = 0.95;
         options.oversample = 5;
-        options.side = Side::token;
+        options.side = "token";
         Calibrator calibrator(layer, options);
         Tensor gx;
         if (calibrator.needed()) calibrator.calibrate([&] { backward(&gx); });

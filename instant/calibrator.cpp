@@ -31,7 +31,10 @@ std::string left_vanilla(const char* slot, const CalibratedSlot& found) {
 }  // namespace
 
 Calibrator::Calibrator(Module& model, MethodOptions options)
-    : model_(model), options_(std::move(options)), slots_(method_slots(options_.method)) {
+    : model_(model),
+      options_(std::move(options)),
+      method_(find_method(options_.method)),
+      slots_(method_.calibrated) {
     validate(options_);
     install();
 }
@@ -112,7 +115,8 @@ Calibrator::Slot Calibrator::decompose(const Observed& observed, const Slot* bef
                                        std::int64_t in_channels, std::int64_t out_channels) const {
     const LayerScope scope(observed.layer);
     const Gram& gram = *observed.gram;
-    const Truncation truncation{options_.epsilon, options_.oversample, rank, options_.offset};
+    const Truncation truncation{options_.epsilon, options_.oversample, rank,
+                                parse_offset(options_.offset)};
     const Tensor sum = gram.sum();
     const bool warm = before && before->projector && before->projector->dim() == sum.size(0);
     const Eigen spectrum =
@@ -125,8 +129,8 @@ Calibrator::Slot Calibrator::decompose(const Observed& observed, const Slot* bef
     found.signal = kept_share(spectrum, found.rank, 1);
     found.break_even =
         break_even_rank(gram.tokens(), in_channels, out_channels, found.side, options_.batch);
-    found.vanilla = options_.break_even == BreakEven::vanilla &&
-                    static_cast<double>(found.rank) > found.break_even;
+    found.vanilla =
+        options_.break_even == "vanilla" && static_cast<double>(found.rank) > found.break_even;
     if (found.vanilla) return {found, nullptr};
     return {found,
             std::make_shared<const Projector>(make_projector(spectrum, found.side, truncation))};
@@ -137,7 +141,8 @@ void Calibrator::install() {
     for (LinearMap* layer : linear_maps(model_)) {
         const auto p = uses_x(*layer) ? projector(find(x_, layer->input_group())) : nullptr;
         const auto q = projector(find(g_, layer->path()));
-        layer->set_rule(p || q ? std::make_shared<const LowRankRule>(p, q) : ExactRule::instance());
+        const auto rule = layer->compressible() ? method_.rule({*layer, options_, p, q}) : nullptr;
+        layer->set_rule(rule ? rule : ExactRule::instance());
     }
 }
 

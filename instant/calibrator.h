@@ -35,8 +35,8 @@ struct LayerRanks {
     std::optional<CalibratedSlot> x, g;  // of the last calibration, also if left vanilla
 };
 
-/// Gives the linear maps of a model their rules (INSTANT, Alg. 1). Before the first calibration,
-/// and for the method `vanilla`, they are exact.
+/// Gives the linear maps of a model the rules of a method (method.h). Where these need calibrated
+/// subspaces (INSTANT, Alg. 1) the layers are exact until the first calibration.
 ///
 /// Calibration observes, with compression off, the autocorrelations C_X = Σ_b x_b x_bᵀ and
 /// C_G = Σ_b g_b g_bᵀ of each layer (or Σ_b x_bᵀ x_b and Σ_b g_bᵀ g_b on the channel side); nothing
@@ -49,7 +49,7 @@ class Calibrator {
     Calibrator(Module& model, MethodOptions options);
 
     const MethodOptions& options() const { return options_; }
-    /// False for vanilla.
+    /// Whether the method has slots to calibrate.
     bool needed() const;
 
     /// Runs the caller's batches (training forward and backward on tapes with update_statistics
@@ -95,6 +95,7 @@ class Calibrator {
 
     Module& model_;
     MethodOptions options_;
+    const Method& method_;
     Slots slots_;
     SlotMap x_;  // by input group
     SlotMap g_;  // by layer

@@ -40,7 +40,7 @@ std::map<std::string, Checked> outputs_of_groups(const std::vector<LinearShape>&
 Compression compression_of(const LinearShape& layer, const MethodOptions& options,
                            std::int64_t group_out) {
     validate(options);
-    const Slots slots = method_slots(options.method);
+    const Slots slots = find_method(options.method).calibrated;
     Compression result;
     if (!can_compress(layer, options.min_tokens)) return result;
     result.side_x = options.side_of_x().value_or(shorter_axis(layer.tokens, layer.in_channels));
@@ -51,7 +51,7 @@ Compression compression_of(const LinearShape& layer, const MethodOptions& option
         rank = std::min(*asked, axis(layer, side, channels));
         const double limit =
             break_even_rank(layer.tokens, layer.in_channels, out, side, options.batch);
-        if (options.break_even == BreakEven::vanilla && static_cast<double>(*rank) > limit)
+        if (options.break_even == "vanilla" && static_cast<double>(*rank) > limit)
             std::swap(rank, left);
     };
     if (slots.x)

@@ -105,7 +105,7 @@ void report_projectors(const BackwardRule& rule, LabResult& result) {
 LabResult lab_linear(const Tensor& x, const Tensor& w, const Tensor& gy, LabOptions options) {
     check(x, w, gy, options);
     options.method.min_tokens = 1;
-    options.method.break_even = BreakEven::report;
+    options.method.break_even = "report";
 
     Bench bench(w, options.bias);
     const LabFlops before = counted();

@@ -4,71 +4,155 @@
 
 #include <algorithm>
 
-#include "tensor/error.h"
+#include "instant/low_rank_rule.h"
 
 namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {
+namespace {
 
-std::vector<std::string> method_names() {
-    return {"vanilla", "compress-x", "compress-gy", "instant"};
+std::shared_ptr<const BackwardRule> low_rank(const RuleRequest& r) {
+    if (!r.p && !r.q) return nullptr;
+    return std::make_shared<const LowRankRule>(r.p, r.q);
 }
 
-Slots method_slots(const std::string& method) {
-    if (method == "vanilla") return {false, false};
-    if (method == "compress-x") return {true, false};
-    if (method == "compress-gy") return {false, true};
-    if (method == "instant") return {true, true};
-    fail("[method] unknown method '{}'; known: {}", method, fmt::join(method_names(), ", "));
+const std::vector<std::string> ranks{"epsilon", "oversample", "side", "offset", "break_even"};
+
+std::vector<std::string> and_ranks(std::vector<std::string> names) {
+    names.insert(names.end(), ranks.begin(), ranks.end());
+    return names;
 }
 
-const std::vector<Option>& method_options() {
-    constexpr std::int64_t most = 1'000'000;  // no axis is longer
-    const Words side{{"token", "channel", "auto"}}, side_of_slot{side.known, true};
-    static const std::vector<Option> all{
-        {"epsilon", Reals{0, 1, true}, "share of the energy that the ranks keep"},
-        {"oversample", Integers{0, most}, "directions added to the rank that epsilon asks for"},
-        {"rank_x", Integers{1, most}, "fix the rank of the x slot instead"},
-        {"rank_g", Integers{1, most}, "fix the rank of the g slot instead"},
-        {"side", side, "axis to compress (auto: the shorter one)"},
-        {"side_x", side_of_slot, "that of the x slot, if it is another"},
-        {"side_g", side_of_slot, "that of the g slot, if it is another"},
-        {"offset", Words{{"none", "energy", "signal"}}, "scale of the projection"},
-        {"min_tokens", Integers{1, most}, "layers that see fewer tokens stay exact"},
-        {"break_even", Words{{"report", "vanilla"}},
-         "slots whose rank costs more FLOPs than it saves (vanilla: leave them exact)"},
-        {"batch", Integers{1, most}, "samples of a step"},
+std::deque<Method>& table() {
+    static std::deque<Method> all{
+        {.name = "vanilla",
+         .help = "the exact backward",
+         .x_slot = "x",
+         .g_slot = "g W",
+         .rule = [](const RuleRequest&) { return nullptr; }},
+        {.name = "compress-x",
+         .help = "INSTANT's x slot alone",
+         .x_slot = "P x",
+         .g_slot = "g W",
+         .calibrated = {true, false},
+         .rule = low_rank,
+         .heeds = and_ranks({"rank_x", "side_x"})},
+        {.name = "compress-gy",
+         .help = "INSTANT's g slot alone",
+         .x_slot = "x",
+         .g_slot = "Qᵀ((Q g) W)",
+         .calibrated = {false, true},
+         .rule = low_rank,
+         .heeds = and_ranks({"rank_g", "side_g"})},
+        {.name = "instant",
+         .help = "both slots in calibrated subspaces (INSTANT)",
+         .x_slot = "P x",
+         .g_slot = "Qᵀ((Q g) W)",
+         .calibrated = {true, true},
+         .rule = low_rank,
+         .heeds = and_ranks({"rank_x", "rank_g", "side_x", "side_g"})},
     };
     return all;
 }
 
-const Option& method_option(std::string_view name) {
-    const std::vector<Option>& all = method_options();
+bool same(const Option& a, const Option& b) {
+    return a.help == b.help && a.initial == b.initial && describe(a.range) == describe(b.range);
+}
+
+std::optional<Side> side_of(const std::string& slots_own, const std::string& both) {
+    return parse_side(slots_own.empty() ? both : slots_own);
+}
+
+bool has(const std::vector<std::string>& names, const std::string& name) {
+    return std::ranges::find(names, name) != names.end();
+}
+
+}  // namespace
+
+const std::deque<Method>& methods() { return table(); }
+
+const Method& find_method(const std::string& name) {
+    const auto found = std::ranges::find(table(), name, &Method::name);
+    if (found == table().end())
+        fail("[method] unknown method '{}'; known: {}", name, fmt::join(method_names(), ", "));
+    return *found;
+}
+
+void register_method(Method method) {
+    require(!method.name.empty() && method.rule != nullptr,
+            "[method] expected an entry with a name and a rule");
+    require(std::ranges::find(table(), method.name, &Method::name) == table().end(),
+            "[method] there is already a method '{}'", method.name);
+    for (const Option& option : method.options) {
+        check_option("[method]", option, option.initial);
+        for (const Option& known : method_options())
+            require(known.name != option.name || same(known, option),
+                    "[method] '{}': there is already an option '{}', and it means something else",
+                    method.name, option.name);
+    }
+    table().push_back(std::move(method));
+}
+
+std::vector<std::string> method_names() {
+    std::vector<std::string> names;
+    for (const Method& method : table()) names.push_back(method.name);
+    return names;
+}
+
+std::vector<Option> own_method_options() {
+    std::vector<Option> all;
+    for (const Method& method : table())
+        for (const Option& option : method.options)
+            if (std::ranges::find(all, option.name, &Option::name) == all.end())
+                all.push_back(option);
+    return all;
+}
+
+std::vector<Option> method_options() {
+    std::vector<Option> all;
+    const MethodOptions defaults;
+    for_each_method_option(defaults,
+                           [&](const Option& option, const auto&) { all.push_back(option); });
+    return all;
+}
+
+Option method_option(std::string_view name) {
+    const std::vector<Option> all = method_options();
     const auto found = std::ranges::find(all, name, &Option::name);
-    require(found != all.end(), "[method] methods have no option {}", shown(name));
+    require(found != all.end(), "[method] methods have no option {}", slimgrad::shown(name));
     return *found;
 }
 
 void validate(const MethodOptions& o) {
-    method_slots(o.method);
-    const auto check = [](const char* name, const auto& value) {
-        check_option("[method]", method_option(name), value);
-    };
-    check("epsilon", o.epsilon);
-    check("oversample", o.oversample);
-    check("rank_x", o.rank_x);
-    check("rank_g", o.rank_g);
-    check("min_tokens", o.min_tokens);
-    check("batch", o.batch);
+    find_method(o.method);
+    for_each_method_option(o, [](const Option& option, const auto& value) {
+        check_option("[method]", option, value);
+    });
+    check_option("[method]", batch_option(), o.batch);
+    check_option("[method]", {"min_tokens", batch_option().range}, o.min_tokens);
 }
+
+std::vector<Idle> idle_method_options(const MethodOptions& o) {
+    const Method& method = find_method(o.method);
+    std::vector<std::string> unheeded;
+    for (const Option& option : method_options())
+        if (!has(method.heeds, option.name) &&
+            std::ranges::find(method.options, option.name, &Option::name) == method.options.end())
+            unheeded.push_back(option.name);
+    const auto [x, g] = method.calibrated;
+    const bool ranks_fixed = (!x || o.rank_x) && (!g || o.rank_g);
+    const bool sides_fixed = (!x || !o.side_x.empty()) && (!g || !o.side_g.empty());
+    return {{true, unheeded, "the method is " + o.method},
+            {ranks_fixed, {"epsilon", "oversample"}, "the ranks are fixed"},
+            {sides_fixed, {"side"}, "each slot has its own"}};
+}
+
+std::optional<Side> MethodOptions::side_of_x() const { return side_of(side_x, side); }
+std::optional<Side> MethodOptions::side_of_g() const { return side_of(side_g, side); }
 
 std::string to_string(Side side) { return side == Side::token ? "token" : "channel"; }
 
 std::string to_string(Offset offset) {
     return offset == Offset::none ? "none" : offset == Offset::energy ? "energy" : "signal";
-}
-
-std::string to_string(BreakEven break_even) {
-    return break_even == BreakEven::report ? "report" : "vanilla";
 }
 
 std::optional<Side> parse_side(const std::string& word) {
@@ -80,11 +164,6 @@ std::optional<Side> parse_side(const std::string& word) {
 Offset parse_offset(const std::string& word) {
     check_option("[method]", method_option("offset"), word);
     return word == "none" ? Offset::none : word == "energy" ? Offset::energy : Offset::signal;
-}
-
-BreakEven parse_break_even(const std::string& word) {
-    check_option("[method]", method_option("break_even"), word);
-    return word == "report" ? BreakEven::report : BreakEven::vanilla;
 }
 
 }  // namespace SLIMGRAD_PRECISION

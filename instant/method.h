@@ -1,17 +1,26 @@
 #pragma once
 
+#include <concepts>
 #include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "nn/linear_operator.h"
-#include "tensor/config.h"
+#include "nn/linear_map.h"
+#include "tensor/checked.h"
 #include "tensor/option.h"
 
 namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {
+
+struct Projector;
+struct LinearShape;
+struct LinearCost;
+enum class Convention;
 
 /// What a projector is divided by to make up for the part that it drops (INSTANT eq. 3).
 enum class Offset {
@@ -20,56 +29,120 @@ enum class Offset {
     signal   // √e₁, e₁ = kept share of the eigenvalues
 };
 
-/// What to do with a slot whose rank costs more FLOPs than compression saves (break_even.h).
-enum class BreakEven {
-    report,  // compress as asked, and report it
-    vanilla  // leave the slot uncompressed, and report that
-};
-
 /// A backward method and its options, in the words of the command line.
 struct MethodOptions {
     std::string method = "vanilla";
-    double epsilon = 0.95;                 // share of the energy Σ σᵢ² that the rank must keep
-    std::int64_t oversample = 0;           // p: directions added to that
-    std::optional<std::int64_t> rank_x{};  // fixes the rank of P instead
-    std::optional<std::int64_t> rank_g{};  // fixes the rank of Q instead
-    std::optional<Side> side{};            // of both slots; without it the shorter axis of each
-    std::optional<Side> side_x{};          // of the x slot, whatever `side` says
-    std::optional<Side> side_g{};          // of the g slot
-    Offset offset = Offset::energy;
+    double epsilon = 0.95;        // share of the energy Σ σᵢ² that the rank keeps
+    std::int64_t oversample = 5;  // p: directions added to that
+    std::optional<std::int64_t> rank_x, rank_g;  // fix the rank of P and of Q instead
+    std::string side = "auto", side_x, side_g;   // of both slots, and of one
+    std::string offset = "energy";               // of the projections
+    std::string break_even = "report";           // what to do with a rank beyond it (break_even.h)
     std::int64_t min_tokens = 2;  // layers that see fewer stay exact: they have no token axis
-    BreakEven break_even = BreakEven::report;
-    std::int64_t batch = 1;  // samples of a step: break-even spreads once-a-batch terms over them
+    std::int64_t batch = 1;  // samples of a step: what is done once a batch is spread over them
+    OptionValues own{};      // options that entries of the table bring
 
     /// The side of each slot; none is the shorter axis.
-    std::optional<Side> side_of_x() const { return side_x ? side_x : side; }
-    std::optional<Side> side_of_g() const { return side_g ? side_g : side; }
+    std::optional<Side> side_of_x() const;
+    std::optional<Side> side_of_g() const;
 };
 
-/// The methods that slimgrad knows, in the order in which help lists them.
-std::vector<std::string> method_names();
-
-/// Which slots of a linear map a method compresses.
+/// Which slots of a linear map are compressed.
 struct Slots {
     bool x = false;
     bool g = false;
 };
-/// Throws Error for an unknown method and lists the known ones.
-Slots method_slots(const std::string& method);
-/// The options of all methods, in the order in which help lists them.
-const std::vector<Option>& method_options();
-/// One of them. Throws Error for a name that is none.
-const Option& method_option(std::string_view name);
+
+/// What a method makes the rule of a layer from.
+struct RuleRequest {
+    const LinearMap& layer;
+    const MethodOptions& options;
+    /// The subspaces that a calibration found, of the method's calibrated slots. Null before the
+    /// first one, and for a slot that is left exact.
+    std::shared_ptr<const Projector> p{}, q{};
+};
+
+/// An entry of the table of methods.
+struct Method {
+    std::string name;
+    std::string help;    // one line
+    std::string x_slot;  // what is kept of x
+    std::string g_slot;  // how g_x is made
+    /// The slots whose subspaces are calibrated.
+    Slots calibrated{};
+    /// The rule of a layer that the method may compress. Null: the layer stays exact.
+    std::function<std::shared_ptr<const BackwardRule>(const RuleRequest&)> rule;
+    /// The fields of MethodOptions that it heeds, by name.
+    std::vector<std::string> heeds{};
+    /// Its own options, with their initial values. Entries that share a name share all of it.
+    std::vector<Option> options{};
+    /// The cost of a layer that it compresses, in closed form (cost_model.h). Without one it is
+    /// that of projections onto subspaces of rank_x and rank_g.
+    std::function<LinearCost(const LinearShape& layer, const MethodOptions& options,
+                             std::int64_t batch, Convention convention, bool shares_x)>
+        cost{};
+};
+
+/// The table, in the order in which help lists it.
+const std::deque<Method>& methods();
+/// An entry of it. Throws Error for an unknown name and lists the known ones.
+const Method& find_method(const std::string& name);
+/// Adds a method of one's own, before anything asks for the table: in the first lines of main().
+/// Throws Error for a name that is taken, an entry without a rule, or an option that stands
+/// elsewhere with another meaning.
+void register_method(Method method);
+
+std::vector<std::string> method_names();
+
+/// Calls f(option, member) for every option of every method, in the order in which help lists them.
+/// A member is a field of MethodOptions or an OptionValue, which is none where nothing was given.
+template <class Options, class F>
+requires std::same_as<std::remove_const_t<Options>, MethodOptions>
+void for_each_method_option(Options& o, F f);
+
+/// All of them, and one of them. Throws Error for a name that is none.
+std::vector<Option> method_options();
+Option method_option(std::string_view name);
+
 /// Throws Error for an unknown method or an option out of its range.
 void validate(const MethodOptions& options);
+/// Options that do nothing with this method, and why.
+std::vector<Idle> idle_method_options(const MethodOptions& options);
 
 // Words of the command line and of JSON. The parsers throw Error and list the known words.
 std::string to_string(Side side);
 std::string to_string(Offset offset);
-std::string to_string(BreakEven break_even);
 std::optional<Side> parse_side(const std::string& word);  // "auto" gives no side
 Offset parse_offset(const std::string& word);
-BreakEven parse_break_even(const std::string& word);
+
+/// The options that entries of the table bring, each once.
+std::vector<Option> own_method_options();
+
+/// What of a struct that is more than these is a method's.
+inline MethodOptions& method_part(MethodOptions& options) { return options; }
+inline const MethodOptions& method_part(const MethodOptions& options) { return options; }
+
+inline Option batch_option() { return {"batch", Integers{1, 1'000'000}, "samples of a step"}; }
+
+template <class Options, class F>
+requires std::same_as<std::remove_const_t<Options>, MethodOptions>
+void for_each_method_option(Options& o, F f) {
+    constexpr std::int64_t most = 1'000'000;  // no axis is longer
+    const Words side{{"token", "channel", "auto"}}, side_of_slot{side.known, true};
+    f(Option{"epsilon", Reals{0, 1, true}, "share of the energy that the ranks keep"}, o.epsilon);
+    f(Option{"oversample", Integers{0, most}, "directions added to the rank that epsilon asks for"},
+      o.oversample);
+    f(Option{"rank_x", Integers{1, most}, "fix the rank of the x slot instead"}, o.rank_x);
+    f(Option{"rank_g", Integers{1, most}, "fix the rank of the g slot instead"}, o.rank_g);
+    f(Option{"side", side, "axis to compress (auto: the shorter one)"}, o.side);
+    f(Option{"side_x", side_of_slot, "that of the x slot, if it is another"}, o.side_x);
+    f(Option{"side_g", side_of_slot, "that of the g slot, if it is another"}, o.side_g);
+    f(Option{"offset", Words{{"none", "energy", "signal"}}, "scale of the projection"}, o.offset);
+    f(Option{"break_even", Words{{"report", "vanilla"}},
+             "slots whose rank costs more FLOPs than it saves (vanilla: leave them exact)"},
+      o.break_even);
+    for (const Option& option : own_method_options()) f(option, o.own.given(option));
+}
 
 }  // namespace SLIMGRAD_PRECISION
 }  // namespace slimgrad

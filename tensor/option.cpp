@@ -76,6 +76,27 @@ void check_word(std::string_view where, const Option& option, const std::string&
             fmt::join(words->known, ", "));
 }
 
+void check_option(std::string_view where, const Option& option, const OptionValue& value) {
+    const auto check = [&](const auto& v) {
+        using T = std::remove_cvref_t<decltype(v)>;
+        const Range& range = option.range;
+        const bool fits =
+            std::is_same_v<T, bool>           ? std::holds_alternative<YesNo>(range)
+            : std::is_same_v<T, std::int64_t> ? std::holds_alternative<Integers>(range)
+            : std::is_same_v<T, double>
+                ? std::holds_alternative<Reals>(range)
+                : std::holds_alternative<Words>(range) || std::holds_alternative<AnyText>(range);
+        if (!fits) refuse(where, option, fmt::format("{}", v));
+        check_option(where, option, v);
+    };
+    std::visit(
+        [&](const auto& v) {
+            if constexpr (!std::is_same_v<std::remove_cvref_t<decltype(v)>, std::monostate>)
+                check(v);
+        },
+        value);
+}
+
 std::int64_t parse_integer(std::string_view where, const Option& option, std::string_view text) {
     require_some(where, option, text);
     std::int64_t value = 0;
@@ -103,6 +124,29 @@ bool parse_yes_no(std::string_view where, const Option& option, std::string_view
     require_some(where, option, text);
     if (text != "true" && text != "false") refuse(where, option, shown(text));
     return text == "true";
+}
+
+void parse_option(std::string_view where, const Option& option, std::string_view text,
+                  OptionValue& value) {
+    if (std::holds_alternative<Integers>(option.range))
+        value = parse_integer(where, option, text);
+    else if (std::holds_alternative<Reals>(option.range))
+        value = parse_real(where, option, text);
+    else if (std::holds_alternative<YesNo>(option.range))
+        value = parse_yes_no(where, option, text);
+    else
+        value = parse_text(where, option, text);
+}
+
+void OptionValues::set(std::string_view where, const Option& option, OptionValue value) {
+    check_option(where, option, value);
+    values_[option.name] = std::move(value);
+}
+
+const OptionValue& OptionValues::given(const Option& option) const {
+    static const OptionValue none;
+    const auto found = values_.find(option.name);
+    return found == values_.end() ? none : found->second;
 }
 
 std::vector<std::string> idle_notes(const std::vector<Idle>& all,

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -37,10 +38,15 @@ struct YesNo {};
 
 using Range = std::variant<Integers, Reals, Words, AnyText, YesNo>;
 
+/// A value of any of these, or none.
+using OptionValue = std::variant<std::monostate, bool, std::int64_t, double, std::string>;
+
 struct Option {
     std::string name;
     Range range;
     std::string help{};
+    /// What it is where nothing is given, of the options that OptionValues hold.
+    OptionValue initial{};
 };
 
 /// As it stands in a message after "expected": "a whole number from 1 to 8".
@@ -71,6 +77,8 @@ template <class T>
 void check_option(std::string_view where, const Option& option, const std::optional<T>& value) {
     if (value) check_option(where, option, *value);
 }
+/// Also for a value of another type than the range's.
+void check_option(std::string_view where, const Option& option, const OptionValue& value);
 
 std::int64_t parse_integer(std::string_view where, const Option& option, std::string_view text);
 double parse_real(std::string_view where, const Option& option, std::string_view text);
@@ -96,6 +104,27 @@ void parse_option(std::string_view where, const Option& option, std::string_view
                   std::optional<T>& value) {
     parse_option(where, option, text, value.emplace());
 }
+void parse_option(std::string_view where, const Option& option, std::string_view text,
+                  OptionValue& value);
+
+/// Options by name, for a table that others may add to: what was given, or else the initial value.
+class OptionValues {
+  public:
+    /// Throws Error unless the option may have this value.
+    void set(std::string_view where, const Option& option, OptionValue value);
+    /// What was given, to be changed; none if nothing was.
+    OptionValue& given(const Option& option) { return values_[option.name]; }
+    const OptionValue& given(const Option& option) const;
+    /// T as the range has it: std::int64_t, double, std::string or bool.
+    template <class T>
+    T get(const Option& option) const {
+        const OptionValue& value = given(option);
+        return std::get<T>(std::holds_alternative<std::monostate>(value) ? option.initial : value);
+    }
+
+  private:
+    std::map<std::string, OptionValue> values_;
+};
 
 /// Options that do nothing, as others are chosen.
 struct Idle {

@@ -29,7 +29,7 @@ MethodOptions fixed_ranks(const std::string& method, std::int64_t rank, std::int
                           std::optional<Side> side = Side::token) {
     MethodOptions options;
     options.method = method;
-    options.side = side;
+    options.side = to_string(side);
     options.rank_x = options.rank_g = rank;
     options.batch = batch;
     return options;

@@ -60,9 +60,9 @@ double distance(const Tensor& a, const Tensor& b) { return std::sqrt(sum_squares
 TEST(Calibrator, SpansTheLeadingEigenvectorsOfTheAutocorrelation) {
     Chain model;
     MethodOptions options = instant_options();
-    options.offset = Offset::none;
+    options.offset = "none";
     options.rank_x = options.rank_g = 3;
-    options.side = Side::token;
+    options.side = "token";
     Calibrator calibrator(model, options);
     calibrator.calibrate([&] { run(model, 0, 8); });
 
@@ -134,7 +134,7 @@ TEST(Calibrator, TheSplitOfABatchDoesNotMatter) {
          {std::optional(Side::token), std::optional(Side::channel)}) {
         Chain whole, split;
         MethodOptions options = instant_options();
-        options.side = side;
+        options.side = to_string(side);
         Calibrator a(whole, options), b(split, options);
         a.calibrate([&] { run(whole, 0, 8); });
         b.calibrate([&] {
@@ -276,8 +276,8 @@ TEST(Calibrator, FewerSamplesThanRankStillGiveAnOrthonormalBasis) {
     Chain model;
     MethodOptions options = instant_options();
     options.rank_x = options.rank_g = 5;
-    options.offset = Offset::none;
-    options.side = Side::channel;
+    options.offset = "none";
+    options.side = "channel";
     Calibrator calibrator(model, options);
     calibrator.calibrate([&] {
         Tape tape;
@@ -311,7 +311,7 @@ TEST(Calibrator, StateReturnsFromACheckpoint) {
 TEST(Calibrator, ChangingLengthOnTheTokenSideIsAnErrorThatNamesTheLayer) {
     Chain model;
     MethodOptions options = instant_options();
-    options.side = Side::token;
+    options.side = "token";
     Calibrator calibrator(model, options);
     const auto forward = [&](std::int64_t length) {
         Tape tape;

@@ -252,8 +252,8 @@ TEST(CompressedResNet, AtFullRankIsVanilla) {
         MethodOptions options;
         options.method = "instant";
         options.epsilon = 1;
-        options.side = side;
-        options.offset = Offset::none;
+        options.side = to_string(side);
+        options.offset = "none";
         Calibrator calibrator(model, options);
         calibrator.calibrate([&] { first_gradient(model, x); });
         const Tensor full = first_gradient(model, x);

@@ -115,7 +115,7 @@ TEST(Degenerate, RanksAreCutToTheAxisAndThenEqualVanilla) {
         const std::vector<Tensor> exact = c.gradients();
         MethodOptions options = instant();
         options.rank_x = options.rank_g = 100'000;
-        options.side = side;
+        options.side = to_string(side);
         Calibrator calibrator(*c.model, options);
         calibrator.calibrate([&] { c.run(); });
         for (const LayerRanks& layer : calibrator.ranks()) {
@@ -134,8 +134,8 @@ TEST(Degenerate, FewerSamplesThanDirectionsStillGiveOrthonormalBases) {
     Case c("resnet20", 8);
     MethodOptions options = instant();
     options.rank_x = options.rank_g = 100;
-    options.side = Side::channel;
-    options.offset = Offset::none;
+    options.side = "channel";
+    options.offset = "none";
     Calibrator calibrator(*c.model, options);
     calibrator.calibrate([&] { c.run(0, 1); });  // at most 64 rows of 144 channels
     for (const Calibrator::SlotState& slot : calibrator.state()) {
@@ -187,8 +187,8 @@ double largest_angle(const Tensor& a, const Tensor& b) {
 TEST(Calibration, TheSplitOfABatchGivesTheSameSpaces) {
     for (const std::optional<Side> side : {std::optional<Side>(), std::optional(Side::channel)}) {
         MethodOptions options = instant(2);
-        options.offset = Offset::none;
-        options.side = side;
+        options.offset = "none";
+        options.side = to_string(side);
         Case c("vit-micro", 16, /*dropout=*/0.1);
         std::vector<Calibrator::State> states;
         for (const std::int64_t parts : {1, 2, 4}) {

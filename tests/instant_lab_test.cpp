@@ -33,7 +33,7 @@ LabOptions with(const std::string& method, std::optional<std::int64_t> rank_x = 
     options.method.method = method;
     options.method.rank_x = rank_x;
     options.method.rank_g = rank_g;
-    options.method.side = side;
+    options.method.side = side ? to_string(*side) : "auto";
     return options;
 }
 
@@ -98,8 +98,8 @@ TEST(Lab, FullRankIsVanillaWhateverTheOffset) {
         for (const Side side : {Side::token, Side::channel})
             for (const Offset offset : {Offset::none, Offset::energy, Offset::signal}) {
                 LabOptions options = with("instant", 1000, 1000, side);
-                options.method.offset = offset;
-                options.method.break_even = BreakEven::vanilla;  // which the laboratory ignores
+                options.method.offset = to_string(offset);
+                options.method.break_even = "vanilla";  // which the laboratory ignores
                 const LabResult r = lab_linear(s.x, s.w, s.gy, options);
                 expect_close(r.gw, exact.gw, "g_w");
                 expect_close(r.gx, exact.gx, "g_x");

@@ -25,22 +25,21 @@ std::vector<MethodOptions> every_mode_and_side(std::int64_t rank) {
               std::optional<Side>()}) {
             MethodOptions options;
             options.method = method;
-            options.side = side;
+            options.side = to_string(side);
             options.rank_x = options.rank_g = rank;
             options.batch = batch;
             all.push_back(options);
             if (method == "vanilla") continue;
             // Some slots are compressed to this rank, and some left exact.
             options.rank_x = options.rank_g = 10;
-            options.break_even = BreakEven::vanilla;
+            options.break_even = "vanilla";
             all.push_back(options);
         }
     return all;
 }
 
 std::string describe(const MethodOptions& options) {
-    return options.method + ", side " + (options.side ? to_string(*options.side) : "auto") +
-           ", break-even " + to_string(options.break_even);
+    return options.method + ", side " + options.side + ", break-even " + options.break_even;
 }
 
 struct ModelCase {

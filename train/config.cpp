@@ -16,11 +16,6 @@
 namespace slimgrad {
 namespace {
 
-template <class T>
-struct IsOptional : std::false_type {};
-template <class T>
-struct IsOptional<std::optional<T>> : std::true_type {};
-
 [[noreturn]] void fail_unknown(const std::string& where, const std::string& name) {
     fail("{} unknown option {}. Known: {}", where, shown(name), fmt::join(option_names(), ", "));
 }
@@ -56,21 +51,32 @@ void read(const std::string& where, const Option& option, const nlohmann::json& 
           std::optional<T>& value) {
     read(where, option, json, value.emplace());
 }
+void read(const std::string& where, const Option& option, const nlohmann::json& json,
+          OptionValue& value) {
+    if (std::holds_alternative<Integers>(option.range))
+        read(where, option, json, value.emplace<std::int64_t>());
+    else if (std::holds_alternative<Reals>(option.range))
+        read(where, option, json, value.emplace<double>());
+    else if (std::holds_alternative<YesNo>(option.range))
+        read(where, option, json, value.emplace<bool>());
+    else
+        read(where, option, json, value.emplace<std::string>());
+}
+
+template <class T>
+void write(nlohmann::json& json, const T& value) {
+    json = value;
+}
+template <class T>
+void write(nlohmann::json& json, const std::optional<T>& value) {
+    if (value) json = *value;
+}
+void write(nlohmann::json& json, std::monostate) { json = nullptr; }
+void write(nlohmann::json& json, const OptionValue& value) {
+    std::visit([&](const auto& v) { write(json, v); }, value);
+}
 
 }  // namespace
-
-MethodOptions TrainConfig::method_options() const {
-    return {.method = method,
-            .epsilon = epsilon,
-            .oversample = oversample,
-            .rank_x = rank_x,
-            .rank_g = rank_g,
-            .side_x = parse_side(side_x.empty() ? side : side_x),
-            .side_g = parse_side(side_g.empty() ? side : side_g),
-            .offset = parse_offset(offset),
-            .break_even = parse_break_even(break_even),
-            .batch = batch};
-}
 
 OptimizerOptions TrainConfig::optimizer_options() const {
     OptimizerOptions options{
@@ -136,11 +142,9 @@ void validate(const TrainConfig& c) {
 nlohmann::json to_json(const TrainConfig& config) {
     nlohmann::json json = nlohmann::json::object();
     for_each_option(config, [&](const Option& option, const auto& value) {
-        if constexpr (IsOptional<std::remove_cvref_t<decltype(value)>>::value) {
-            if (value) json[option.name] = *value;
-        } else {
-            json[option.name] = value;
-        }
+        nlohmann::json written;
+        write(written, value);
+        if (!written.is_null()) json[option.name] = written;
     });
     return json;
 }

@@ -19,7 +19,9 @@ namespace slimgrad {
 
 /// Everything that determines a run. The same words serve the command line (`--data-dir`), JSON
 /// (`"data_dir"`) and this struct; `for_each_option` is the one table of them.
-struct TrainConfig {
+struct TrainConfig : MethodOptions {
+    TrainConfig() { batch = 128; }
+
     std::string data = "embedded-images";
     std::string data_dir;
     std::int64_t limit_train = 0;
@@ -33,20 +35,12 @@ struct TrainConfig {
     std::string train_blocks = "all";
     std::string from;
 
-    std::string method = "vanilla";
-    double epsilon = 0.95;
-    std::int64_t oversample = 5;
-    std::optional<std::int64_t> rank_x, rank_g;
-    std::string side = "auto", side_x, side_g;
-    std::string offset = "energy";
-    std::string break_even = "report";
     std::int64_t calibrate_every = 200;
     std::int64_t calibrate_batches = 5;
     std::int64_t calibrate_split = 1;
 
     std::int64_t epochs = 1;
     std::int64_t steps = 0;
-    std::int64_t batch = 128;
     std::string optimizer = "adamw";
     double lr = 1e-3;
     double momentum = 0.9;
@@ -65,7 +59,7 @@ struct TrainConfig {
     std::int64_t log_every = 1;
     std::string out;
 
-    MethodOptions method_options() const;
+    const MethodOptions& method_options() const { return *this; }
     OptimizerOptions optimizer_options() const;
     ScheduleOptions schedule_options(std::int64_t total_steps) const;
 };
@@ -108,15 +102,7 @@ void for_each_option(Config& c, F f) {
        "config.json, model.safetensors and vocab.txt or tokenizer.json"},
       c.from);
     f({"method", Words{method_names()}, "backward method"}, c.method);
-    f(method_option("epsilon"), c.epsilon);
-    f(method_option("oversample"), c.oversample);
-    f(method_option("rank_x"), c.rank_x);
-    f(method_option("rank_g"), c.rank_g);
-    f(method_option("side"), c.side);
-    f(method_option("side_x"), c.side_x);
-    f(method_option("side_g"), c.side_g);
-    f(method_option("offset"), c.offset);
-    f(method_option("break_even"), c.break_even);
+    for_each_method_option(method_part(c), f);
     f({"calibrate_every", Integers{0, billion},
        "steps between calibrations (0: only one, before training)"},
       c.calibrate_every);
@@ -126,7 +112,7 @@ void for_each_option(Config& c, F f) {
       c.calibrate_split);
     f({"epochs", Integers{1, million}, "passes over the training set"}, c.epochs);
     f({"steps", Integers{0, billion}, "stop after N steps instead (0: use epochs)"}, c.steps);
-    f(method_option("batch"), c.batch);
+    f(batch_option(), c.batch);
     f({"optimizer", Words{optimizer_names()}, "optimiser"}, c.optimizer);
     f({"lr", Reals{0, largest}, "base learning rate"}, c.lr);
     f({"momentum", Reals{0, 1}, "momentum of sgd"}, c.momentum);

@@ -38,18 +38,6 @@ std::vector<LinearShape> shapes_of(const CostOptions& o) {
     });
 }
 
-MethodOptions method_of(const CostOptions& o) {
-    MethodOptions method{.method = o.method,
-                         .rank_x = o.rank_x,
-                         .rank_g = o.rank_g,
-                         .side_x = parse_side(o.side_x.empty() ? o.side : o.side_x),
-                         .side_g = parse_side(o.side_g.empty() ? o.side : o.side_g),
-                         .break_even = parse_break_even(o.break_even),
-                         .batch = o.batch};
-    validate(method);
-    return method;
-}
-
 /// An integer where the batch divides it, as it always does on the token side.
 json a_sample(std::int64_t total, std::int64_t batch) {
     if (total % batch == 0) return total / batch;
@@ -182,7 +170,8 @@ std::vector<std::string> cost_models() {
 json cost_document(const CostOptions& o) {
     for_each_option(
         o, [](const Option& option, const auto& value) { check_option("[cost]", option, value); });
-    const MethodOptions method = method_of(o);
+    const MethodOptions& method = o;
+    validate(method);
     const std::vector<LinearShape> shapes = shapes_of(o);
     const std::vector<Compression> compressions = compressions_of(shapes, method);
     const std::vector<Compression> exact(shapes.size());

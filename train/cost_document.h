@@ -14,19 +14,13 @@
 namespace slimgrad {
 
 /// What `slimgrad cost` and `sg.cost` are asked. The words are those of TrainConfig.
-struct CostOptions {
+struct CostOptions : MethodOptions {
     std::string model = "bert-base";  // an architecture (architectures.h) or a model of slimgrad
     std::int64_t tokens = 0;          // of transformer architectures; 0: their usual number
     std::int64_t channels = 3, height = 32, width = 32;  // of the images of all others
     std::int64_t classes = 10;                           // models only
     std::string train_blocks = "all";
 
-    std::string method = "vanilla";
-    std::optional<std::int64_t> rank_x, rank_g;
-    std::string side = "auto", side_x, side_g;
-    std::string break_even = "report";
-
-    std::int64_t batch = 1;  // once-a-batch terms are spread over it
     std::int64_t calibrate_every = 200, calibrate_batches = 5;
 };
 
@@ -45,16 +39,15 @@ void for_each_option(Options& o, F f) {
       o.tokens);
     f({"train_blocks", AnyText{}, "all, or last:K"}, o.train_blocks);
     f({"method", Words{method_names()}, "backward method"}, o.method);
-    f({"rank_x", method_option("rank_x").range,
-       "rank of the x slot, at most the length of its axis"},
-      o.rank_x);
-    f({"rank_g", method_option("rank_g").range, "rank of the g slot"}, o.rank_g);
-    f(method_option("side"), o.side);
-    f(method_option("side_x"), o.side_x);
-    f(method_option("side_g"), o.side_g);
-    f(method_option("break_even"), o.break_even);
-    f({"batch", method_option("batch").range, "samples over which once-a-batch terms are spread"},
-      o.batch);
+    for_each_method_option(method_part(o), [&](Option option, auto& value) {
+        if (option.name == "rank_x")
+            option.help = "rank of the x slot, at most the length of its axis";
+        if (option.name == "rank_g") option.help = "rank of the g slot";
+        // Ranks are given, and a scale costs nothing.
+        if (option.name != "epsilon" && option.name != "oversample" && option.name != "offset")
+            f(option, value);
+    });
+    f({"batch", batch_option().range, "samples over which once-a-batch terms are spread"}, o.batch);
     f({"calibrate_every", Integers{0, billion}, "steps between calibrations (0: once in all)"},
       o.calibrate_every);
     f({"calibrate_batches", Integers{1, million}, "batches of one calibration"},

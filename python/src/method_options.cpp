@@ -1,6 +1,6 @@
 #include "method_options.h"
 
-#include <functional>
+#include <algorithm>
 
 namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {
@@ -25,32 +25,67 @@ T take(const std::string& where, const Option& option, nb::handle value) {
     return result;
 }
 
-/// Sets one option from a Python value.
-void set(const std::string& where, const Option& option, nb::handle value, MethodOptions& o) {
-    const auto number = [&](auto& member) {
-        using T = std::remove_cvref_t<decltype(member)>;
-        if constexpr (std::is_arithmetic_v<T>)
-            member = take<T>(where, option, value);
-        else
-            member = take<typename T::value_type>(where, option, value);
-    };
-    const auto word = [&] { return take<std::string>(where, option, value); };
-    const auto side = [&] {
-        const std::string side = word();
-        return side.empty() ? std::nullopt : parse_side(side);
-    };
-    const std::string& name = option.name;
-    if (name == "epsilon") number(o.epsilon);
-    if (name == "oversample") number(o.oversample);
-    if (name == "rank_x") number(o.rank_x);
-    if (name == "rank_g") number(o.rank_g);
-    if (name == "side") o.side = side();
-    if (name == "side_x") o.side_x = side();
-    if (name == "side_g") o.side_g = side();
-    if (name == "offset") o.offset = parse_offset(word());
-    if (name == "min_tokens") number(o.min_tokens);
-    if (name == "break_even") o.break_even = parse_break_even(word());
-    if (name == "batch") number(o.batch);
+template <class T>
+void set(const std::string& where, const Option& option, nb::handle value, T& member) {
+    member = take<T>(where, option, value);
+}
+template <class T>
+void set(const std::string& where, const Option& option, nb::handle value,
+         std::optional<T>& member) {
+    member = take<T>(where, option, value);
+}
+void set(const std::string& where, const Option& option, nb::handle value, OptionValue& member) {
+    if (std::holds_alternative<Integers>(option.range))
+        member = take<std::int64_t>(where, option, value);
+    else if (std::holds_alternative<Reals>(option.range))
+        member = take<double>(where, option, value);
+    else if (std::holds_alternative<YesNo>(option.range))
+        member = take<bool>(where, option, value);
+    else
+        member = take<std::string>(where, option, value);
+}
+
+}  // namespace
+
+MethodOptions to_method_options(const std::string& where, const std::string& method,
+                                const nb::dict& options) {
+    MethodOptions result;
+    result.method = method;
+    const std::string place = fmt::format("[{}]", where);
+    for (const auto [key, value] : options) {
+        const std::string name = nb::cast<std::string>(key);
+        std::vector<std::string> known;
+        const auto take = [&](const Option& option, auto& member) {
+            known.push_back(option.name);
+            if (option.name == name && !value.is_none()) set(place, option, value, member);
+        };
+        for_each_method_option(result, take);
+        take({"min_tokens", batch_option().range}, result.min_tokens);
+        take(batch_option(), result.batch);
+        require(std::ranges::find(known, name) != known.end(), "{} unknown option '{}'; known: {}",
+                place, name, fmt::join(known, ", "));
+    }
+    return result;
+}
+
+template <class T>
+void set(const std::string& where, const Option& option, nb::handle value, T& member) {
+    member = take<T>(where, option, value);
+}
+template <class T>
+void set(const std::string& where, const Option& option, nb::handle value,
+         std::optional<T>& member) {
+    member = take<T>(where, option, value);
+}
+void set(const std::string& where, const Option& option, nb::handle value, OptionValue& member) {
+    if (std::holds_alternative<Integers>(option.range))
+        member = take<std::int64_t>(where, option, value);
+    else if (std::holds_alternative<Reals>(option.range))
+        member = take<double>(where, option, value);
+    else if (std::holds_alternative<YesNo>(option.range))
+        member = take<bool>(where, option, value);
+    else
+        member = take<std::string>(where, option, value);
 }
 
 }  // namespace

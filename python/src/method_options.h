@@ -17,7 +17,7 @@ MethodOptions to_method_options(const std::string& where, const std::string& met
 
 /// Those keywords in a signature, from epsilon on.
 #define SLIMGRAD_METHOD_SIGNATURE                                                      \
-    "epsilon: float = 0.95, oversample: int = 0, rank_x: int | None = None, rank_g: "  \
+    "epsilon: float = 0.95, oversample: int = 5, rank_x: int | None = None, rank_g: "  \
     "int | None = None, side: str = 'auto', side_x: str | None = None, side_g: str | " \
     "None = None, offset: str = 'energy', min_tokens: int = 2, break_even: str = "     \
     "'report', batch: int = 1"

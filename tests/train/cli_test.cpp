@@ -63,6 +63,14 @@ TEST_F(Cli, ALossThatIsNotFiniteNamesTheStep) {
     EXPECT_EQ(std::ranges::count(result.err, '\n'), 1) << result.err;
 }
 
+TEST_F(Cli, TheTableOfMethodsIsThatOfTheDocumentation) {
+    const std::string page = text_of(fs::path(SLIMGRAD_TEST_DATA) / ".." / "docs" / "methods.md");
+    const std::string begin = "<!-- slimgrad info --methods -->\n";
+    ASSERT_NE(page.find(begin), std::string::npos);
+    EXPECT_EQ(run({"info", "--methods"}).out, page.substr(page.find(begin) + begin.size()));
+    EXPECT_EQ(run_json({"info", "--json"})["methods"][3]["name"], "instant");
+}
+
 TEST_F(Cli, JsonIsOneDocument) {
     const json info = run_json({"info", "--json"});
     EXPECT_TRUE(info.contains("kernels"));

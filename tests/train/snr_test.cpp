@@ -123,7 +123,7 @@ TEST_F(SnrRun, SpectraHoldTheEnergyThatTheirRanksClaim) {
 TEST_F(SnrRun, LocalErrorsAreTheNoiseOfTheRatio) {
     RunProbe probe(run());
     MethodOptions method = probe.config().method_options();
-    method.offset = Offset::energy;
+    method.offset = "energy";
     const auto subjects = snr_subjects(probe, few());
     const ErrorStudy errors = error_study(probe, method, few());
     std::map<std::string, LayerError> local;
