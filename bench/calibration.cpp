@@ -2,7 +2,7 @@
 #include <map>
 
 #include "bench/workload.h"
-#include "instant/calibrator.h"
+#include "instant/calibration/calibrator.h"
 #include "nn/models/vit.h"
 #include "nn/sequential.h"
 #include "tensor/meter.h"

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "instant/cost_model.h"
+#include "instant/cost/cost_model.h"
 #include "tensor/error.h"
 
 namespace slimgrad::bench {

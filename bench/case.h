@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "instant/trace.h"
+#include "instant/cost/trace.h"
 
 namespace slimgrad::bench {
 

@@ -5,7 +5,7 @@
 #include <array>
 #include <vector>
 
-#include "instant/projector.h"
+#include "instant/calibration/projector.h"
 #include "nn/batch_norm.h"
 #include "nn/gelu.h"
 #include "nn/layer_norm.h"

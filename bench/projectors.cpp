@@ -4,8 +4,8 @@
 #include <map>
 #include <numeric>
 
-#include "instant/cost_model.h"
-#include "instant/low_rank_rule.h"
+#include "instant/cost/cost_model.h"
+#include "instant/methods/low_rank_rule.h"
 #include "tensor/ops.h"
 
 namespace slimgrad::bench {

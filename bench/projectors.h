@@ -4,7 +4,7 @@
 #include <memory>
 
 #include "bench/case.h"
-#include "instant/projector.h"
+#include "instant/calibration/projector.h"
 #include "nn/backward_rule.h"
 #include "nn/module.h"
 #include "tensor/random.h"

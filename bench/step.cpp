@@ -2,7 +2,7 @@
 
 #include "bench/projectors.h"
 #include "bench/workload.h"
-#include "instant/low_rank_rule.h"
+#include "instant/methods/low_rank_rule.h"
 #include "nn/losses.h"
 #include "nn/models/resnet.h"
 #include "nn/models/vit.h"

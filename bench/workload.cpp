@@ -4,7 +4,7 @@
 #include <chrono>
 #include <cmath>
 
-#include "instant/method.h"
+#include "instant/methods/method.h"
 #include "tensor/error.h"
 #include "tensor/ops.h"
 

@@ -8,7 +8,7 @@
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/table.h"
-#include "instant/architectures.h"
+#include "instant/cost/architectures.h"
 #include "train/cost_document.h"
 
 namespace slimgrad::cli {

@@ -8,7 +8,7 @@
 
 #include "cli/commands.h"
 #include "cli/output.h"
-#include "instant/method.h"
+#include "instant/methods/method.h"
 #include "tensor/blas.h"
 #include "tensor/kernels/gemm.h"
 #include "tensor/kernels/skinny.h"

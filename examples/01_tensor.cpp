@@ -47,7 +47,7 @@ int main() {
                     real(0.9) * smooth.at({b, l - 1, c}) + real(0.3) * x.at({b, l, c});
     for (const auto& [name, data] : {std::pair{"independent", x}, std::pair{"similar", smooth}}) {
         const Tensor c_x = sum(matmul(data, data, Op::none, Op::transpose), 0);  // Σ_b x_b x_bᵀ
-        const Eigen spectrum = eigh(c_x);
+        const EigenDecomposition spectrum = eigh(c_x);
         Truncation truncation;
         truncation.epsilon = 0.95;
         fmt::print("16 {} tokens: {} directions hold 95 % of the energy\n", name,

@@ -43,7 +43,8 @@ class EveryNthToken final : public BackwardRule {
         Tensor kept({x.size(0), (x.size(1) + stride_ - 1) / stride_, channels});
         for (std::int64_t b = 0; b < kept.size(0); ++b)
             for (std::int64_t t = 0; t < kept.size(1); ++t)
-                std::copy_n(&x.at({b, stride_ * t, 0}), channels, &kept.at({b, t, 0}));
+                std::copy_n(x.data() + (b * x.size(1) + stride_ * t) * channels, channels,
+                            &kept.at({b, t, 0}));
         return kept;
     }
 

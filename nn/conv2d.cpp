@@ -5,8 +5,8 @@
 
 namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {
-Window2d make_window(const std::string& layer, std::int64_t height, std::int64_t width, Pair kernel,
-                     Pair stride, Pair padding, Pair dilation) {
+Window2d make_window(const std::string& layer, std::int64_t height, std::int64_t width,
+                     Size2d kernel, Size2d stride, Size2d padding, Size2d dilation) {
     const Window2d window{
         {height, kernel.rows, stride.rows, padding.rows, dilation.rows},
         {width, kernel.columns, stride.columns, padding.columns, dilation.columns}};
@@ -21,7 +21,7 @@ Window2d make_window(const std::string& layer, std::int64_t height, std::int64_t
 Conv2d::Conv2d(std::int64_t in_channels, std::int64_t out_channels, const Conv2dOptions& options,
                Stream& stream)
     : options_(options) {
-    const auto at_least = [](Pair pair, std::int64_t least) {
+    const auto at_least = [](Size2d pair, std::int64_t least) {
         return pair.rows >= least && pair.columns >= least;
     };
     require(in_channels > 0 && out_channels > 0 && at_least(options.kernel, 1) &&

@@ -8,25 +8,25 @@ namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {
 
 /// A length for each of the two axes of an image; one number stands for both.
-struct Pair {
+struct Size2d {
     std::int64_t rows, columns;
-    constexpr Pair(std::int64_t both) : rows(both), columns(both) {}  // NOLINT: 3 means 3x3
-    constexpr Pair(std::int64_t rows, std::int64_t columns) : rows(rows), columns(columns) {}
+    constexpr Size2d(std::int64_t both) : rows(both), columns(both) {}  // NOLINT: 3 means 3x3
+    constexpr Size2d(std::int64_t rows, std::int64_t columns) : rows(rows), columns(columns) {}
 };
 
 struct Conv2dOptions {
-    Pair kernel = 3;
-    Pair stride = 1;
-    Pair padding = 0;
-    Pair dilation = 1;
+    Size2d kernel = 3;
+    Size2d stride = 1;
+    Size2d padding = 0;
+    Size2d dilation = 1;
     std::int64_t groups = 1;  // groups = in_channels is the depthwise convolution
     bool bias = true;
 };
 
 /// The window of a layer on images of height x width. Throws Error, in the name of `layer`, if the
 /// kernel is larger than the padded image, and for lengths that do not fit into 64 bits.
-Window2d make_window(const std::string& layer, std::int64_t height, std::int64_t width, Pair kernel,
-                     Pair stride, Pair padding, Pair dilation = 1);
+Window2d make_window(const std::string& layer, std::int64_t height, std::int64_t width,
+                     Size2d kernel, Size2d stride, Size2d padding, Size2d dilation = 1);
 
 /// A two-dimensional convolution: x (B, C, H, W) -> y (B, Cy, H', W'), with W: (Cy, C/groups, kh,
 /// kw) and b: (Cy,). It is the linear map y = unfold(x) Wᵀ on L = H'·W' tokens of C·kh·kw channels

@@ -7,9 +7,9 @@ namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {
 
 struct PoolOptions {
-    Pair kernel;
-    Pair stride = 0;  // 0 is the kernel: windows side by side
-    Pair padding = 0;
+    Size2d kernel;
+    Size2d stride = 0;  // 0 is the kernel: windows side by side
+    Size2d padding = 0;
 };
 
 /// What both pooling layers share: a window that slides over (B, C, H, W), H and W apart.

@@ -98,7 +98,7 @@ Doubles first_directions(const Tensor& start, std::int64_t s, std::int64_t n) {
     return v;
 }
 
-void keep_leading(Eigen& eigen, std::int64_t count) {
+void keep_leading(EigenDecomposition& eigen, std::int64_t count) {
     if (count >= std::ssize(eigen.values)) return;
     eigen.values.resize(length(count));
     eigen.vectors = eigen.vectors.rows(0, count).clone();
@@ -106,12 +106,12 @@ void keep_leading(Eigen& eigen, std::int64_t count) {
 
 }  // namespace
 
-Eigen eigh(const Tensor& symmetric) {
+EigenDecomposition eigh(const Tensor& symmetric) {
     check(symmetric);
     const std::int64_t n = symmetric.size(0);
     const OneThread alone(n);
     Doubles a(symmetric.values().begin(), symmetric.values().end());
-    Eigen result{{}, Tensor({n, n})};
+    EigenDecomposition result{{}, Tensor({n, n})};
     if (n == 0) return result;
     result.values = decompose(a, n);
     std::ranges::reverse(result.values);
@@ -124,12 +124,12 @@ Eigen eigh(const Tensor& symmetric) {
     return result;
 }
 
-Eigen eigh_leading(const Tensor& symmetric, std::int64_t count, const Tensor& start) {
+EigenDecomposition eigh_leading(const Tensor& symmetric, std::int64_t count, const Tensor& start) {
     check(symmetric);
     require(count >= 1, "[eigh] expected a count of at least 1, got {}", count);
     const std::int64_t n = symmetric.size(0);
     const auto all = [&] {
-        Eigen result = eigh(symmetric);
+        EigenDecomposition result = eigh(symmetric);
         keep_leading(result, count);
         return result;
     };
@@ -163,7 +163,7 @@ Eigen eigh_leading(const Tensor& symmetric, std::int64_t count, const Tensor& st
         held_before =
             std::exchange(held, std::accumulate(values.begin(), values.begin() + count, 0.0));
         if (std::abs(held - held_before) <= settled * held) {
-            Eigen result{{values.begin(), values.begin() + count}, Tensor({count, n})};
+            EigenDecomposition result{{values.begin(), values.begin() + count}, Tensor({count, n})};
             std::transform(v.begin(), v.begin() + count * n, result.vectors.data(),
                            [](double value) { return static_cast<real>(value); });
             for (std::int64_t i = 0; i < n; ++i) result.sum += c[length(i * n + i)];

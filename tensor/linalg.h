@@ -9,7 +9,7 @@ inline namespace SLIMGRAD_PRECISION {
 
 /// Eigenvalues in descending order and their eigenvectors as the rows of `vectors`: (count, n). Of
 /// a partial decomposition only the leading ones; the sums run over all n all the same.
-struct Eigen {
+struct EigenDecomposition {
     std::vector<double> values;
     Tensor vectors;
     double sum = 0;          // Σ values_i
@@ -21,7 +21,7 @@ struct Eigen {
 /// ⌊14 n³ / 3⌋ FLOPs: 4/3 for the reduction to tridiagonal form, at most 4/3 for divide and
 /// conquer, 2 for the back-transformation. Throws Error for a matrix that is not square or not
 /// finite.
-Eigen eigh(const Tensor& symmetric);
+EigenDecomposition eigh(const Tensor& symmetric);
 
 /// The `count` leading eigenpairs of a positive semi-definite matrix (n, n), by subspace iteration
 /// with Rayleigh-Ritz projections, in double: a few products with `count` + 8 columns instead of
@@ -34,7 +34,8 @@ Eigen eigh(const Tensor& symmetric);
 ///
 /// Counts, for s columns, 2 n² s for each product and 10 n s² + ⌊14 s³ / 3⌋ for each
 /// orthonormalisation, projection and rotation. Throws Error as eigh does.
-Eigen eigh_leading(const Tensor& symmetric, std::int64_t count, const Tensor& start = {});
+EigenDecomposition eigh_leading(const Tensor& symmetric, std::int64_t count,
+                                const Tensor& start = {});
 
 }  // namespace SLIMGRAD_PRECISION
 }  // namespace slimgrad

@@ -3,9 +3,9 @@
 
 #include <algorithm>
 
-#include "instant/architectures.h"
-#include "instant/calibrator.h"
-#include "instant/cost_model.h"
+#include "instant/calibration/calibrator.h"
+#include "instant/cost/architectures.h"
+#include "instant/cost/cost_model.h"
 #include "nn/losses.h"
 #include "nn/models/text_model.h"
 #include "tensor/meter.h"

@@ -1,12 +1,12 @@
-#include "instant/calibrator.h"
+#include "instant/calibration/calibrator.h"
 
 #include <gtest/gtest.h>
 
 #include <array>
 #include <cmath>
 
-#include "instant/cost_model.h"
-#include "instant/trace.h"
+#include "instant/cost/cost_model.h"
+#include "instant/cost/trace.h"
 #include "nn/linear.h"
 #include "tensor/ops.h"
 
@@ -90,13 +90,14 @@ TEST(LeadingSpectrum, GivesTheProjectorOfTheFullDecomposition) {
         for (std::int64_t j = 0; j < n; ++j)
             a.at({i, j}) *= static_cast<real>(std::pow(0.97, static_cast<double>(j)));
     const Tensor c = matmul(a, a, Op::none, Op::transpose);
-    const Eigen full = eigh(c);
+    const EigenDecomposition full = eigh(c);
     const Tensor start = full.vectors.rows(5, 20).clone();
     for (const Truncation& truncation :
          {Truncation{.epsilon = 0.9}, Truncation{.epsilon = 0.95, .oversample = 5},
           Truncation{.rank = 16}, Truncation{.epsilon = 1}, Truncation{.rank = 200}})
         for (const bool warm : {false, true}) {
-            const Eigen leading = leading_spectrum(c, truncation, warm ? start : Tensor());
+            const EigenDecomposition leading =
+                leading_spectrum(c, truncation, warm ? start : Tensor());
             const Projector found = make_projector(leading, Side::token, truncation);
             const Projector expected = make_projector(full, Side::token, truncation);
             ASSERT_EQ(found.rank(), expected.rank());

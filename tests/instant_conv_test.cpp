@@ -2,9 +2,9 @@
 
 #include <cmath>
 
-#include "instant/calibrator.h"
-#include "instant/cost_model.h"
-#include "instant/trace.h"
+#include "instant/calibration/calibrator.h"
+#include "instant/cost/cost_model.h"
+#include "instant/cost/trace.h"
 #include "nn/losses.h"
 #include "nn/models/resnet.h"
 #include "tensor/linalg.h"

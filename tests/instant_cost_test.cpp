@@ -2,8 +2,8 @@
 
 #include <cmath>
 
-#include "instant/architectures.h"
-#include "instant/cost_model.h"
+#include "instant/cost/architectures.h"
+#include "instant/cost/cost_model.h"
 
 namespace slimgrad {
 namespace {

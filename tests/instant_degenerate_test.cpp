@@ -5,7 +5,7 @@
 #include <cmath>
 #include <limits>
 
-#include "instant/calibrator.h"
+#include "instant/calibration/calibrator.h"
 #include "nn/losses.h"
 #include "nn/models/model.h"
 #include "tensor/ops.h"

@@ -1,10 +1,10 @@
-#include "instant/lab.h"
+#include "instant/lab/lab.h"
 
 #include <gtest/gtest.h>
 
 #include <cmath>
 
-#include "instant/cost_model.h"
+#include "instant/cost/cost_model.h"
 #include "tensor/ledger.h"
 #include "tensor/meter.h"
 #include "tensor/ops.h"

@@ -1,12 +1,12 @@
 // The table of methods: what an entry brings is all that the rest of slimgrad knows of it.
-#include "instant/method.h"
+#include "instant/methods/method.h"
 
 #include <gtest/gtest.h>
 
 #include <set>
 
-#include "instant/calibrator.h"
-#include "instant/low_rank_rule.h"
+#include "instant/calibration/calibrator.h"
+#include "instant/methods/low_rank_rule.h"
 #include "nn/linear.h"
 #include "nn/sequential.h"
 #include "tests/error_of.h"

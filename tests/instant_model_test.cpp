@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <cctype>
 
-#include "instant/calibrator.h"
-#include "instant/cost_model.h"
+#include "instant/calibration/calibrator.h"
+#include "instant/cost/cost_model.h"
 #include "nn/attention.h"
 #include "nn/losses.h"
 #include "nn/models/model.h"

@@ -2,8 +2,8 @@
 
 #include <cmath>
 
-#include "instant/cost_model.h"
-#include "instant/low_rank_rule.h"
+#include "instant/cost/cost_model.h"
+#include "instant/methods/low_rank_rule.h"
 #include "nn/linear.h"
 #include "tensor/ops.h"
 
@@ -225,7 +225,7 @@ TEST(Truncation, CountsSquaresOfEigenvaluesAndHandlesDegenerateSpectra) {
 }
 
 TEST(Truncation, OffsetsScaleBySharesOfSquaresOrOfFirstPowers) {
-    Eigen spectrum{{4, 2, 1, 1}, Tensor::zeros({4, 4})};
+    EigenDecomposition spectrum{{4, 2, 1, 1}, Tensor::zeros({4, 4})};
     for (std::int64_t i = 0; i < 4; ++i) spectrum.vectors.at({i, i}) = 1;
     const auto corner = [&](Offset offset) {
         return make_projector(spectrum, Side::token, {0.9, 0, std::nullopt, offset})

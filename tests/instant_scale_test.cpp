@@ -3,11 +3,11 @@
 
 #include <cmath>
 
-#include "instant/gradient_study.h"
-#include "instant/gram.h"
-#include "instant/lab.h"
-#include "instant/projector.h"
-#include "instant/snr.h"
+#include "instant/calibration/gram.h"
+#include "instant/calibration/projector.h"
+#include "instant/lab/gradient_study.h"
+#include "instant/lab/lab.h"
+#include "instant/lab/snr.h"
 #include "tensor/ops.h"
 #include "tensor/random.h"
 
@@ -58,13 +58,13 @@ TEST(Scale, OfXChangesNoBitOfASubspace) {
     for (const Side side : {Side::token, Side::channel}) {
         Gram plain(side);
         plain.add(x);
-        const Eigen expected = eigh(plain.sum());
+        const EigenDecomposition expected = eigh(plain.sum());
         const std::int64_t rank = truncated_rank(expected, {.epsilon = 0.95});
         EXPECT_GT(rank, 1);
         for (const int exponent : extremes()) {
             Gram gram(side);
             gram.add(times_power_of_two(x, exponent));
-            const Eigen spectrum = eigh(gram.sum());
+            const EigenDecomposition spectrum = eigh(gram.sum());
             EXPECT_EQ(truncated_rank(spectrum, {.epsilon = 0.95}), rank) << exponent;
             EXPECT_EQ(kept_share(spectrum, rank, 2), kept_share(expected, rank, 2)) << exponent;
             EXPECT_TRUE(identical(make_projector(spectrum, side, {}).basis,

@@ -1,13 +1,13 @@
-#include "instant/snr.h"
+#include "instant/lab/snr.h"
 
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <limits>
 
-#include "instant/fieller.h"
-#include "instant/low_rank_rule.h"
-#include "instant/snr_source.h"
+#include "instant/lab/fieller.h"
+#include "instant/lab/snr_source.h"
+#include "instant/methods/low_rank_rule.h"
 #include "temporary.h"
 #include "tensor/ops.h"
 #include "tensor/random.h"

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "instant/low_rank_rule.h"
+#include "instant/methods/low_rank_rule.h"
 #include "nn/linear.h"
 #include "tensor/allocator.h"
 #include "tensor/ops.h"

@@ -6,8 +6,8 @@
 #include <limits>
 
 #include "autograd/ops.h"
-#include "instant/calibrator.h"
-#include "instant/trace.h"
+#include "instant/calibration/calibrator.h"
+#include "instant/cost/trace.h"
 #include "nn/attention.h"
 #include "nn/batch_norm.h"
 #include "nn/conv2d.h"
@@ -181,8 +181,8 @@ TEST(LayerSizes, ThatDoNotFitAreErrors) {
     EXPECT_THROW(Linear(4, -1, stream), Error);
     EXPECT_THROW(MultiHeadAttention(most, 1, stream, {.fused_qkv = true}), Error);
     EXPECT_THROW(Embedding(most, 2, stream), Error);
-    EXPECT_THROW(Conv2d(most, 1, {.kernel = Pair(most, most)}, stream), Error);
-    EXPECT_THROW(MaxPool2d({.kernel = Pair(std::int64_t{1} << 32)}), Error);
+    EXPECT_THROW(Conv2d(most, 1, {.kernel = Size2d(most, most)}, stream), Error);
+    EXPECT_THROW(MaxPool2d({.kernel = Size2d(std::int64_t{1} << 32)}), Error);
     EXPECT_THROW(AvgPool2d({.kernel = 2, .padding = most}), Error);
     Tape tape;
     const Var x = tape.input(Tensor::zeros({1, 1, 4, 4}));

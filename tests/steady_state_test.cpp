@@ -11,7 +11,7 @@
 #include <cstdlib>
 #include <tuple>
 
-#include "instant/calibrator.h"
+#include "instant/calibration/calibrator.h"
 #include "nn/losses.h"
 #include "nn/models/model.h"
 #include "optim/optimizer.h"

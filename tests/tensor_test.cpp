@@ -159,7 +159,7 @@ TEST(Linalg, EighRebuildsTheMatrix) {
     Stream stream(5, "eigh");
     const Tensor a = normal({6, 6}, 0, 1, stream);
     const Tensor c = matmul(a, a, Op::none, Op::transpose);
-    const Eigen e = eigh(c);
+    const EigenDecomposition e = eigh(c);
     EXPECT_TRUE(std::ranges::is_sorted(e.values, std::greater<>()));
     Tensor scaled = e.vectors.clone();
     for (std::int64_t i = 0; i < 6; ++i) {
@@ -197,9 +197,9 @@ TEST(Linalg, LeadingPairsAreThoseOfTheFullDecomposition) {
     std::vector<double> values;
     for (int i = 0; i < 200; ++i) values.push_back(100 * std::pow(0.9, i));
     const Tensor c = with_spectrum(values);
-    const Eigen full = eigh(c);
+    const EigenDecomposition full = eigh(c);
     meter().reset();
-    const Eigen cold = eigh_leading(c, 12);
+    const EigenDecomposition cold = eigh_leading(c, 12);
     const std::int64_t cold_flops = meter().total();
     ASSERT_EQ(cold.values.size(), 12u);
     EXPECT_EQ(cold.vectors.shape(), (Shape{12, 200}));
@@ -213,7 +213,7 @@ TEST(Linalg, LeadingPairsAreThoseOfTheFullDecomposition) {
     // A start near the answer, whatever its scale, takes fewer passes; the same call, the same
     // bits.
     meter().reset();
-    const Eigen warm = eigh_leading(c, 12, cold.vectors * real(3));
+    const EigenDecomposition warm = eigh_leading(c, 12, cold.vectors * real(3));
     EXPECT_LT(meter().total(), cold_flops);
     EXPECT_NEAR(held(warm.vectors, c), held(cold.vectors, c), precise * full.sum);
     EXPECT_TRUE(identical(eigh_leading(c, 12).vectors, cold.vectors));
@@ -224,9 +224,9 @@ TEST(Linalg, WhatSubspaceIterationCannotSeparateIsDecomposedInFull) {
     std::vector<double> flat;
     for (int i = 0; i < 120; ++i) flat.push_back(1 + 0.001 * (120 - i));
     const Tensor c = with_spectrum(flat);
-    const Eigen full = eigh(c);
+    const EigenDecomposition full = eigh(c);
     for (const std::int64_t count : {std::int64_t{5}, std::int64_t{60}}) {
-        const Eigen leading = eigh_leading(c, count);
+        const EigenDecomposition leading = eigh_leading(c, count);
         ASSERT_EQ(std::ssize(leading.values), count);
         EXPECT_NEAR(held(leading.vectors, c), held(full.vectors.rows(0, count), c), 1e-4);
     }

@@ -7,7 +7,7 @@
 
 #include "autograd/ops.h"
 #include "data/prefetcher.h"
-#include "instant/calibrator.h"
+#include "instant/calibration/calibrator.h"
 #include "nn/linear.h"
 #include "nn/linear_map.h"
 #include "nn/losses.h"

@@ -2,7 +2,7 @@
 
 #include <filesystem>
 
-#include "instant/calibrator.h"
+#include "instant/calibration/calibrator.h"
 #include "optim/optimizer.h"
 #include "train/config.h"
 #include "train/measurements.h"

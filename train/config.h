@@ -9,7 +9,7 @@
 #include <type_traits>
 #include <vector>
 
-#include "instant/method.h"
+#include "instant/methods/method.h"
 #include "optim/optimizer.h"
 #include "optim/schedule.h"
 #include "tensor/blas.h"

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "instant/architectures.h"
-#include "instant/cost_model.h"
+#include "instant/cost/architectures.h"
+#include "instant/cost/cost_model.h"
 #include "nn/models/model.h"
 #include "tensor/error.h"
 

@@ -8,7 +8,7 @@
 #include <type_traits>
 #include <vector>
 
-#include "instant/method.h"
+#include "instant/methods/method.h"
 #include "tensor/option.h"
 
 namespace slimgrad {

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "instant/calibrator.h"
+#include "instant/calibration/calibrator.h"
 #include "tensor/meter.h"
 #include "train/load_report.h"
 

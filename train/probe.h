@@ -3,7 +3,7 @@
 #include <filesystem>
 #include <memory>
 
-#include "instant/calibrator.h"
+#include "instant/calibration/calibrator.h"
 #include "optim/optimizer.h"
 #include "train/task.h"
 

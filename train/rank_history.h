@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "instant/calibrator.h"
+#include "instant/calibration/calibrator.h"
 
 namespace slimgrad {
 

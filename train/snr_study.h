@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "instant/gradient_study.h"
-#include "instant/snr_source.h"
+#include "instant/lab/gradient_study.h"
+#include "instant/lab/snr_source.h"
 #include "train/probe.h"
 
 namespace slimgrad {

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <map>
 
-#include "instant/projector.h"
+#include "instant/calibration/projector.h"
 #include "nn/linear_map.h"
 
 namespace slimgrad {

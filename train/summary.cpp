@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "instant/cost_model.h"
+#include "instant/cost/cost_model.h"
 #include "tensor/blas.h"
 #include "train/rank_history.h"
 

@@ -3,8 +3,8 @@
 #include <nlohmann/json_fwd.hpp>
 #include <vector>
 
-#include "instant/calibrator.h"
-#include "instant/trace.h"
+#include "instant/calibration/calibrator.h"
+#include "instant/cost/trace.h"
 #include "train/config.h"
 #include "train/measurements.h"
 

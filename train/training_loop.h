@@ -2,8 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "instant/calibrator.h"
-#include "instant/trace.h"
+#include "instant/calibration/calibrator.h"
+#include "instant/cost/trace.h"
 #include "optim/schedule.h"
 #include "train/checkpoint.h"
 #include "train/progress.h"

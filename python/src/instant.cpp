@@ -1,7 +1,7 @@
 // Methods and their calibration.
 
 #include "bind.h"
-#include "instant/calibrator.h"
+#include "instant/calibration/calibrator.h"
 #include "lifetimes.h"
 #include "method_options.h"
 

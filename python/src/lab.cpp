@@ -1,10 +1,10 @@
 // The laboratory: one layer differentiated once, and Appendix C. The functions return plain
 // dictionaries; slimgrad/lab.py and slimgrad/_snr.py give them names and types.
 
-#include "instant/lab.h"
+#include "instant/lab/lab.h"
 
 #include "bind.h"
-#include "instant/snr_source.h"
+#include "instant/lab/snr_source.h"
 #include "method_options.h"
 
 namespace slimgrad {

@@ -10,7 +10,7 @@ namespace python {
 // What the bindings of layers have in common.
 
 /// 3 or (3, 5).
-inline Pair to_pair(nb::handle value, const char* what) {
+inline Size2d to_pair(nb::handle value, const char* what) {
     Int one;
     std::pair<Int, Int> both;
     if (nb::try_cast(value, one)) return {std::int64_t{one}};
@@ -19,7 +19,7 @@ inline Pair to_pair(nb::handle value, const char* what) {
     return {std::int64_t{both.first}, std::int64_t{both.second}};
 }
 
-inline nb::object from_pair(const Pair& pair) { return nb::make_tuple(pair.rows, pair.columns); }
+inline nb::object from_pair(const Size2d& pair) { return nb::make_tuple(pair.rows, pair.columns); }
 
 inline Stream weights(std::uint64_t seed) { return {seed, "weights"}; }
 

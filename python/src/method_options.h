@@ -3,7 +3,7 @@
 #include <string>
 
 #include "bind.h"
-#include "instant/method.h"
+#include "instant/methods/method.h"
 
 namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {

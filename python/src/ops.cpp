@@ -34,7 +34,7 @@ void bind_products(nb::module_& core) {
     core.def(
         "eigh",
         [](const Tensor& symmetric) {
-            Eigen eigen;
+            EigenDecomposition eigen;
             {
                 const nb::gil_scoped_release release;
                 eigen = eigh(symmetric);

@@ -4,7 +4,7 @@
 #include "bind.h"
 #include "executing.h"
 #include "function_adapter.h"
-#include "instant/low_rank_rule.h"
+#include "instant/methods/low_rank_rule.h"
 #include "lifetimes.h"
 #include "nn/linear_map.h"
 #include "saved_view.h"

@@ -3,7 +3,7 @@
 #include <optional>
 #include <vector>
 
-#include "instant/method.h"
+#include "instant/methods/method.h"
 #include "nn/linear_operator.h"
 #include "tensor/linalg.h"
 
@@ -36,17 +36,18 @@ std::int64_t truncated_rank(const std::vector<double>& eigenvalues, const Trunca
 double kept_share(const std::vector<double>& eigenvalues, std::int64_t rank, int exponent);
 
 // The same of a decomposition that may be partial: its sums stand for what it lacks.
-std::int64_t truncated_rank(const Eigen& spectrum, const Truncation& truncation);
-double kept_share(const Eigen& spectrum, std::int64_t rank, int exponent);
+std::int64_t truncated_rank(const EigenDecomposition& spectrum, const Truncation& truncation);
+double kept_share(const EigenDecomposition& spectrum, std::int64_t rank, int exponent);
 
 /// As much of the spectrum of an autocorrelation (n, n) as the truncation needs. From n = 256 on,
 /// where a full decomposition costs more, only the leading pairs, by subspace iteration from
 /// `start` (m, n): the basis of the calibration before, or nothing.
-Eigen leading_spectrum(const Tensor& autocorrelation, const Truncation& truncation,
-                       const Tensor& start = {});
+EigenDecomposition leading_spectrum(const Tensor& autocorrelation, const Truncation& truncation,
+                                    const Tensor& start = {});
 
 /// The leading directions of an autocorrelation's spectrum, scaled by the offset.
-Projector make_projector(const Eigen& spectrum, Side side, const Truncation& truncation);
+Projector make_projector(const EigenDecomposition& spectrum, Side side,
+                         const Truncation& truncation);
 
 }  // namespace SLIMGRAD_PRECISION
 }  // namespace slimgrad

@@ -34,11 +34,11 @@ struct MethodOptions {
     std::string method = "vanilla";
     double epsilon = 0.95;        // share of the energy Σ σᵢ² that the rank keeps
     std::int64_t oversample = 5;  // p: directions added to that
-    std::optional<std::int64_t> rank_x, rank_g;  // fix the rank of P and of Q instead
-    std::string side = "auto", side_x, side_g;   // of both slots, and of one
-    std::string offset = "energy";               // of the projections
-    std::string break_even = "report";           // what to do with a rank beyond it (break_even.h)
-    std::int64_t min_tokens = 2;  // layers that see fewer stay exact: they have no token axis
+    std::optional<std::int64_t> rank_x{}, rank_g{};  // fix the rank of P and of Q instead
+    std::string side = "auto", side_x{}, side_g{};   // of both slots, and of one
+    std::string offset = "energy";                   // of the projections
+    std::string break_even = "report";  // what to do with a rank beyond it (break_even.h)
+    std::int64_t min_tokens = 2;        // layers that see fewer stay exact: they have no token axis
     std::int64_t batch = 1;  // samples of a step: what is done once a batch is spread over them
     OptionValues own{};      // options that entries of the table bring
 

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "instant/method.h"
+#include "instant/methods/method.h"
 #include "tensor/kernels/common_scale.h"
 #include "tensor/linalg.h"
 

@@ -3,7 +3,7 @@
 #include <optional>
 #include <vector>
 
-#include "instant/method.h"
+#include "instant/methods/method.h"
 #include "tensor/tensor.h"
 
 namespace slimgrad {

@@ -1,11 +1,11 @@
-#include "instant/snr.h"
+#include "instant/lab/snr.h"
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numeric>
 
-#include "instant/projector.h"
+#include "instant/calibration/projector.h"
 #include "tensor/ops.h"
 
 namespace slimgrad {

@@ -1,7 +1,7 @@
-#include "instant/lab.h"
+#include "instant/lab/lab.h"
 
-#include "instant/calibrator.h"
-#include "instant/low_rank_rule.h"
+#include "instant/calibration/calibrator.h"
+#include "instant/methods/low_rank_rule.h"
 #include "nn/linear.h"
 #include "tensor/meter.h"
 #include "tensor/ops.h"

@@ -1,8 +1,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "instant/fieller.h"
-#include "instant/snr.h"
+#include "instant/lab/fieller.h"
+#include "instant/lab/snr.h"
 #include "tensor/ops.h"
 
 namespace slimgrad {
@@ -60,7 +60,7 @@ GradientModes GradientCovariance::modes() const {
     std::ranges::transform(sum_, mean.data(), [this](double value) {
         return static_cast<real>(value / static_cast<double>(samples_));
     });
-    Eigen eigen = eigh(mean);
+    EigenDecomposition eigen = eigh(mean);
     // What is negative is so by rounding.
     for (double& value : eigen.values)
         value = std::ldexp(std::max(value, 0.0), 2 * scale_.exponent());

@@ -1,4 +1,4 @@
-#include "instant/trace.h"
+#include "instant/cost/trace.h"
 
 namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {

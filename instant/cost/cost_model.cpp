@@ -1,4 +1,4 @@
-#include "instant/cost_model.h"
+#include "instant/cost/cost_model.h"
 
 #include <fmt/ranges.h>
 
@@ -6,7 +6,7 @@
 #include <map>
 #include <set>
 
-#include "instant/break_even.h"
+#include "instant/cost/break_even.h"
 
 namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "instant/snr.h"
+#include "instant/lab/snr.h"
 
 namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {

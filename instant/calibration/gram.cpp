@@ -1,4 +1,4 @@
-#include "instant/gram.h"
+#include "instant/calibration/gram.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,4 +1,4 @@
-#include "instant/fieller.h"
+#include "instant/lab/fieller.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,4 +1,4 @@
-#include "instant/architectures.h"
+#include "instant/cost/architectures.h"
 
 #include <fmt/ranges.h>
 

@@ -1,10 +1,10 @@
-#include "instant/method.h"
+#include "instant/methods/method.h"
 
 #include <fmt/ranges.h>
 
 #include <algorithm>
 
-#include "instant/low_rank_rule.h"
+#include "instant/methods/low_rank_rule.h"
 
 namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {

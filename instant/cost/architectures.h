@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "instant/trace.h"
+#include "instant/cost/trace.h"
 
 namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {

@@ -1,4 +1,4 @@
-#include "instant/low_rank_rule.h"
+#include "instant/methods/low_rank_rule.h"
 
 #include "tensor/ops.h"
 

@@ -3,7 +3,7 @@
 #include <memory>
 #include <optional>
 
-#include "instant/method.h"
+#include "instant/methods/method.h"
 #include "nn/backward_rule.h"
 #include "tensor/kernels/common_scale.h"
 

@@ -7,9 +7,9 @@
 #include <utility>
 #include <vector>
 
-#include "instant/gram.h"
-#include "instant/low_rank_rule.h"
-#include "instant/method.h"
+#include "instant/calibration/gram.h"
+#include "instant/methods/low_rank_rule.h"
+#include "instant/methods/method.h"
 #include "nn/linear_map.h"
 
 namespace slimgrad {

@@ -2,7 +2,7 @@
 
 #include <memory>
 
-#include "instant/projector.h"
+#include "instant/calibration/projector.h"
 #include "nn/backward_rule.h"
 
 namespace slimgrad {

@@ -1,10 +1,10 @@
-#include "instant/snr_source.h"
+#include "instant/lab/snr_source.h"
 
 #include <algorithm>
 #include <cmath>
 #include <numeric>
 
-#include "instant/projector.h"
+#include "instant/calibration/projector.h"
 #include "tensor/ops.h"
 #include "tensor/random.h"
 

@@ -1,9 +1,9 @@
-#include "instant/calibrator.h"
+#include "instant/calibration/calibrator.h"
 
 #include <algorithm>
 #include <cmath>
 
-#include "instant/break_even.h"
+#include "instant/cost/break_even.h"
 #include "nn/linear_map.h"
 #include "tensor/meter.h"
 #include "tensor/ops.h"
@@ -119,7 +119,7 @@ Calibrator::Slot Calibrator::decompose(const Observed& observed, const Slot* bef
                                 parse_offset(options_.offset)};
     const Tensor sum = gram.sum();
     const bool warm = before && before->projector && before->projector->dim() == sum.size(0);
-    const Eigen spectrum =
+    const EigenDecomposition spectrum =
         leading_spectrum(sum, truncation, warm ? before->projector->basis : Tensor());
     CalibratedSlot found;
     found.side = gram.side();

@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "instant/method.h"
+#include "instant/methods/method.h"
 
 namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {

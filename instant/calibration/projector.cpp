@@ -1,4 +1,4 @@
-#include "instant/projector.h"
+#include "instant/calibration/projector.h"
 
 #include <algorithm>
 #include <cmath>
@@ -33,7 +33,7 @@ double total(const std::vector<double>& eigenvalues, int exponent) {
 }
 
 /// Of a decomposition that may be partial.
-double total(const Eigen& spectrum, const Scaled& leading, int exponent) {
+double total(const EigenDecomposition& spectrum, const Scaled& leading, int exponent) {
     if (std::ssize(spectrum.values) == spectrum.vectors.size(1))
         return total(leading.values, exponent);
     return std::ldexp(exponent == 1 ? spectrum.sum : spectrum.sum_squares,
@@ -67,7 +67,7 @@ std::int64_t truncated_rank(const std::vector<double>& eigenvalues, const Trunca
                           truncation);
 }
 
-std::int64_t truncated_rank(const Eigen& spectrum, const Truncation& truncation) {
+std::int64_t truncated_rank(const EigenDecomposition& spectrum, const Truncation& truncation) {
     const Scaled scaled(spectrum.values);
     return truncated_rank(scaled.values, total(spectrum, scaled, 2), spectrum.vectors.size(1),
                           truncation);
@@ -78,13 +78,13 @@ double kept_share(const std::vector<double>& eigenvalues, std::int64_t rank, int
     return kept_share(scaled.values, rank, exponent, total(scaled.values, exponent));
 }
 
-double kept_share(const Eigen& spectrum, std::int64_t rank, int exponent) {
+double kept_share(const EigenDecomposition& spectrum, std::int64_t rank, int exponent) {
     const Scaled scaled(spectrum.values);
     return kept_share(scaled.values, rank, exponent, total(spectrum, scaled, exponent));
 }
 
-Eigen leading_spectrum(const Tensor& autocorrelation, const Truncation& truncation,
-                       const Tensor& start) {
+EigenDecomposition leading_spectrum(const Tensor& autocorrelation, const Truncation& truncation,
+                                    const Tensor& start) {
     constexpr std::int64_t small = 256, first_count = 16;
     const std::int64_t n = autocorrelation.size(0);
     if (n < small || (!truncation.rank && truncation.epsilon >= 1)) return eigh(autocorrelation);
@@ -92,7 +92,7 @@ Eigen leading_spectrum(const Tensor& autocorrelation, const Truncation& truncati
     // How many are needed only shows on the way.
     std::int64_t count = start.defined() ? start.size(0) : first_count + truncation.oversample;
     for (; 4 * count <= n; count *= 2) {
-        Eigen spectrum = eigh_leading(autocorrelation, count, start);
+        EigenDecomposition spectrum = eigh_leading(autocorrelation, count, start);
         const bool enough =
             kept_share(spectrum, count - truncation.oversample, 2) >= truncation.epsilon;
         if (enough && count > truncation.oversample) return spectrum;
@@ -100,7 +100,8 @@ Eigen leading_spectrum(const Tensor& autocorrelation, const Truncation& truncati
     return eigh(autocorrelation);
 }
 
-Projector make_projector(const Eigen& spectrum, Side side, const Truncation& truncation) {
+Projector make_projector(const EigenDecomposition& spectrum, Side side,
+                         const Truncation& truncation) {
     const std::int64_t rank = truncated_rank(spectrum, truncation);
     Projector projector{{side, spectrum.vectors.rows(0, rank).clone()},
                         kept_share(spectrum, rank, 2),

@@ -1,4 +1,4 @@
-#include "instant/break_even.h"
+#include "instant/cost/break_even.h"
 
 #include "tensor/checked.h"
 

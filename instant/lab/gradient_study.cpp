@@ -1,4 +1,4 @@
-#include "instant/gradient_study.h"
+#include "instant/lab/gradient_study.h"
 
 #include <cmath>
 #include <map>

@@ -3,8 +3,8 @@
 #include <string>
 #include <vector>
 
-#include "instant/method.h"
-#include "instant/trace.h"
+#include "instant/cost/trace.h"
+#include "instant/methods/method.h"
 #include "tensor/checked.h"
 
 namespace slimgrad {

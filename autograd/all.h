@@ -1,0 +1,9 @@
+#pragma once
+
+/// The public headers of this room.
+
+#include "autograd/function.h"
+#include "autograd/gradcheck.h"
+#include "autograd/ops.h"
+#include "autograd/saved.h"
+#include "autograd/tape.h"
