@@ -33,7 +33,7 @@ LabOptions with(const std::string& method, std::optional<std::int64_t> rank_x = 
     options.method.method = method;
     options.method.rank_x = rank_x;
     options.method.rank_g = rank_g;
-    options.method.side = side ? to_string(*side) : "auto";
+    options.method.side = to_string(side);
     return options;
 }
 

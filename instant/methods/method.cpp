@@ -151,6 +151,8 @@ std::optional<Side> MethodOptions::side_of_g() const { return side_of(side_g, si
 
 std::string to_string(Side side) { return side == Side::token ? "token" : "channel"; }
 
+std::string to_string(const std::optional<Side>& side) { return side ? to_string(*side) : "auto"; }
+
 std::string to_string(Offset offset) {
     return offset == Offset::none ? "none" : offset == Offset::energy ? "energy" : "signal";
 }

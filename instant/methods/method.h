@@ -65,13 +65,13 @@ struct RuleRequest {
 /// An entry of the table of methods.
 struct Method {
     std::string name;
-    std::string help;    // one line
-    std::string x_slot;  // what is kept of x
-    std::string g_slot;  // how g_x is made
+    std::string help{};    // one line
+    std::string x_slot{};  // what is kept of x
+    std::string g_slot{};  // how g_x is made
     /// The slots whose subspaces are calibrated.
     Slots calibrated{};
     /// The rule of a layer that the method may compress. Null: the layer stays exact.
-    std::function<std::shared_ptr<const BackwardRule>(const RuleRequest&)> rule;
+    std::function<std::shared_ptr<const BackwardRule>(const RuleRequest&)> rule{};
     /// The fields of MethodOptions that it heeds, by name.
     std::vector<std::string> heeds{};
     /// Its own options, with their initial values. Entries that share a name share all of it.
@@ -111,6 +111,7 @@ std::vector<Idle> idle_method_options(const MethodOptions& options);
 
 // Words of the command line and of JSON. The parsers throw Error and list the known words.
 std::string to_string(Side side);
+std::string to_string(const std::optional<Side>& side);  // "auto" if there is none
 std::string to_string(Offset offset);
 std::optional<Side> parse_side(const std::string& word);  // "auto" gives no side
 Offset parse_offset(const std::string& word);
