@@ -68,7 +68,7 @@ int main(int argc, char** argv) {
     std::vector<const char*> words{
         argv[0],       "compare",
         "--methods",   "vanilla,every-nth-token,every-nth-token:stride=4",
-        "--steps",     "60",
+        "--steps",     "30",
         "--batch",     "64",
         "--out",       "runs/every-nth-token",
         "--overwrite", nullptr};

@@ -8,6 +8,7 @@
 #include "instant/lab/fieller.h"
 #include "instant/lab/snr_source.h"
 #include "instant/methods/low_rank_rule.h"
+#include "nn/linear.h"
 #include "temporary.h"
 #include "tensor/ops.h"
 #include "tensor/random.h"
@@ -90,7 +91,8 @@ std::pair<double, double> by_the_rule(const Tensor& g, const Tensor& w, const Gr
     q->basis = modes.basis.rows(0, rank) * static_cast<real>(std::sqrt(alpha));
     const LowRankRule rule(nullptr, q);
     const Saved saved({true, false}, nullptr, nullptr);
-    const Tensor kept = rule.backward(g, w, saved, {.gx = true, .gw = false}).gx;
+    const auto op = std::make_shared<TokenOperator>(Shape{g.size(0), g.size(1), w.size(1)});
+    const Tensor kept = rule.backward({op, g}, saved, {op, w, {.gx = true}}).gx;
     return {sum_squares(kept), sum_squares(matmul(g, w) - kept)};
 }
 

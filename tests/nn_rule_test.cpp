@@ -78,10 +78,10 @@ TEST(LinearCall, DrawsAreThoseOfSeedStepLayerSampleAndPurpose) {
 }
 
 TEST(LinearCall, TheGridIsThatOfTheModelOrOfTheConvolution) {
-    const auto model = make_model("vit-micro", {.channels = 1, .height = 28, .width = 14});
+    const auto model = make_model("vit-micro", {.channels = 1, .height = 32, .width = 16});
     const auto rule = witness(*model);
     Tape tape;
-    model->forward(tape.input(Tensor::full({1, 1, 28, 14}, 1)));
+    model->forward(tape.input(Tensor::full({1, 1, 32, 16}, 1)));
     for (const char* layer : {"patch_embed", "blocks.0.attention.proj", "blocks.1.fc2"}) {
         ASSERT_TRUE(rule->saved.contains(layer)) << layer;
         const TokenLayout& grid = rule->saved[layer][0].grid();
