@@ -25,16 +25,17 @@ T take(const std::string& where, const Option& option, nb::handle value) {
     return result;
 }
 
+/// Sets one option from a Python value.
 template <class T>
-void set(const std::string& where, const Option& option, nb::handle value, T& member) {
+void assign(const std::string& where, const Option& option, nb::handle value, T& member) {
     member = take<T>(where, option, value);
 }
 template <class T>
-void set(const std::string& where, const Option& option, nb::handle value,
-         std::optional<T>& member) {
+void assign(const std::string& where, const Option& option, nb::handle value,
+            std::optional<T>& member) {
     member = take<T>(where, option, value);
 }
-void set(const std::string& where, const Option& option, nb::handle value, OptionValue& member) {
+void assign(const std::string& where, const Option& option, nb::handle value, OptionValue& member) {
     if (std::holds_alternative<Integers>(option.range))
         member = take<std::int64_t>(where, option, value);
     else if (std::holds_alternative<Reals>(option.range))
@@ -55,57 +56,15 @@ MethodOptions to_method_options(const std::string& where, const std::string& met
     for (const auto [key, value] : options) {
         const std::string name = nb::cast<std::string>(key);
         std::vector<std::string> known;
-        const auto take = [&](const Option& option, auto& member) {
+        const auto see = [&, given = value](const Option& option, auto& member) {
             known.push_back(option.name);
-            if (option.name == name && !value.is_none()) set(place, option, value, member);
+            if (option.name == name && !given.is_none()) assign(place, option, given, member);
         };
-        for_each_method_option(result, take);
-        take({"min_tokens", batch_option().range}, result.min_tokens);
-        take(batch_option(), result.batch);
+        for_each_method_option(result, see);
+        see({"min_tokens", batch_option().range}, result.min_tokens);
+        see(batch_option(), result.batch);
         require(std::ranges::find(known, name) != known.end(), "{} unknown option '{}'; known: {}",
                 place, name, fmt::join(known, ", "));
-    }
-    return result;
-}
-
-template <class T>
-void set(const std::string& where, const Option& option, nb::handle value, T& member) {
-    member = take<T>(where, option, value);
-}
-template <class T>
-void set(const std::string& where, const Option& option, nb::handle value,
-         std::optional<T>& member) {
-    member = take<T>(where, option, value);
-}
-void set(const std::string& where, const Option& option, nb::handle value, OptionValue& member) {
-    if (std::holds_alternative<Integers>(option.range))
-        member = take<std::int64_t>(where, option, value);
-    else if (std::holds_alternative<Reals>(option.range))
-        member = take<double>(where, option, value);
-    else if (std::holds_alternative<YesNo>(option.range))
-        member = take<bool>(where, option, value);
-    else
-        member = take<std::string>(where, option, value);
-}
-
-}  // namespace
-
-MethodOptions to_method_options(const std::string& where, const std::string& method,
-                                const nb::dict& options) {
-    MethodOptions result;
-    result.method = method;
-    const std::string place = fmt::format("[{}]", where);
-    for (const auto [key, value] : options) {
-        const std::string name = nb::cast<std::string>(key);
-        std::vector<std::string> known;
-        const Option* found = nullptr;
-        for (const Option& option : method_options()) {
-            if (option.name == name) found = &option;
-            known.push_back(option.name);
-        }
-        require(found != nullptr, "{} unknown option '{}'; known: {}", place, name,
-                fmt::join(known, ", "));
-        if (!value.is_none()) set(place, *found, value, result);
     }
     return result;
 }
