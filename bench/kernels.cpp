@@ -253,7 +253,8 @@ BENCHMARK_CAPTURE(convolution, gw, Which::gw)->Apply(images)->UseRealTime();
 /// An autocorrelation with eigenvalues that fall as 1 / i².
 Tensor autocorrelation(std::int64_t n) {
     Tensor x = random({1, n, n});
-    for (std::int64_t i = 0; i < x.numel(); ++i) x.data()[i] /= static_cast<real>(i / n + 1);
+    for (std::int64_t i = 0; i < n; ++i)
+        for (std::int64_t k = 0; k < n; ++k) x.data()[i * n + k] /= static_cast<real>(i + 1);
     return matmul_sum(x, x);
 }
 void eigen_all(State& state) {

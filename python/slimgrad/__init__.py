@@ -50,6 +50,7 @@ from ._snr import SnrResult, SnrSource, snr
 from .function import BackwardRule, Function
 from .gradcheck import gradcheck
 from .measure import Ledger, Meter, count, layer, phase
+from .methods import Option, method_names, register_method
 from .runs import compare, report, run_options, train
 from .tensor import from_dlpack, tensor
 
@@ -67,6 +68,7 @@ __all__ = [
     "Function",
     "Ledger",
     "Meter",
+    "Option",
     "Tape",
     "Tensor",
     "Var",
@@ -95,6 +97,7 @@ __all__ = [
     "matmul_sum",
     "mean",
     "meter",
+    "method_names",
     "models",
     "mse",
     "nn",
@@ -102,6 +105,7 @@ __all__ = [
     "optim",
     "phase",
     "pow",
+    "register_method",
     "report",
     "reshape",
     "run_options",

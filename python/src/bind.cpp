@@ -18,7 +18,8 @@ void bind(nb::module_& core, nb::module_& here) {
     bind_sequential(here);
     bind_models(core, here);
     bind_optim(core, here);
-    bind_instant(core, here);
+    bind_instant(here);
+    bind_methods(core, here);
     bind_lab(here);
     bind_data(core, here);
     bind_measure(core, here);

@@ -115,7 +115,7 @@ void construct(nb::handle_t<Calibrator> self, nb::handle_t<Module> model, const 
 
 }  // namespace
 
-void bind_instant(nb::module_& core, nb::module_& here) {
+void bind_instant(nb::module_& here) {
     bind_slots(here);
     bind_ranks(here);
     nb::class_<Calibrator> calibrator(
@@ -153,7 +153,6 @@ void bind_instant(nb::module_& core, nb::module_& here) {
         .def("state", &Calibrator::state, "All projectors, for restore().")
         .def("restore", &Calibrator::restore, "state"_a,
              "Installs projectors that state() gave, on this model or one like it.");
-    if (sizeof(real) == 4) core.def("method_names", &method_names, "The methods, by name.");
 }
 
 }  // namespace python
