@@ -154,7 +154,7 @@ Tensor Saved::tensor(std::string_view slot) const {
     const Slot& found = find(slot);
     const auto* packed = dynamic_cast<const PackedTensor*>(found.packed.get());
     require(packed != nullptr, "[saved] '{}' was kept as another type", slot);
-    const Tensor value = packed->unpack();
+    Tensor value = packed->unpack();
     require(!found.shape || (value.defined() && value.shape() == *found.shape),
             "[{}] the codec gave '{}' of shape {} back as {}", current_layer(), slot,
             shown(found.shape ? *found.shape : value.shape()), shown(value));

@@ -156,8 +156,9 @@ std::vector<std::string> RunOptions::given() const {
 std::vector<std::string> arguments(const TrainConfig& config) {
     std::vector<std::string> result;
     const nlohmann::json json = to_json(config);
+    const std::vector<Option> own = own_method_options();  // those take a value, also true or false
     for (const auto& [name, value] : json.items()) {
-        if (value.is_boolean()) {
+        if (value.is_boolean() && std::ranges::find(own, name, &Option::name) == own.end()) {
             if (value.get<bool>()) result.push_back(flag(name));
         } else if (!value.is_string() || !value.get<std::string>().empty()) {
             result.push_back(flag(name));

@@ -199,7 +199,7 @@ void Calibrator::restore(const State& state) {
             require(basis.defined() && basis.shape() == Shape{found.rank, found.dim},
                     "[calibrator] projector '{}' does not have the shape {}", name,
                     to_string({found.rank, found.dim}));
-            Projector projector{found.side, basis.clone(), found.energy, found.signal};
+            Projector projector{{found.side, basis.clone()}, found.energy, found.signal};
             projector.basis.mark(Category::projectors);
             slot.projector = std::make_shared<const Projector>(std::move(projector));
         }
