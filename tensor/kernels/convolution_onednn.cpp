@@ -1,4 +1,5 @@
 #include "tensor/kernels/convolution_kernels.h"
+#include "tensor/kernels/signals.h"
 
 #ifdef SLIMGRAD_ONEDNN
 #include <omp.h>
@@ -220,6 +221,7 @@ void run(const Plan& plan, const Workspace& space, real* x, memory w, real* y) {
 
 // For forward and g_x every chunk writes samples of its own.
 void over_samples(Product product, const ConvolutionSizes& s, real* x, const real* w, real* y) {
+    const SignalsHeld held;
     for (const Part& part : split(product, s)) {
         const Plan& plan = *part.plan;
         const Tensor packed = plan.w.make_buffer();
@@ -255,6 +257,7 @@ void accumulate(Tensor& sum, Tensor& g) {
 
 // For g_w each thread sums over its own chunks; the sums are added in the order of threads.
 void gw(const ConvolutionSizes& s, const real* gy, const real* x, real* gw) {
+    const SignalsHeld held;
     std::fill_n(gw, s.weights(), real(0));
     for (const Part& part : split(Product::gw, s)) {
         const Plan& plan = *part.plan;

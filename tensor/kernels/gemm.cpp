@@ -10,6 +10,7 @@
 #include "tensor/blas.h"
 #include "tensor/error.h"
 #include "tensor/kernels/elementwise.h"
+#include "tensor/kernels/signals.h"
 
 namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {
@@ -31,6 +32,7 @@ void multiply(std::int64_t m, std::int64_t n, std::int64_t k, Matrix a, Matrix b
         return;
     }
 #ifdef SLIMGRAD_ONEDNN
+    const SignalsHeld held;
     const auto status = dnnl_sgemm(flag(a.op), flag(b.op), m, n, k, alpha, a.data, a.stride, b.data,
                                    b.stride, beta, c, stride_c);
     require(status == dnnl_success, "[gemm] oneDNN's sgemm failed with status {}",
