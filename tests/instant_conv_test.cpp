@@ -33,8 +33,8 @@ void expect_near(const Tensor& a, const Tensor& b) {
 
 std::shared_ptr<const Projector> projector(Side side, std::int64_t dim, std::int64_t rank) {
     const Tensor a = random({dim, dim}, static_cast<std::uint64_t>(dim));
-    return std::make_shared<Projector>(
-        Projector{side, eigh(matmul(a, a, Op::none, Op::transpose)).vectors.rows(0, rank).clone()});
+    const Tensor basis = eigh(matmul(a, a, Op::none, Op::transpose)).vectors.rows(0, rank).clone();
+    return std::make_shared<Projector>(Projector{{side, basis}});
 }
 
 /// Multiplies the axis of the projector's side by PᵀP: the dense meaning of a projection.
