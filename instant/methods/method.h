@@ -18,9 +18,6 @@ namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {
 
 struct Projector;
-struct LinearShape;
-struct LinearCost;
-enum class Convention;
 
 /// What a projector is divided by to make up for the part that it drops (INSTANT eq. 3).
 enum class Offset {
@@ -76,11 +73,6 @@ struct Method {
     std::vector<std::string> heeds{};
     /// Its own options, with their initial values. Entries that share a name share all of it.
     std::vector<Option> options{};
-    /// The cost of a layer that it compresses, in closed form (cost_model.h). Without one it is
-    /// that of projections onto subspaces of rank_x and rank_g.
-    std::function<LinearCost(const LinearShape& layer, const MethodOptions& options,
-                             std::int64_t batch, Convention convention, bool shares_x)>
-        cost{};
 };
 
 /// The table, in the order in which help lists it.
