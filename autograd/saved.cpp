@@ -72,7 +72,7 @@ std::shared_ptr<const BitMask> BitMask::positive(const Tensor& value) {
 }
 
 std::shared_ptr<const Packed> PackCache::get(
-    const void* packer, const Tensor& value,
+    const Packer& packer, const Tensor& value,
     const std::function<std::shared_ptr<const Packed>()>& make, bool check) {
     std::erase_if(entries_,
                   [](const Entry& e) { return e.packed.expired() || e.storage.expired(); });
@@ -124,7 +124,7 @@ void Saved::add(std::string_view slot, std::shared_ptr<const Packed> packed, boo
     slots_.push_back(std::move(entry));
 }
 
-void Saved::keep_once(std::string_view slot, const void* packer, const Tensor& value,
+void Saved::keep_once(std::string_view slot, const Packer& packer, const Tensor& value,
                       const std::function<std::shared_ptr<const Packed>()>& make) {
     if (!needs_any()) return;
     value.require_defined("saved");

@@ -76,19 +76,29 @@ class BitMask : public Packed {
     std::uint8_t* bits_;
 };
 
-/// Payloads made once and shared by all that keep the same buffer through the same packer: Q, K and
+/// What makes a payload: equal packers make equal payloads of one value.
+struct Packer {
+    const void* owner = nullptr;
+    std::string group{};  // of layers for which the owner makes the same
+
+    Packer(const void* owner, std::string group = {})  // NOLINT: most owners make one payload
+        : owner(owner), group(std::move(group)) {}
+    friend bool operator==(const Packer&, const Packer&) = default;
+};
+
+/// Payloads made once and shared by all that keep the same buffer through equal packers: Q, K and
 /// V share the projection of their common input this way. Entries die with their last user.
 class PackCache {
   public:
     /// The payload that `packer` has already made of `value`, unless that has been changed since
     /// (by digests if `check`), or a new one from `make`.
-    std::shared_ptr<const Packed> get(const void* packer, const Tensor& value,
+    std::shared_ptr<const Packed> get(const Packer& packer, const Tensor& value,
                                       const std::function<std::shared_ptr<const Packed>()>& make,
                                       bool check = false);
 
   private:
     struct Entry {
-        const void* packer;
+        Packer packer;
         const real* data;
         Shape shape;
         std::weak_ptr<Storage> storage;
@@ -126,7 +136,7 @@ class Saved {
     /// unchanged or not at all. It does not count as kept.
     void watch(std::string_view slot, const Tensor& value);
     /// Keeps the payload that `make` makes of `value`, made once for each `packer` and `value`.
-    void keep_once(std::string_view slot, const void* packer, const Tensor& value,
+    void keep_once(std::string_view slot, const Packer& packer, const Tensor& value,
                    const std::function<std::shared_ptr<const Packed>()>& make);
 
     bool has(std::string_view slot) const;

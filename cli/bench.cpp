@@ -25,7 +25,7 @@ using nlohmann::json;
 struct Options {
     bool json = false, quiet = false, no_verify = false, layers = false;
     std::vector<std::string> cases = {"linear/minilm-32x128x384", "step/minilm-32x128x384"};
-    std::vector<std::string> methods = method_names();
+    std::vector<std::string> methods = instant_modes();
     std::vector<std::int64_t> ranks;  // none: 16, or the axis where that is shorter
     std::optional<std::int64_t> rank_x, rank_g, batch;
     bench::MeasureOptions measure;

@@ -31,7 +31,7 @@ using nlohmann::json;
 
 struct Options {
     bool json = false, overwrite = false, resume = false;
-    std::vector<std::string> methods = method_names();
+    std::vector<std::string> methods = instant_modes();
     std::int64_t seeds = 1;
     std::string out = "runs/compare";
     std::unique_ptr<RunOptions> run;

@@ -5,6 +5,7 @@ list(APPEND SLIMGRAD_SOURCES
      instant/cost/architectures.cpp
      instant/cost/break_even.cpp
      instant/cost/cost_model.cpp
+     instant/cost/linear_cost.cpp
      instant/cost/trace.cpp
      instant/lab/fieller.cpp
      instant/lab/gradient_study.cpp
@@ -12,5 +13,6 @@ list(APPEND SLIMGRAD_SOURCES
      instant/lab/snr.cpp
      instant/lab/snr_measure.cpp
      instant/lab/snr_source.cpp
-     instant/methods/low_rank_rule.cpp
-     instant/methods/method.cpp)
+     instant/methods/method.cpp
+     instant/methods/options.cpp
+     instant/methods/subspace_rule.cpp)

@@ -64,6 +64,7 @@ struct LinearCall {
     Tensor w{};  // (Cy, Cx)
     Needs needs{};
     std::string layer{};            // its path in the model
+    std::string input_group{};      // layers that multiply the same x name the same
     TokenLayout layout{};           // of x, as the model states it; see grid()
     std::uint64_t seed = 0;         // of the run
     std::uint64_t step = 0;         // of training
@@ -100,6 +101,8 @@ class BackwardRule {
     virtual ~BackwardRule() = default;
     /// The method's name, as on the command line.
     virtual std::string name() const = 0;
+    /// False for a call that the rule leaves to the exact one: of too few tokens, say.
+    virtual bool applies(const LinearCall& /*call*/) const { return true; }
     /// y, as the layer has it or as the matrix (B, L, Cy). The default keeps what `save` keeps and
     /// multiplies exactly. Only called while training; evaluation is always exact.
     virtual Tensor forward(const LinearInput& x, Saved& saved, const LinearCall& call) const;

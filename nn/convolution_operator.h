@@ -16,6 +16,7 @@ class ConvolutionOperator final : public LinearOperator {
     std::int64_t tokens() const override { return window_.positions(); }
     const Shape& x_shape() const override { return x_shape_; }
     Shape y_shape(std::int64_t out_channels) const override;
+    const Window2d* window() const override { return &window_; }
     Tensor forward(const Tensor& x, const Tensor& w) const override;
     Tensor gw(const Tensor& gy, const Tensor& x) const override;
     Tensor gx(const Tensor& gy, const Tensor& w) const override;

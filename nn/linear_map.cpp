@@ -76,11 +76,13 @@ Var LinearMap::apply(const Var& x, std::shared_ptr<const LinearOperator> op, Tok
     const TapeOptions& o = tape.options();
     LinearCall call{.op = std::move(op),
                     .layer = path(),
+                    .input_group = input_group(),
                     .layout = std::move(layout),
                     .seed = o.seed,
                     .step = o.step,
                     .first_sample = o.first_sample};
-    const auto& rule = exact || !tape.training() ? ExactRule::instance() : rule_;
+    exact = exact || !tape.training() || !rule_->applies(call);
+    const auto& rule = exact ? ExactRule::instance() : rule_;
     return tape.apply(std::make_shared<LinearMapFunction>(std::move(call), rule), inputs);
 }
 

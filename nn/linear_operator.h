@@ -1,5 +1,6 @@
 #pragma once
 
+#include "tensor/kernels/im2col.h"
 #include "tensor/tensor.h"
 
 namespace slimgrad {
@@ -49,6 +50,8 @@ class LinearOperator {
     virtual const Shape& x_shape() const = 0;                    // as the layer has it
     virtual Shape y_shape(std::int64_t out_channels) const = 0;  // as the layer has it
     std::int64_t batch() const { return x_shape()[0]; }
+    /// How a convolution reads x: (B, C, H, W); null where x is a matrix of tokens.
+    virtual const Window2d* window() const { return nullptr; }
 
     // --- exact products, of x and g_y as the layer has them ---
     /// y = x Wᵀ; also x Pᵀ.

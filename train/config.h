@@ -101,7 +101,7 @@ void for_each_option(Config& c, F f) {
        "start from these weights: a safetensors file, a run, or a directory of Hugging Face with "
        "config.json, model.safetensors and vocab.txt or tokenizer.json"},
       c.from);
-    f({"method", Words{method_names()}, "backward method"}, c.method);
+    f(name_option(), c.method);
     for_each_method_option(method_part(c), f);
     f({"calibrate_every", Integers{0, billion},
        "steps between calibrations (0: only one, before training)"},

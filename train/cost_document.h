@@ -38,7 +38,7 @@ void for_each_option(Options& o, F f) {
     f({"tokens", Integers{0, million}, "sequence length of a transformer (0: its usual one)"},
       o.tokens);
     f({"train_blocks", AnyText{}, "all, or last:K"}, o.train_blocks);
-    f({"method", Words{method_names()}, "backward method"}, o.method);
+    f(name_option(), o.method);
     for_each_method_option(method_part(o), [&](Option option, auto& value) {
         if (option.name == "rank_x")
             option.help = "rank of the x slot, at most the length of its axis";

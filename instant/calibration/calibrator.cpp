@@ -115,9 +115,11 @@ Calibrator::Slot Calibrator::decompose(const Observed& observed, const Slot* bef
                                        std::int64_t in_channels, std::int64_t out_channels) const {
     const LayerScope scope(observed.layer);
     const Gram& gram = *observed.gram;
-    const Truncation truncation{options_.epsilon, options_.oversample, rank,
-                                parse_offset(options_.offset)};
     const Tensor sum = gram.sum();
+    const Truncation truncation = method_.truncation
+                                      ? method_.truncation(options_, sum.size(0))
+                                      : Truncation{options_.epsilon, options_.oversample, rank,
+                                                   parse_offset(options_.offset)};
     const bool warm = before && before->projector && before->projector->dim() == sum.size(0);
     const EigenDecomposition spectrum =
         leading_spectrum(sum, truncation, warm ? before->projector->basis : Tensor());
@@ -141,7 +143,8 @@ void Calibrator::install() {
     for (LinearMap* layer : linear_maps(model_)) {
         const auto p = uses_x(*layer) ? projector(find(x_, layer->input_group())) : nullptr;
         const auto q = projector(find(g_, layer->path()));
-        const auto rule = layer->compressible() ? method_.rule({*layer, options_, p, q}) : nullptr;
+        const bool compress = layer->compressible() && method_.rule;
+        const auto rule = compress ? method_.rule({*layer, options_, p, q}) : nullptr;
         layer->set_rule(rule ? rule : ExactRule::instance());
     }
 }

@@ -3,7 +3,7 @@
 #include <optional>
 #include <vector>
 
-#include "instant/methods/method.h"
+#include "instant/calibration/truncation.h"
 #include "nn/linear_operator.h"
 #include "tensor/linalg.h"
 
@@ -15,14 +15,6 @@ inline namespace SLIMGRAD_PRECISION {
 struct Projector : Subspace {
     double energy = 1;  // share of Σ σᵢ² that its directions keep, of the calibration's spectrum
     double signal = 1;  // share of Σ σᵢ
-};
-
-/// How many directions of a spectrum to keep and how to scale them.
-struct Truncation {
-    double epsilon = 0.95;
-    std::int64_t oversample = 0;
-    std::optional<std::int64_t> rank{};
-    Offset offset = Offset::energy;
 };
 
 /// R = min(k + oversample, n) with k the smallest integer for which σ₁² + … + σ_k² ≥ ε Σ σᵢ²

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 
 #include "tensor/checked.h"
 
@@ -51,6 +52,7 @@ struct Encoder {
     std::int64_t blocks, tokens, width, hidden;
     std::int64_t kv;    // width of K and of V
     bool fused, gated;  // one product for Q, K and V; two products into the MLP
+    bool patches = false;
 };
 constexpr Encoder encoders[] = {
     {"bert-base", 12, 512, 768, 3072, 768, false, false},
@@ -58,7 +60,7 @@ constexpr Encoder encoders[] = {
     {"minilm-l6", 6, 512, 384, 1536, 384, false, false},
     {"bert-small", 4, 512, 512, 2048, 512, false, false},
     {"bert-tiny", 2, 512, 128, 512, 128, false, false},
-    {"vit-b32", 12, 50, 768, 3072, 768, true, false},
+    {"vit-b32", 12, 50, 768, 3072, 768, true, false, true},
     {"tinyllama", 22, 512, 2048, 5632, 256, false, true},
 };
 
@@ -70,8 +72,12 @@ std::vector<LinearShape> transformer(const Encoder& e, std::int64_t tokens,
         const std::string path = fmt::format("blocks.{}.", block);
         const auto add = [&](const std::string& name, std::int64_t in, std::int64_t out,
                              const std::string& group, bool reads_input = false) {
-            result.add({path + name, tokens, in, out, Checked(tokens) * in, path + group},
-                       reads_input);
+            LinearShape layer{path + name, tokens, in, out, Checked(tokens) * in, path + group};
+            if (e.patches) {  // a square of them behind a class token
+                const auto side = static_cast<std::int64_t>(std::sqrt(tokens - 1));
+                if (side * side == tokens - 1) layer.rows = layer.columns = side, layer.extra = 1;
+            }
+            result.add(layer, reads_input);
         };
         if (e.fused) {
             add("attention.qkv", e.width, e.width + 2 * e.kv, "attention.qkv", true);
@@ -114,6 +120,10 @@ Image convolve(Layers& layers, const std::string& name, const Image& x, std::int
     layer.held_elements = Checked(x.channels) * x.height * x.width;
     layer.held_group = block_input;
     layer.compressible = groups == 1;
+    layer.rows = y.height;
+    layer.columns = y.width;
+    layer.window =
+        Window2d{{x.height, kernel, stride, kernel / 2}, {x.width, kernel, stride, kernel / 2}};
     layers.add(layer, !block_input.empty());
     return y;
 }

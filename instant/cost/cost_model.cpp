@@ -12,9 +12,6 @@ namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {
 namespace {
 
-// A byte count is in fp32 whatever the build: the tables of the papers are.
-constexpr std::int64_t number_bytes = 4;
-
 std::int64_t axis(const LinearShape& layer, Side side, std::int64_t channels) {
     return side == Side::token ? layer.tokens : channels;
 }
@@ -40,9 +37,11 @@ std::map<std::string, Checked> outputs_of_groups(const std::vector<LinearShape>&
 Compression compression_of(const LinearShape& layer, const MethodOptions& options,
                            std::int64_t group_out) {
     validate(options);
-    const Slots slots = find_method(options.method).calibrated;
+    const Method& method = find_method(options.method);
+    const Slots slots = method.calibrated;
     Compression result;
     if (!can_compress(layer, options.min_tokens)) return result;
+    if (method.closed_form) return method.closed_form(layer, options);
     result.side_x = options.side_of_x().value_or(shorter_axis(layer.tokens, layer.in_channels));
     result.side_g = options.side_of_g().value_or(shorter_axis(layer.tokens, layer.out_channels));
     const auto choose = [&](const char* name, const std::optional<std::int64_t>& asked, Side side,
@@ -64,16 +63,6 @@ Compression compression_of(const LinearShape& layer, const MethodOptions& option
 }
 
 }  // namespace
-
-LinearCost& LinearCost::operator+=(const LinearCost& other) {
-    forward += other.forward;
-    compress += other.compress;
-    g_w += other.g_w;
-    g_x += other.g_x;
-    saved_bytes += other.saved_bytes;
-    projector_bytes += other.projector_bytes;
-    return *this;
-}
 
 CalibrationCost& CalibrationCost::operator+=(const CalibrationCost& other) {
     passes += other.passes;
@@ -97,38 +86,13 @@ std::vector<Compression> compressions_of(const std::vector<LinearShape>& layers,
     return all;
 }
 
-LinearCost linear_cost(const LinearShape& layer, const Compression& compression,
-                       std::int64_t samples, Convention convention, bool shares_x) {
-    const Checked batch = samples;
-    const Checked l = layer.tokens, cx = layer.in_channels, cy = layer.out_channels;
+LinearCost linear_cost(const LinearShape& layer, const Compression& compression, std::int64_t batch,
+                       Convention convention, bool shares_x) {
     const bool paper = convention == Convention::paper;
-    const bool needs_gw = paper || layer.needs_gw, needs_gx = paper || layer.needs_gx;
-    shares_x = shares_x && !paper;
-
-    LinearCost cost;
-    cost.forward = batch * 2 * l * cx * cy;
-    if (needs_gw && !compression.rank_x) {
-        cost.g_w = batch * 2 * l * cx * cy;
-        if (!shares_x) cost.saved_bytes = batch * number_bytes * layer.held_elements;
-    } else if (needs_gw) {
-        const Checked r = *compression.rank_x;
-        const bool token = compression.side_x == Side::token;
-        if (!shares_x) cost.compress = batch * 2 * r * l * cx;
-        cost.g_w = token ? batch * (2 * r * l * cy + 2 * r * cx * cy)
-                         : batch * 2 * l * cy * r + 2 * r * cx * cy;
-        if (!shares_x) cost.saved_bytes = batch * number_bytes * r * (token ? cx : l);
-        if (!shares_x) cost.projector_bytes += number_bytes * r * (token ? l : cx);
-    }
-    if (needs_gx && !compression.rank_g) {
-        cost.g_x = batch * 2 * l * cx * cy;
-    } else if (needs_gx) {
-        const Checked r = *compression.rank_g;
-        const bool token = compression.side_g == Side::token;
-        cost.g_x = token ? batch * (2 * r * l * cy + 2 * r * cy * cx + 2 * r * l * cx)
-                         : batch * (2 * l * cy * r + 2 * l * r * cx) + 2 * r * cx * cy;
-        cost.projector_bytes += number_bytes * r * (token ? l : cy);
-    }
-    return cost;
+    return linear_cost(layer, compression, batch,
+                       Counted{.gw = paper || layer.needs_gw,
+                               .gx = paper || layer.needs_gx,
+                               .shares_x = shares_x && !paper});
 }
 
 CalibrationCost calibration_cost(const LinearShape& layer, const Compression& compression,
@@ -144,6 +108,7 @@ CalibrationCost calibration_cost(const LinearShape& layer, const Compression& co
         cost.gram += samples * 2 * n * n * other;
         cost.decomposition += 4 * n * n * n / 3;
     };
+    if (compression.drawn) return cost;
     const bool paper = convention == Convention::paper;
     // A slot that is left exact had its rank measured all the same.
     if ((compression.rank_x || compression.left_x) && (paper || (layer.needs_gw && !shares_x)))
@@ -173,7 +138,8 @@ ModelCost model_cost(const std::vector<LinearShape>& layers,
         const Compression& c = compressions[i];
         if (!layer.needs_gw && !layer.needs_gx) continue;
         const std::string& held = layer.held_group.empty() ? layer.input_group : layer.held_group;
-        const std::string what = c.rank_x ? "P x of " + layer.input_group : "x of " + held;
+        const std::string what =
+            c.rank_x || c.form ? "P x of " + layer.input_group : "x of " + held;
         const bool shares_x = layer.needs_gw && !kept.insert(what).second;
         const bool shares_gram = layer.needs_gw && !observed.insert(layer.input_group).second;
         ModelCost::Row row{
@@ -186,7 +152,7 @@ ModelCost model_cost(const std::vector<LinearShape>& layers,
                 break_even_rank(layer.tokens, layer.in_channels, out, c.side_x, batch);
         if (can_compress(layer) && (paper || layer.needs_gx))
             row.break_even_g = break_even_rank(layer, c.side_g, batch);
-        calibrated = calibrated || c.rank_x || c.rank_g || c.left_x || c.left_g;
+        calibrated = calibrated || (!c.drawn && (c.rank_x || c.rank_g || c.left_x || c.left_g));
         model.total += row.cost;
         model.calibration += row.calibration;
         model.rows.push_back(std::move(row));

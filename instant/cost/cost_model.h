@@ -3,9 +3,8 @@
 #include <string>
 #include <vector>
 
-#include "instant/cost/trace.h"
+#include "instant/cost/linear_cost.h"
 #include "instant/methods/method.h"
-#include "tensor/checked.h"
 
 namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {
@@ -19,37 +18,14 @@ enum class Convention {
               // trained
 };
 
-/// How one linear map is compressed. Ranks beyond the length of their axis are cut to it.
-struct Compression {
-    std::optional<std::int64_t> rank_x, rank_g;  // none: the slot is exact
-    Side side_x = Side::token, side_g = Side::token;
-    /// The rank of a slot that was left exact since it lies beyond break-even.
-    std::optional<std::int64_t> left_x{}, left_g{};
-};
-
-/// What a method with fixed ranks does with a layer that stands alone: sides as asked for or the
-/// shorter axis; nothing for layers that have no token axis or are not compressible. Throws Error
-/// if a rank is missing.
+/// What a method does with a layer that stands alone: the closed form of its entry, or the ranks
+/// and sides of its calibrated slots (sides as asked for or the shorter axis); nothing for layers
+/// that have no token axis or are not compressible. Throws Error if a rank is missing.
 Compression compression_of(const LinearShape& layer, const MethodOptions& options);
 /// The same for the layers of a model, as it is executed: those that share one x break even
 /// together.
 std::vector<Compression> compressions_of(const std::vector<LinearShape>& layers,
                                          const MethodOptions& options);
-
-/// The cost of one linear map for a whole batch. A number that does not fit into 64 bits throws
-/// Error, here and below.
-struct LinearCost {
-    Checked forward = 0;   // 2 L Cx Cy a sample
-    Checked compress = 0;  // what the x slot adds to forward
-    Checked g_w = 0;
-    Checked g_x = 0;
-    Checked saved_bytes = 0;      // held for backward
-    Checked projector_bytes = 0;  // P and Q, once whatever the batch
-
-    /// What the paper's tables count: both products and the compression of x.
-    Checked backward() const { return compress + g_w + g_x; }
-    LinearCost& operator+=(const LinearCost& other);
-};
 
 /// One calibration: `batches` batches of `batch` samples.
 struct CalibrationCost {
@@ -60,8 +36,8 @@ struct CalibrationCost {
     CalibrationCost& operator+=(const CalibrationCost& other);
 };
 
-/// The cost of `layer` for `batch` samples. `shares_x`: an earlier layer of its group already keeps
-/// x (only the executed convention asks).
+/// The cost of `layer` for `batch` samples, by convention: the paper's counts both products.
+/// `shares_x`: an earlier layer of its group already keeps x (only the executed convention asks).
 LinearCost linear_cost(const LinearShape& layer, const Compression& compression, std::int64_t batch,
                        Convention convention, bool shares_x = false);
 

@@ -22,6 +22,10 @@ class TracingRule final : public BackwardRule {
         shape.needs_gx = call.needs.gx;
         shape.needs_gw = call.needs.gw;
         shape.compressible = layer_.compressible();
+        shape.rows = call.layout.rows;
+        shape.columns = call.layout.columns;
+        shape.extra = call.layout.extra;
+        if (const Window2d* window = call.op->window()) shape.window = *window;
         shapes_.push_back(shape);
         return BackwardRule::forward(x, saved, call);
     }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,10 @@ struct LinearShape {
     bool needs_gw = true;
     /// False where no method compresses: grouped convolutions and heads.
     bool compressible = true;
+    /// The tokens as the model states them (TokenLayout): 0 where they are no image.
+    std::int64_t rows = 0, columns = 0, extra = 0;
+    /// How a convolution reads its image.
+    std::optional<Window2d> window{};
     /// Layers that keep the same buffer where x is kept exact carry the same name here; empty means
     /// input_group. A 1x1 convolution and the shortcut beside it keep one image but unfold it
     /// differently.

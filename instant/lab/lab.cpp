@@ -1,7 +1,7 @@
 #include "instant/lab/lab.h"
 
 #include "instant/calibration/calibrator.h"
-#include "instant/methods/low_rank_rule.h"
+#include "instant/methods/subspace_rule.h"
 #include "nn/linear.h"
 #include "tensor/meter.h"
 #include "tensor/ops.h"
@@ -82,22 +82,27 @@ void check(const Tensor& x, const Tensor& w, const Tensor& gy, const LabOptions&
     }
 }
 
-/// Reports the subspaces of a rule that has any.
-void report_projectors(const BackwardRule& rule, LabResult& result) {
-    const auto* low_rank = dynamic_cast<const LowRankRule*>(&rule);
-    if (low_rank == nullptr) return;
-    if (const auto& p = low_rank->p()) {
-        result.p = p->basis.clone();
-        result.side_x = p->side;
-        result.rank_x = p->rank();
-        result.projector_bytes += p->basis.bytes();
-    }
-    if (const auto& q = low_rank->q()) {
-        result.q = q->basis.clone();
-        result.side_g = q->side;
-        result.rank_g = q->rank();
-        result.projector_bytes += q->basis.bytes();
-    }
+/// Reports the subspaces of a rule that has any, as it uses them in this call.
+void report_subspaces(const LinearMap& layer, const Tensor& x, std::uint64_t seed,
+                      LabResult& result) {
+    const auto* rule = dynamic_cast<const SubspaceRule*>(layer.rule().get());
+    if (rule == nullptr) return;
+    const LinearCall call{.op = std::make_shared<TokenOperator>(x.shape()),
+                          .w = layer.weight().value,
+                          .needs = {true, true, true},
+                          .layer = layer.path(),
+                          .input_group = layer.input_group(),
+                          .seed = seed};
+    const auto report = [&](const std::shared_ptr<const Subspace>& subspace, Tensor& basis,
+                            auto& side, auto& rank) {
+        if (!subspace) return;
+        basis = subspace->basis.clone();
+        side = subspace->side;
+        rank = subspace->rank();
+        if (!rule->drawn()) result.projector_bytes += basis.bytes();
+    };
+    report(rule->p(call), result.p, result.side_x, result.rank_x);
+    report(rule->q(call), result.q, result.side_g, result.rank_g);
 }
 
 }  // namespace
@@ -105,6 +110,10 @@ void report_projectors(const BackwardRule& rule, LabResult& result) {
 LabResult lab_linear(const Tensor& x, const Tensor& w, const Tensor& gy, LabOptions options) {
     check(x, w, gy, options);
     options.method.min_tokens = 1;
+    TokenLayout& grid = options.layout;
+    if (grid.rows > 0) grid.extra = x.size(1) - Checked(grid.rows) * grid.columns;
+    require(grid.extra >= 0, "[{}] expected a grid of at most {} tokens, got {}x{}", where,
+            x.size(1), grid.rows, grid.columns);
     options.method.break_even = "report";
 
     Bench bench(w, options.bias);
@@ -113,16 +122,18 @@ LabResult lab_linear(const Tensor& x, const Tensor& w, const Tensor& gy, LabOpti
     calibrator.calibrate([&] {
         const auto pairs = options.calibration.value_or(std::vector{CalibrationPair{x, gy}});
         for (const auto& [x0, gy0] : pairs) {
-            Tape tape({.update_statistics = false});
+            Tape tape({.update_statistics = false, .seed = options.seed});
+            const TokenScope tokens(tape, options.layout);
             tape.backward(bench.forward(tape.input(x0)), gy0);
         }
     });
 
     LabResult result;
-    report_projectors(*bench.layer().rule(), result);
+    report_subspaces(bench.layer(), x, options.seed, result);
     {
         const std::int64_t held_before = ledger()[Category::saved].live;
-        Tape tape;
+        Tape tape({.seed = options.seed});
+        const TokenScope tokens(tape, options.layout);
         // A copy of x: the ledger would not count again what another tape already keeps.
         const Var input = tape.input(x.clone());
         const Var y = bench.forward(input);

@@ -21,6 +21,10 @@ struct LabOptions {
     /// the subspaces can do.
     std::optional<std::vector<CalibrationPair>> calibration{};
     Tensor bias{};  // (Cy,), or undefined
+    /// Rows and columns of the tokens, for methods that treat them as an image; what x has more
+    /// stands before them.
+    TokenLayout layout{};
+    std::uint64_t seed = 0;
 };
 
 /// What the meter counted for the whole batch; what the bias costs is left out.

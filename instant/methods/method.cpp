@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <map>
 
 #include "instant/methods/low_rank_rule.h"
 
@@ -66,15 +67,56 @@ bool has(const std::vector<std::string>& names, const std::string& name) {
     return std::ranges::find(names, name) != names.end();
 }
 
+const Method& entry(const std::string& name) {
+    const auto found = std::ranges::find(table(), name, &Method::name);
+    if (found == table().end())
+        fail("[method] unknown method {}; known: {}", slimgrad::shown(name),
+             fmt::join(method_names(), ", "));
+    return *found;
+}
+
+std::vector<std::string> parts_of(const std::string& name) {
+    std::vector<std::string> parts{""};
+    for (const char c : name) c == '+' ? void(parts.emplace_back()) : parts.back().push_back(c);
+    return parts;
+}
+
+/// What several entries are together: each may have what none before it has.
+Method combined(const std::string& name) {
+    Method all{.name = name};
+    for (const std::string& word : parts_of(name)) {
+        const Method& part = entry(word);
+        const auto take = [&](auto Method::*member) {
+            if (!(part.*member)) return;
+            require(!(all.*member), "[method] '{}': {} does not go with what is named before it",
+                    name, word);
+            all.*member = part.*member;
+        };
+        take(&Method::rule);
+        if (part.rule) {
+            all.x_slot = part.x_slot;
+            all.g_slot = part.g_slot;
+            all.calibrated = part.calibrated;
+            all.truncation = part.truncation;
+            all.closed_form = part.closed_form;
+        }
+        all.help += (all.help.empty() ? "" : "; ") + part.help;
+        all.heeds.insert(all.heeds.end(), part.heeds.begin(), part.heeds.end());
+        all.options.insert(all.options.end(), part.options.begin(), part.options.end());
+    }
+    return all;
+}
+
 }  // namespace
 
 const std::deque<Method>& methods() { return table(); }
 
 const Method& find_method(const std::string& name) {
-    const auto found = std::ranges::find(table(), name, &Method::name);
-    if (found == table().end())
-        fail("[method] unknown method '{}'; known: {}", name, fmt::join(method_names(), ", "));
-    return *found;
+    if (name.find('+') == name.npos) return entry(name);
+    static std::map<std::string, Method> combinations;
+    const auto found = combinations.find(name);
+    return found != combinations.end() ? found->second
+                                       : combinations.emplace(name, combined(name)).first->second;
 }
 
 void register_method(Method method) {
@@ -82,6 +124,9 @@ void register_method(Method method) {
             "[method] expected an entry with a name and a rule");
     require(std::ranges::find(table(), method.name, &Method::name) == table().end(),
             "[method] there is already a method '{}'", method.name);
+    require(method.name.find_first_of("+:,") == method.name.npos,
+            "[method] expected a name without '+', ':' and ',', got {}",
+            slimgrad::shown(method.name));
     for (const Option& option : method.options) {
         check_option("[method]", option, option.initial);
         for (const Option& known : method_options())
@@ -97,6 +142,12 @@ std::vector<std::string> method_names() {
     for (const Method& method : table()) names.push_back(method.name);
     return names;
 }
+
+std::vector<std::string> instant_modes() {
+    return {"vanilla", "compress-x", "compress-gy", "instant"};
+}
+
+Option name_option() { return {"method", AnyText{method_names()}, "backward method"}; }
 
 std::vector<Option> own_method_options() {
     std::vector<Option> all;

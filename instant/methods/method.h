@@ -10,21 +10,15 @@
 #include <string_view>
 #include <vector>
 
+#include "instant/calibration/truncation.h"
+#include "instant/cost/linear_cost.h"
 #include "nn/linear_map.h"
-#include "tensor/checked.h"
 #include "tensor/option.h"
 
 namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {
 
 struct Projector;
-
-/// What a projector is divided by to make up for the part that it drops (INSTANT eq. 3).
-enum class Offset {
-    none,    // orthonormal rows
-    energy,  // √e, e = kept share of the squared eigenvalues
-    signal   // √e₁, e₁ = kept share of the eigenvalues
-};
 
 /// A backward method and its options, in the words of the command line.
 struct MethodOptions {
@@ -59,7 +53,8 @@ struct RuleRequest {
     std::shared_ptr<const Projector> p{}, q{};
 };
 
-/// An entry of the table of methods.
+/// An entry of the table of methods. It has a rule, or changes the model or the optimiser beside
+/// one: names with "+" between them, lora+instant, are one method.
 struct Method {
     std::string name;
     std::string help{};    // one line
@@ -67,8 +62,14 @@ struct Method {
     std::string g_slot{};  // how g_x is made
     /// The slots whose subspaces are calibrated.
     Slots calibrated{};
+    /// How many directions of a calibrated slot's spectrum it keeps, of an axis of this length, and
+    /// how it scales them. Null: as the options of INSTANT say.
+    std::function<Truncation(const MethodOptions&, std::int64_t dim)> truncation{};
     /// The rule of a layer that the method may compress. Null: the layer stays exact.
     std::function<std::shared_ptr<const BackwardRule>(const RuleRequest&)> rule{};
+    /// What it does with a layer that it compresses, for the closed forms of FLOPs and bytes. Null:
+    /// it projects its calibrated slots.
+    std::function<Compression(const LinearShape&, const MethodOptions&)> closed_form{};
     /// The fields of MethodOptions that it heeds, by name.
     std::vector<std::string> heeds{};
     /// Its own options, with their initial values. Entries that share a name share all of it.
@@ -77,7 +78,8 @@ struct Method {
 
 /// The table, in the order in which help lists it.
 const std::deque<Method>& methods();
-/// An entry of it. Throws Error for an unknown name and lists the known ones.
+/// An entry of it, or what several make together ("lora+instant"). Throws Error for an unknown
+/// name, and lists the known ones, and for entries that do not go together.
 const Method& find_method(const std::string& name);
 /// Adds a method of one's own, before anything asks for the table: in the first lines of main().
 /// Throws Error for a name that is taken, an entry without a rule, or an option that stands
@@ -85,6 +87,10 @@ const Method& find_method(const std::string& name);
 void register_method(Method method);
 
 std::vector<std::string> method_names();
+/// The four backward modes of INSTANT, which are compared where nothing else is asked for.
+std::vector<std::string> instant_modes();
+/// How `method` is given: by name, also several with "+".
+Option name_option();
 
 /// Calls f(option, member) for every option of every method, in the order in which help lists them.
 /// A member is a field of MethodOptions or an OptionValue, which is none where nothing was given.

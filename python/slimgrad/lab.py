@@ -70,6 +70,9 @@ def linear(
     side_g: str | None = None,
     offset: str = "energy",
     bias: ArrayLike | None = None,
+    grid: tuple[int, int] | None = None,
+    seed: int = 0,
+    **options: Any,
 ) -> LinearResult:
     """Differentiates one linear layer y = x Wᵀ + b, in the library's own tape, layer and rules.
 
@@ -79,10 +82,12 @@ def linear(
     calibration: pairs (x0, gy0) from which the projectors are made, as if each were one batch.
     Without it the layer is calibrated on (x, gy) itself: the best that the subspaces can do.
 
-    method: vanilla, compress-x, compress-gy or instant. epsilon: share of the energy Σ σᵢ² that the
+    method: one of sg.method_names(). epsilon: share of the energy Σ σᵢ² that the
     ranks keep; oversample: directions added to that; rank_x, rank_g: fix the ranks instead. side:
     token, channel or auto (the shorter axis of each slot); side_x, side_g: of one slot only.
-    offset: none, energy or signal.
+    offset: none, energy or signal. grid: (h, w) of the tokens, for methods that treat them as an
+    image; tokens before them (a class token) are those that are more than h·w. seed: of methods
+    that draw. options: the method's own, as in `slimgrad info --methods`.
 
     It always compresses as asked, also a single token, a full rank or one beyond break-even. Raises
     sg.Error for unknown words, values out of range, shapes that do not fit and values that are not
@@ -96,6 +101,6 @@ def linear(
         x, w, gy, method, calibration, bias,
         epsilon=epsilon, oversample=oversample, rank_x=rank_x, rank_g=rank_g,
         side_x=side if side_x is None else side_x, side_g=side if side_g is None else side_g,
-        offset=offset,
+        offset=offset, grid=grid, seed=seed, **options,
     )  # fmt: skip
     return LinearResult(**values)

@@ -58,11 +58,15 @@ nb::dict to_dict(const LabResult& r) {
 }
 
 nb::dict linear(nb::handle x, nb::handle w, nb::handle gy, const std::string& method,
-                nb::handle calibration, nb::handle bias, const nb::kwargs& method_options) {
+                nb::handle calibration, nb::handle bias,
+                const std::optional<std::pair<Int, Int>>& grid, const Natural& seed,
+                const nb::kwargs& method_options) {
     LabOptions options;
     options.method = to_method_options("lab.linear", method, method_options);
     if (!calibration.is_none()) options.calibration = to_pairs(calibration);
     if (!bias.is_none()) options.bias = to_tensor(bias, "lab.linear bias");
+    if (grid) options.layout = {.rows = grid->first, .columns = grid->second};
+    options.seed = seed;
     const Tensor x_ = to_tensor(x, "lab.linear x"), w_ = to_tensor(w, "lab.linear w"),
                  gy_ = to_tensor(gy, "lab.linear gy");
     LabResult result;
@@ -186,7 +190,8 @@ void bind_source(nb::module_& here) {
 
 void bind_lab(nb::module_& here) {
     here.def("lab_linear", &linear, "x"_a.none(), "w"_a.none(), "gy"_a.none(), "method"_a,
-             "calibration"_a.none(), "bias"_a.none(), "options"_a, "See sg.lab.linear.");
+             "calibration"_a.none(), "bias"_a.none(), "grid"_a.none(), "seed"_a, "options"_a,
+             "See sg.lab.linear.");
     bind_source(here);
     here.def("snr_of_samples", &snr_of_samples, "g"_a.none(), "w"_a.none(), "epsilon"_a,
              "oversample"_a, "rank"_a.none(), "offset"_a, "alpha"_a.none(), "side"_a,

@@ -1,0 +1,39 @@
+#include "instant/methods/options.h"
+
+#include <algorithm>
+
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
+
+const Option& rank_option() {
+    static const Option option{"rank", Integers{1, 1'000'000}, "rank of the method's subspaces"};
+    return option;
+}
+
+const Option& ratio_option() {
+    static const Option option{"ratio", Integers{1, 1'000'000},
+                               "without rank: the length of the axis divided by it",
+                               std::int64_t{4}};
+    return option;
+}
+
+const Option& redraw_option() {
+    static const Option option{"redraw_every", Integers{0, 1'000'000'000},
+                               "steps between new projections (0: never)", std::int64_t{200}};
+    return option;
+}
+
+std::int64_t chosen_rank(const MethodOptions& options, std::int64_t dim) {
+    const OptionValue& rank = options.own.given(rank_option());
+    const std::int64_t asked = std::holds_alternative<std::monostate>(rank)
+                                   ? dim / options.own.get<std::int64_t>(ratio_option())
+                                   : std::get<std::int64_t>(rank);
+    return std::clamp(asked, std::int64_t{1}, dim);
+}
+
+std::uint64_t draw_of(std::uint64_t step, std::int64_t redraw_every) {
+    return redraw_every > 0 ? step / static_cast<std::uint64_t>(redraw_every) : 0;
+}
+
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad
