@@ -109,7 +109,57 @@ TEST(Methods, OptionsThatAMethodDoesNotHeedAreIdle) {
               (std::vector<std::string>{"rank_g has no effect: the method is compress-x",
                                         "depth has no effect: the method is compress-x"}));
     EXPECT_EQ(notes("test-told", {"depth"}).size(), 0u);
+    EXPECT_EQ(notes("random", {"rank", "side", "redraw_every", "rank_x"}).size(), 0u);
+    EXPECT_EQ(notes("random", {"epsilon"}).size(), 1u);
+    EXPECT_EQ(notes("espace", {"ratio", "side"}).size(), 0u);
+    EXPECT_EQ(notes("espace", {"rank_x", "redraw_every", "break_even", "side_g"}).size(), 4u);
     EXPECT_EQ(notes("test-told", {"epsilon"}).size(), 1u);
+}
+
+TEST(Methods, WhatIsSaidOfASlotStandsBeforeWhatIsSaidOfBoth) {
+    const auto notes = [](const MethodOptions& options) {
+        return idle_notes(idle_method_options(options), {"epsilon", "rank", "ratio", "side"});
+    };
+    EXPECT_EQ(notes({.method = "compress-x", .rank_x = 3, .side_x = "token"}),
+              (std::vector<std::string>{"epsilon has no effect: the ranks are fixed",
+                                        "rank has no effect: the method is compress-x",
+                                        "ratio has no effect: the method is compress-x",
+                                        "side has no effect: each slot has its own"}));
+    EXPECT_EQ(notes({.method = "compress-x", .rank_g = 3, .side_g = "token"}).size(), 2u);
+    EXPECT_EQ(notes({.method = "random", .rank_x = 3, .side_x = "token"}).size(), 1u);
+    EXPECT_EQ(
+        notes({.method = "random", .rank_x = 3, .rank_g = 3, .side_x = "token", .side_g = "token"}),
+        (std::vector<std::string>{"epsilon has no effect: the method is random",
+                                  "rank has no effect: the ranks are fixed",
+                                  "ratio has no effect: the ranks are fixed",
+                                  "side has no effect: each slot has its own"}));
+    MethodOptions fixed{.method = "espace"};
+    EXPECT_EQ(notes(fixed).size(), 1u);
+    fixed.own.set("[test]", method_option("rank"), std::int64_t{3});
+    EXPECT_EQ(notes(fixed), (std::vector<std::string>{"epsilon has no effect: the method is espace",
+                                                      "ratio has no effect: the rank is fixed"}));
+}
+
+TEST(Methods, NamesThatDoNotGoTogetherAreRefused) {
+    register_told();
+    const auto refused = [](const std::string& name) {
+        return error_of([&] { find_method(name); });
+    };
+    EXPECT_EQ(refused("instant+random"),
+              "[method] 'instant+random': random does not go with what is named before it");
+    EXPECT_EQ(refused("random+instant"),
+              "[method] 'random+instant': instant does not go with what is named before it");
+    EXPECT_EQ(refused("test-told+test-told"),
+              "[method] 'test-told+test-told': test-told does not go with what is named before it");
+    EXPECT_EQ(refused("instant+magic").find("[method] unknown method 'magic'; known: vanilla,"),
+              0u);
+    EXPECT_EQ(refused("magic+instant").find("[method] unknown method 'magic'; known: vanilla,"),
+              0u);
+    for (const std::string name : {"instant+", "+instant", "+", "random++espace"})
+        EXPECT_NE(refused(name), "no error") << name;
+    // What was refused once is refused again: no half of a combination stays behind.
+    EXPECT_NE(refused("instant+random"), "no error");
+    EXPECT_NE(error_of([] { validate({.method = "instant+random"}); }), "no error");
 }
 
 TEST(Methods, EntriesThatCannotBeAreRefused) {
@@ -129,6 +179,9 @@ TEST(Methods, EntriesThatCannotBeAreRefused) {
                        .rule = exact,
                        .options = {{"width", Integers{1, 8}, "how wide", std::int64_t{9}}}}),
               "[method] expected a whole number from 1 to 8 as width, got 9");
+    for (const std::string name : {"test+other", "+", "test:other", "test,other"})
+        EXPECT_EQ(refused({.name = name, .rule = exact}),
+                  "[method] expected a name without '+', ':' and ',', got '" + name + "'");
     for (const std::string& name : method_names()) EXPECT_NE(name, "test-other");
 }
 

@@ -131,8 +131,9 @@ Calibrator::Slot Calibrator::decompose(const Observed& observed, const Slot* bef
     found.signal = kept_share(spectrum, found.rank, 1);
     found.break_even =
         break_even_rank(gram.tokens(), in_channels, out_channels, found.side, options_.batch);
-    found.vanilla =
-        options_.break_even == "vanilla" && static_cast<double>(found.rank) > found.break_even;
+    // A method that chooses its ranks itself keeps them.
+    found.vanilla = !method_.truncation && options_.break_even == "vanilla" &&
+                    static_cast<double>(found.rank) > found.break_even;
     if (found.vanilla) return {found, nullptr};
     return {found,
             std::make_shared<const Projector>(make_projector(spectrum, found.side, truncation))};

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "instant/methods/options.h"
 #include "tensor/ops.h"
 
 namespace slimgrad {
@@ -14,7 +15,7 @@ void Gram::add(const Tensor& values) {
     const std::int64_t batch = values.size(0), tokens = values.size(1), channels = values.size(2);
     if (tokens < min_tokens_) return;
     tokens_ = tokens;
-    if (!side_) side_ = tokens <= channels ? Side::token : Side::channel;
+    side_ = chosen_side(side_, tokens, channels);
     const bool token = *side_ == Side::token;
     const std::int64_t n = token ? tokens : channels;
     if (!sum_.defined()) sum_ = Tensor::zeros({n, n});

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "instant/cost/break_even.h"
+#include "instant/methods/options.h"
 
 namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {
@@ -14,10 +15,6 @@ namespace {
 
 std::int64_t axis(const LinearShape& layer, Side side, std::int64_t channels) {
     return side == Side::token ? layer.tokens : channels;
-}
-
-Side shorter_axis(std::int64_t tokens, std::int64_t channels) {
-    return tokens <= channels ? Side::token : Side::channel;
 }
 
 /// False for what has no axis to shorten, or must not be touched.
@@ -42,8 +39,8 @@ Compression compression_of(const LinearShape& layer, const MethodOptions& option
     Compression result;
     if (!can_compress(layer, options.min_tokens)) return result;
     if (method.closed_form) return method.closed_form(layer, options);
-    result.side_x = options.side_of_x().value_or(shorter_axis(layer.tokens, layer.in_channels));
-    result.side_g = options.side_of_g().value_or(shorter_axis(layer.tokens, layer.out_channels));
+    result.side_x = chosen_side(options.side_of_x(), layer.tokens, layer.in_channels);
+    result.side_g = chosen_side(options.side_of_g(), layer.tokens, layer.out_channels);
     const auto choose = [&](const char* name, const std::optional<std::int64_t>& asked, Side side,
                             std::int64_t channels, std::int64_t out, auto& rank, auto& left) {
         require(asked.has_value(), "[cost] method '{}' needs {}", options.method, name);

@@ -5,7 +5,10 @@
 #include <algorithm>
 #include <map>
 
+#include "instant/methods/espace_rule.h"
 #include "instant/methods/low_rank_rule.h"
+#include "instant/methods/options.h"
+#include "instant/methods/random_rule.h"
 
 namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {
@@ -14,6 +17,11 @@ namespace {
 std::shared_ptr<const BackwardRule> low_rank(const RuleRequest& r) {
     if (!r.p && !r.q) return nullptr;
     return std::make_shared<const LowRankRule>(r.p, r.q);
+}
+
+std::shared_ptr<const BackwardRule> espace(const RuleRequest& r) {
+    if (!r.p) return nullptr;
+    return std::make_shared<const EspaceRule>(r.p);
 }
 
 const std::vector<std::string> ranks{"epsilon", "oversample", "side", "offset", "break_even"};
@@ -51,6 +59,24 @@ std::deque<Method>& table() {
          .calibrated = {true, true},
          .rule = low_rank,
          .heeds = and_ranks({"rank_x", "rank_g", "side_x", "side_g"})},
+        {.name = "random",
+         .help = "INSTANT in random subspaces, drawn instead of calibrated",
+         .x_slot = "P x",
+         .g_slot = "Qᵀ((Q g) W)",
+         .rule = [](const RuleRequest& r) { return std::make_shared<const RandomRule>(r.options); },
+         .closed_form = random_compression,
+         .heeds = {"rank_x", "rank_g", "side_x", "side_g", "side"},
+         .options = {rank_option(), ratio_option(), redraw_option()}},
+        {.name = "espace",
+         .help = "forward too in a calibrated subspace of x, while training (ESPACE)",
+         .x_slot = "P x",
+         .g_slot = "Pᵀ((P g) W)",
+         .calibrated = {true, false},
+         .truncation = espace_truncation,
+         .rule = espace,
+         .closed_form = espace_compression,
+         .heeds = {"side_x", "side"},
+         .options = {rank_option(), ratio_option()}},
     };
     return all;
 }
@@ -189,11 +215,19 @@ std::vector<Idle> idle_method_options(const MethodOptions& o) {
         if (!has(method.heeds, option.name) &&
             std::ranges::find(method.options, option.name, &Option::name) == method.options.end())
             unheeded.push_back(option.name);
-    const auto [x, g] = method.calibrated;
-    const bool ranks_fixed = (!x || o.rank_x) && (!g || o.rank_g);
-    const bool sides_fixed = (!x || !o.side_x.empty()) && (!g || !o.side_g.empty());
+    // What is said of one slot stands before what is said of both.
+    const auto each_has_its_own = [&](const char* of_x, bool x, const char* of_g, bool g) {
+        const bool heeds_x = has(method.heeds, of_x), heeds_g = has(method.heeds, of_g);
+        return (heeds_x || heeds_g) && (x || !heeds_x) && (g || !heeds_g);
+    };
+    const bool ranks_fixed =
+        each_has_its_own("rank_x", o.rank_x.has_value(), "rank_g", o.rank_g.has_value());
+    const bool sides_fixed =
+        each_has_its_own("side_x", !o.side_x.empty(), "side_g", !o.side_g.empty());
+    const bool rank_given = !std::holds_alternative<std::monostate>(o.own.given(rank_option()));
     return {{true, unheeded, "the method is " + o.method},
-            {ranks_fixed, {"epsilon", "oversample"}, "the ranks are fixed"},
+            {ranks_fixed, {"epsilon", "oversample", "rank", "ratio"}, "the ranks are fixed"},
+            {rank_given, {"ratio"}, "the rank is fixed"},
             {sides_fixed, {"side"}, "each slot has its own"}};
 }
 

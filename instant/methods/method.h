@@ -63,7 +63,7 @@ struct Method {
     /// The slots whose subspaces are calibrated.
     Slots calibrated{};
     /// How many directions of a calibrated slot's spectrum it keeps, of an axis of this length, and
-    /// how it scales them. Null: as the options of INSTANT say.
+    /// how it scales them. Null: as the options of INSTANT say, `break_even` too.
     std::function<Truncation(const MethodOptions&, std::int64_t dim)> truncation{};
     /// The rule of a layer that the method may compress. Null: the layer stays exact.
     std::function<std::shared_ptr<const BackwardRule>(const RuleRequest&)> rule{};

@@ -31,6 +31,10 @@ std::int64_t chosen_rank(const MethodOptions& options, std::int64_t dim) {
     return std::clamp(asked, std::int64_t{1}, dim);
 }
 
+Side chosen_side(const std::optional<Side>& asked, std::int64_t tokens, std::int64_t channels) {
+    return asked.value_or(tokens <= channels ? Side::token : Side::channel);
+}
+
 std::uint64_t draw_of(std::uint64_t step, std::int64_t redraw_every) {
     return redraw_every > 0 ? step / static_cast<std::uint64_t>(redraw_every) : 0;
 }

@@ -24,6 +24,16 @@ class SubspaceRule::ProjectedInput final : public Packed {
     std::shared_ptr<const Subspace> p_;
 };
 
+Tensor SubspaceRule::x_hat(const Subspace& p, const LinearInput& x, const LinearCall& call) {
+    require_fits(p, call.op->tokens(), call.w.size(1));
+    return p.side == Side::token ? call.op->project(p, x.held())
+                                 : call.op->forward(x.held(), p.basis);
+}
+
+const Tensor& SubspaceRule::x_hat(const Saved& saved) {
+    return saved.as<ProjectedInput>("x_hat").x_hat();
+}
+
 void SubspaceRule::save(const LinearInput& x, Saved& saved, const LinearCall& call) const {
     if (!call.needs.gw) return;
     const std::shared_ptr<const Subspace> p = this->p(call);
@@ -31,10 +41,7 @@ void SubspaceRule::save(const LinearInput& x, Saved& saved, const LinearCall& ca
     // Made once for all layers that share P and x: Q, K and V keep one x̂.
     saved.keep_once("x_hat", packer(call), x.held(), [&] {
         const PhaseScope phase("compress");
-        require_fits(*p, call.op->tokens(), call.w.size(1));
-        Tensor x_hat = p->side == Side::token ? call.op->project(*p, x.held())
-                                              : call.op->forward(x.held(), p->basis);
-        return std::make_shared<ProjectedInput>(std::move(x_hat), drawn() ? nullptr : p);
+        return std::make_shared<ProjectedInput>(x_hat(*p, x, call), drawn() ? nullptr : p);
     });
 }
 

@@ -30,6 +30,11 @@ class SubspaceRule : public BackwardRule {
     /// Whether they are drawn in each call and held by nobody: backward asks for P again.
     virtual bool drawn() const { return false; }
 
+  protected:
+    /// x̂ of x, and the one that save has kept.
+    static Tensor x_hat(const Subspace& p, const LinearInput& x, const LinearCall& call);
+    static const Tensor& x_hat(const Saved& saved);
+
   private:
     class ProjectedInput;
 };

@@ -1,0 +1,92 @@
+// The paper's Tables 9 and 10: what INSTANT, random subspaces and ESPACE cost on
+// EfficientFormer-L1.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "instant/cost/cost_model.h"
+#include "instant/methods/options.h"
+
+namespace slimgrad {
+namespace {
+
+/// The linear layers and 1x1 convolutions that the tables count: MLPs four times as wide in every
+/// block (3 + 2 + 6 + 4 of them) and the attention of the last one, on images of 224x224. Table 9
+/// trains the last stage.
+std::vector<LinearShape> efficientformer(bool last_stage) {
+    std::vector<LinearShape> layers;
+    const auto add = [&](std::int64_t tokens, std::int64_t in, std::int64_t out) {
+        const std::string name = fmt::format("{}", layers.size());
+        layers.push_back({name, tokens, in, out, tokens * in, name});
+    };
+    struct Stage {
+        std::int64_t blocks, width, side;
+    };
+    for (const auto& [blocks, width, side] :
+         {Stage{3, 48, 56}, Stage{2, 96, 28}, Stage{6, 224, 14}, Stage{4, 448, 7}})
+        for (std::int64_t block = 0; block < blocks && (width == 448 || !last_stage); ++block) {
+            add(side * side, width, 4 * width);
+            add(side * side, 4 * width, width);
+        }
+    add(49, 448, 1536);
+    add(49, 1024, 448);
+    return layers;
+}
+
+struct Figures {
+    double forward, backward, saved;  // MFLOPs, MFLOPs, MiB
+};
+
+Figures figures(const std::vector<LinearShape>& layers, const std::string& method,
+                std::int64_t ratio) {
+    MethodOptions options{.method = method};
+    options.own.set("[test]", ratio_option(), ratio);
+    const LinearCost cost =
+        model_cost(layers, compressions_of(layers, options), 1, Convention::paper).total;
+    return {static_cast<double>(cost.forward) / 1e6, static_cast<double>(cost.backward()) / 1e6,
+            static_cast<double>(cost.saved_bytes) / (1 << 20)};
+}
+
+void expect_printed(const Figures& counted, const Figures& printed) {
+    EXPECT_NEAR(counted.forward, printed.forward, 1);
+    EXPECT_NEAR(counted.backward, printed.backward, 1);
+    EXPECT_NEAR(counted.saved, printed.saved, 0.005);
+}
+
+TEST(EfficientFormer, TheLastStageIsThatOfTable9) {
+    const std::vector<LinearShape> layers = efficientformer(true);
+    expect_printed(figures(layers, "vanilla", 1), {742, 1484, 1.95});
+    expect_printed(figures(layers, "random", 2), {742, 827, 0.96});
+    expect_printed(figures(layers, "random", 4), {742, 414, 0.48});
+    // The paper's backward of ESPACE is twice its forward: P x and P g twice. One of each will do.
+    const Figures half = figures(layers, "espace", 2), quarter = figures(layers, "espace", 4);
+    expect_printed({half.forward, 2 * half.forward, half.saved}, {414, 827, 0.96});
+    expect_printed({quarter.forward, 2 * quarter.forward, quarter.saved}, {212, 414, 0.48});
+    EXPECT_LT(half.backward, 827);
+}
+
+TEST(EfficientFormer, TheWholeNetworkIsThatOfTable10ButForBytesOfTheChannelSide) {
+    const std::vector<LinearShape> layers = efficientformer(false);
+    expect_printed(figures(layers, "vanilla", 1), {2264, 4528, 18.46});
+    const Figures half = figures(layers, "random", 2), quarter = figures(layers, "random", 4);
+    EXPECT_NEAR(half.backward, 4694, 1);
+    EXPECT_NEAR(quarter.backward, 2347, 1);
+    EXPECT_NEAR(figures(layers, "espace", 2).forward, 2347, 1);
+    EXPECT_NEAR(figures(layers, "espace", 4).forward, 1173, 1);
+    // 4.29 and 2.14 are printed, which is R Cx numbers for each layer. On the channel side of the
+    // first two stages R L are kept.
+    const auto as_printed = [&](std::int64_t ratio) {
+        double numbers = 0;
+        for (const LinearShape& layer : layers)
+            numbers += static_cast<double>(std::min(layer.tokens, layer.in_channels) / ratio *
+                                           layer.in_channels);
+        return 4 * numbers / (1 << 20);
+    };
+    EXPECT_NEAR(as_printed(2), 4.29, 0.005);
+    EXPECT_NEAR(as_printed(4), 2.14, 0.005);
+    EXPECT_NEAR(half.saved, 9.21, 0.005);
+    EXPECT_NEAR(quarter.saved, 4.61, 0.005);
+}
+
+}  // namespace
+}  // namespace slimgrad
