@@ -1,5 +1,7 @@
 // What the method's options do to a run: when it calibrates, what it logs of it, and what no
 // calibration may change.
+#include <algorithm>
+
 #include "train_fixture.h"
 
 namespace slimgrad {
@@ -74,6 +76,42 @@ TEST_F(MethodRuns, EveryMethodAndEveryCalibrationSeesTheSameBatches) {
     }
     run_with("other", "vit-micro", [](TrainConfig& c) { c.seed = 1; });
     EXPECT_NE(batches("other")[0], expected[0]);
+}
+
+/// Sets an option if the method has it.
+void set_own(TrainConfig& config, const std::string& name, std::int64_t value) {
+    for (const Option& option : find_method(config.method).options)
+        if (option.name == name) config.own.set("[test]", option, value);
+}
+
+// Whatever a method keeps between steps, a checkpoint has it: projections, bases, adapters.
+TEST_F(MethodRuns, EveryMethodGoesOnToTheSameBitsAlsoInTheLastBlockAlone) {
+    std::vector<std::string> names = method_names();
+    for (const char* part : {"lora", "galore"})
+        if (std::ranges::count(names, part)) names.push_back(part + std::string("+instant"));
+    for (const std::string& name : names)
+        for (const std::string blocks : {"all", "last:1"}) {
+            SCOPED_TRACE(name + " " + blocks);
+            TrainConfig config = small(name + "-" + blocks.substr(0, 4), "vit-micro");
+            config.method = name;
+            config.train_blocks = blocks;
+            config.steps = 5;
+            config.calibrate_every = 2;
+            config.calibrate_batches = 1;
+            set_own(config, "rank", 3);
+            set_own(config, "redraw_every", 2);
+            ASSERT_TRUE(run(config));
+            const std::string straight = config.out;
+            config.out += "-stopped";
+            ASSERT_FALSE(run(config, 3));
+            ASSERT_TRUE(Trainer(fs::path(config.out), options()).run());
+            EXPECT_EQ(text_of(fs::path(config.out) / "model.safetensors"),
+                      text_of(fs::path(straight) / "model.safetensors"));
+            const json a = read_json(fs::path(straight) / "summary.json"),
+                       b = read_json(fs::path(config.out) / "summary.json");
+            for (const char* key : {"flops", "layers", "accuracy", "ranks", "epochs"})
+                EXPECT_EQ(a.at(key), b.at(key)) << key;
+        }
 }
 
 // Ranks of the full length lie beyond break-even everywhere: the runs calibrate, and then nothing
