@@ -134,11 +134,14 @@ int cost(const Options& options) {
     if (o.method == "vanilla") {
         fmt::print("{}", table_of("a sample", vanilla_rows, document));
     } else {
+        const bool heeds_break_even =
+            std::ranges::count(find_method(o.method).heeds, "break_even") > 0;
         const std::string once =
             fmt::format("in all (calibration: {} batches of {})", o.calibrate_batches, o.batch);
-        fmt::print("{}\n{}{}", table_of("a sample", method_rows, document),
-                   table_of(once.c_str(), once_rows, document),
-                   break_even_line(document["executed"]["slots"], o.break_even));
+        fmt::print(
+            "{}\n{}{}", table_of("a sample", method_rows, document),
+            table_of(once.c_str(), once_rows, document),
+            heeds_break_even ? break_even_line(document["executed"]["slots"], o.break_even) : "");
     }
     if (options.layers)
         for (const char* convention : {"paper", "executed"})
@@ -151,15 +154,17 @@ int cost(const Options& options) {
 std::vector<std::string> notes_on(const CostOptions& o, const CLI::App& command) {
     const auto architectures = architecture_names();
     const bool known = std::ranges::find(architectures, o.model) != architectures.end();
-    return idle_notes({{o.method == "vanilla",
-                        {"rank_x", "rank_g", "side", "side_x", "side_g", "break_even",
-                         "calibrate_every", "calibrate_batches"},
-                        "the method is vanilla"},
-                       {known && takes_tokens(o.model),
-                        {"channels", "height", "width"},
-                        fmt::format("{} reads texts", o.model)},
-                       {known, {"classes"}, "an architecture has no classifier"}},
-                      given(command));
+    const Slots calibrated = find_method(o.method).calibrated;
+    std::vector<Idle> all = idle_method_options(o);
+    const std::vector<Idle> others{{!calibrated.x && !calibrated.g,
+                                    {"calibrate_every", "calibrate_batches"},
+                                    "the method is " + o.method},
+                                   {known && takes_tokens(o.model),
+                                    {"channels", "height", "width"},
+                                    fmt::format("{} reads texts", o.model)},
+                                   {known, {"classes"}, "an architecture has no classifier"}};
+    all.insert(all.end(), others.begin(), others.end());
+    return idle_notes(all, given(command));
 }
 
 }  // namespace

@@ -61,7 +61,8 @@ TEST(EfficientFormer, TheLastStageIsThatOfTable9) {
     // The paper's backward of ESPACE is twice its forward: P x and P g twice. One of each will do.
     const Figures half = figures(layers, "espace", 2), quarter = figures(layers, "espace", 4);
     expect_printed({half.forward, 2 * half.forward, half.saved}, {414, 827, 0.96});
-    expect_printed({quarter.forward, 2 * quarter.forward, quarter.saved}, {212, 414, 0.48});
+    // (And prints 212 as the half of 414.)
+    expect_printed({quarter.forward, 2 * quarter.forward, quarter.saved}, {207, 414, 0.48});
     EXPECT_LT(half.backward, 827);
 }
 
@@ -85,7 +86,7 @@ TEST(EfficientFormer, TheWholeNetworkIsThatOfTable10ButForBytesOfTheChannelSide)
     EXPECT_NEAR(as_printed(2), 4.29, 0.005);
     EXPECT_NEAR(as_printed(4), 2.14, 0.005);
     EXPECT_NEAR(half.saved, 9.21, 0.005);
-    EXPECT_NEAR(quarter.saved, 4.61, 0.005);
+    EXPECT_NEAR(quarter.saved, 4.60, 0.005);
 }
 
 }  // namespace

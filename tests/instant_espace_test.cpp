@@ -99,6 +99,7 @@ TEST(Espace, FullRankIsVanilla) {
 TEST(Espace, WithoutOneOfTheGradientsNothingIsMadeForIt) {
     for (OneLayer& layer : every_layer())
         for (const Side side : {Side::token, Side::channel}) {
+            set_requires_grad(*layer.map, true);
             const auto p = projector(layer, side, 2);
             layer.map->set_rule(std::make_shared<const EspaceRule>(p));
             const Outcome both = run(layer);

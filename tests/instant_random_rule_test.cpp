@@ -114,7 +114,7 @@ TEST(RandomRule, BothGradientsAreUnbiasedOverSeeds) {
             const Outcome exact = run(layer);
             layer.map->set_rule(std::make_shared<const RandomRule>(with(side, 2)));
             Estimate gw(exact.gw), gx(exact.gx);
-            for (std::uint64_t seed = 0; seed < 4000; ++seed) {
+            for (std::uint64_t seed = 0; seed < 2000; ++seed) {
                 const Outcome drawn = run(layer, {.seed = seed});
                 gw.add(drawn.gw);
                 gx.add(drawn.gx);

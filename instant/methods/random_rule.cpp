@@ -33,10 +33,17 @@ DrawnSlot g_slot(const MethodOptions& o, std::int64_t tokens, std::int64_t out_c
 std::shared_ptr<const Subspace> draw(const DrawnSlot& slot, const std::string& purpose,
                                      const LinearCall& call, const MethodOptions& options) {
     const auto redraw_every = options.own.get<std::int64_t>(redraw_option());
-    Stream stream(call.seed, purpose, draw_of(call.step, redraw_every));
+    const std::uint64_t index = draw_of(call.step, redraw_every);
     const real deviation = 1 / std::sqrt(static_cast<real>(slot.rank));
-    return std::make_shared<const Subspace>(
-        Subspace{slot.side, normal({slot.rank, slot.dim}, 0, deviation, stream)});
+    Tensor basis({slot.rank, slot.dim});
+    // Each row has a stream of its own, so that threads may share the work.
+#pragma omp parallel for schedule(static) if (basis.numel() > 4096)
+    for (std::int64_t row = 0; row < slot.rank; ++row) {
+        Stream stream(call.seed, purpose, index, static_cast<std::uint32_t>(row));
+        for (std::int64_t i = 0; i < slot.dim; ++i)
+            basis.data()[row * slot.dim + i] = deviation * stream.normal();
+    }
+    return std::make_shared<const Subspace>(Subspace{slot.side, std::move(basis)});
 }
 
 }  // namespace
