@@ -151,15 +151,17 @@ int cost(const Options& options) {
 std::vector<std::string> notes_on(const CostOptions& o, const CLI::App& command) {
     const auto architectures = architecture_names();
     const bool known = std::ranges::find(architectures, o.model) != architectures.end();
-    return idle_notes({{o.method == "vanilla",
-                        {"rank_x", "rank_g", "side", "side_x", "side_g", "break_even",
-                         "calibrate_every", "calibrate_batches"},
-                        "the method is vanilla"},
-                       {known && takes_tokens(o.model),
-                        {"channels", "height", "width"},
-                        fmt::format("{} reads texts", o.model)},
-                       {known, {"classes"}, "an architecture has no classifier"}},
-                      given(command));
+    std::vector<Idle> idle = idle_method_options(o);
+    const Slots calibrated = find_method(o.method).calibrated;
+    const std::vector<Idle> others{{!calibrated.x && !calibrated.g,
+                                    {"calibrate_every", "calibrate_batches"},
+                                    "the method is " + o.method},
+                                   {known && takes_tokens(o.model),
+                                    {"channels", "height", "width"},
+                                    fmt::format("{} reads texts", o.model)},
+                                   {known, {"classes"}, "an architecture has no classifier"}};
+    idle.insert(idle.end(), others.begin(), others.end());
+    return idle_notes(idle, given(command));
 }
 
 }  // namespace
