@@ -40,11 +40,7 @@ class Calibration final : public Workload {
                                       VitSize{.width = s.width, .heads = s.heads},
                                       std::to_string(i));
         name_modules(blocks_);
-        MethodOptions options;
-        options.method = variant.method;
-        options.rank_x = variant.ranks.x;
-        options.rank_g = variant.ranks.g;
-        options.batch = s.batch;
+        const MethodOptions options = options_of(variant, {}, s.batch);
         calibrator_ = std::make_unique<Calibrator>(blocks_, options);
         std::map<std::string, Values> values;  // every block sees the same
         for (LinearMap* layer : linear_maps(blocks_)) {

@@ -13,14 +13,18 @@ namespace {
 // ViT-B/32 at the cost of the paper's Tab. 11, row INSTANT-0.
 constexpr Ranks table_11{3, 2, 3};
 
-LinearShape shape(const std::string& name, std::int64_t tokens, std::int64_t in, std::int64_t out,
+LinearShape shape(const std::string& name, const Size& size, std::int64_t in, std::int64_t out,
                   const std::string& group) {
+    const TokenLayout layout = layout_of(size);
     LinearShape shape;
     shape.name = name;
-    shape.tokens = tokens;
+    shape.tokens = size.tokens;
+    shape.rows = layout.rows;
+    shape.columns = layout.columns;
+    shape.extra = layout.extra;
     shape.in_channels = in;
     shape.out_channels = out;
-    shape.held_elements = tokens * in;
+    shape.held_elements = size.tokens * in;
     shape.input_group = group;
     return shape;
 }
@@ -40,7 +44,7 @@ const std::vector<Case>& cases() {
         {"linear/vit-b32-64x50x768",
          "ViT-B/32, batch 64, 50 tokens",
          Kind::linears,
-         {64, 50, 768, 12, 1}},
+         {64, 50, 768, 12, 1, 1}},
         {"linear/minilm-32x128x384",
          "MiniLM, batch 32, 128 tokens",
          Kind::linears,
@@ -59,12 +63,12 @@ const std::vector<Case>& cases() {
         {"tab11/linears",
          "ViT-B/32, eight linears of the last two blocks, ranks of Tab. 11",
          Kind::linears,
-         {64, 50, 768, 12, 2},
+         {64, 50, 768, 12, 2, 1},
          table_11},
         {"tab11/blocks",
          "ViT-B/32, the last two blocks, ranks of Tab. 11",
          Kind::blocks,
-         {64, 50, 768, 12, 2},
+         {64, 50, 768, 12, 2, 1},
          table_11},
         {"calibrate/bert-block-8x512x768",
          "one encoder block",
@@ -122,7 +126,7 @@ std::vector<LinearShape> linear_shapes(const Case& which, bool fused) {
         const std::string prefix = s.blocks > 1 ? std::to_string(block) + "." : "";
         const auto add = [&](const char* name, std::int64_t in, std::int64_t out,
                              const std::string& group) {
-            shapes.push_back(shape(prefix + name, s.tokens, in, out, prefix + group));
+            shapes.push_back(shape(prefix + name, s, in, out, prefix + group));
         };
         if (fused) add("qkv", s.width, 3 * s.width, "qkv");
         if (!fused)
@@ -134,16 +138,35 @@ std::vector<LinearShape> linear_shapes(const Case& which, bool fused) {
     return shapes;
 }
 
+TokenLayout layout_of(const Size& size) {
+    const std::int64_t patches = size.tokens - size.extra;
+    TokenLayout layout{.extra = size.extra};
+    for (std::int64_t rows = 1; rows * rows <= patches; ++rows)
+        if (patches % rows == 0) layout.rows = rows;
+    if (layout.rows > 0) layout.columns = patches / layout.rows;
+    return layout;
+}
+
+MethodOptions options_of(const Variant& variant, const LinearShape& layer, std::int64_t batch) {
+    const Ranks& ranks = variant.ranks;
+    MethodOptions options;
+    options.method = variant.method;
+    options.batch = batch;
+    options.rank_x = ranks.x;
+    options.rank_g = layer.name.ends_with("qkv") ? ranks.g_qkv.value_or(ranks.g) : ranks.g;
+    for (const Option& option : find_method(variant.method).options)
+        if (option.name == "rank") options.own.set("[bench]", option, ranks.x);
+    return options;
+}
+
 double flop_ratio(const Case& which, const Variant& variant) {
     if (which.kind == Kind::resnet) return 1;
-    const Ranks ranks = which.ranks.value_or(variant.ranks);
+    Variant asked = variant;
+    asked.ranks = which.ranks.value_or(variant.ranks);
     LinearCost vanilla, method;
     for (const LinearShape& layer : linear_shapes(which, which.ranks.has_value())) {
-        MethodOptions options;
-        options.method = variant.method;
-        options.rank_x = ranks.x;
-        options.rank_g = layer.name.ends_with("qkv") ? ranks.g_qkv.value_or(ranks.g) : ranks.g;
         const std::int64_t batch = which.size.batch;
+        const MethodOptions options = options_of(asked, layer, batch);
         vanilla += linear_cost(layer, {}, batch, Convention::paper);
         method += linear_cost(layer, compression_of(layer, options), batch, Convention::paper);
     }

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "instant/cost/trace.h"
+#include "instant/methods/method.h"
 
 namespace slimgrad::bench {
 
@@ -20,8 +20,12 @@ enum class Kind {
 /// The size of transformer blocks; `blocks` of them stand one after the other.
 struct Size {
     std::int64_t batch = 32, tokens = 128, width = 768, heads = 12, blocks = 1;
+    std::int64_t extra = 0;  // a class token
     std::int64_t hidden() const { return 4 * width; }
 };
+
+/// The tokens as an image behind the class token, as near to a square as goes.
+TokenLayout layout_of(const Size& size);
 
 /// Ranks of the projectors. Q, K and V as one product may have a rank of their own on the g slot.
 struct Ranks {
@@ -61,6 +65,10 @@ std::int64_t longest_rank(const Case& which);
 
 /// The linear maps of a `linears` case, in order of execution.
 std::vector<LinearShape> linear_shapes(const Case& which, bool fused);
+
+/// What the variant's method is asked to do with one layer: the ranks of its slots, or the one rank
+/// of a method that has one.
+MethodOptions options_of(const Variant& variant, const LinearShape& layer, std::int64_t batch);
 
 /// FLOPs of vanilla's backward over those of a method (with its compression), over the linear maps
 /// of the case: by INSTANT eq. 34 for `instant`. Q, K and V count as three layers even where they

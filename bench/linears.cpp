@@ -14,7 +14,6 @@
 namespace slimgrad::bench {
 namespace {
 
-constexpr Needs all{true, true, true};
 constexpr std::int64_t most_sets = 32;  // tiny layers would need thousands to be out of the cache
 
 /// What one execution of the layers touches. Several of these, used in turn, are never in a cache.
@@ -100,9 +99,11 @@ class Linears final : public Workload {
   public:
     Linears(const Case& which, const Variant& variant)
         : shapes_(linear_shapes(which, variant.fused)),
+          variant_(variant),
           projectors_(random_projectors(shapes_, variant, which.size.batch)),
           sets_(sets_of(shapes_, which.size.batch, variant.seed)) {
-        for (const Projectors& p : projectors_) rules_.push_back(make_rule(p, variant.plain));
+        for (std::size_t i = 0; i < shapes_.size(); ++i)
+            rules_.push_back(make_rule(shapes_[i], variant, projectors_[i], which.size.batch));
     }
 
     /// The first repetition comes after one on every set: pages that results are the first to touch
@@ -127,7 +128,7 @@ class Linears final : public Workload {
             if (projectors_[i].p) add("P." + name, projectors_[i].p->basis);
             if (projectors_[i].q) add("Q." + name, projectors_[i].q->basis);
             add("g.x." + name, b.grads[i].gx);
-            add("g.w." + name, b.grads[i].gw.value);
+            add("g.w." + name, b.grads[i].gw.defined() ? b.grads[i].gw.dense() : Tensor());
             add("g.b." + name, b.grads[i].gb);
         }
         return all;
@@ -146,16 +147,16 @@ class Linears final : public Workload {
             const LayerScope scope(shapes_[i].name);
             saved.emplace_back(std::vector<bool>{true, true}, nullptr, &cache);
             Stopwatch watch;
-            const auto op = std::make_shared<TokenOperator>(b.x[i].shape());
-            rules_[i]->save({op, b.x[i]}, saved.back(), {op, b.w[i], all});
+            const LinearCall call = call_of(shapes_[i], variant_, b.x[i].shape(), b.w[i]);
+            rules_[i]->save({call.op, b.x[i]}, saved.back(), call);
             parts.emplace_back("compress." + shapes_[i].name, watch.lap());
             compress += parts.back().second;
         }
         for (std::size_t i = shapes_.size(); i-- > 0;) {
             const LayerScope scope(shapes_[i].name);
             Stopwatch watch;
-            const auto op = std::make_shared<TokenOperator>(b.x[i].shape());
-            b.grads[i] = backward_by(*rules_[i], b.gy[i], saved[i], {op, b.w[i], all});
+            const LinearCall call = call_of(shapes_[i], variant_, b.x[i].shape(), b.w[i]);
+            b.grads[i] = backward_by(*rules_[i], b.gy[i], saved[i], call);
             parts.emplace_back("backward." + shapes_[i].name, watch.lap());
             backward += parts.back().second;
         }
@@ -164,6 +165,7 @@ class Linears final : public Workload {
     }
 
     std::vector<LinearShape> shapes_;
+    Variant variant_;
     std::vector<Projectors> projectors_;
     std::vector<std::shared_ptr<const BackwardRule>> rules_;
     std::shared_ptr<Sets> sets_;

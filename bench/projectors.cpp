@@ -5,16 +5,19 @@
 #include <numeric>
 
 #include "instant/cost/cost_model.h"
-#include "instant/methods/low_rank_rule.h"
+#include "instant/methods/subspace_rule.h"
+#include "nn/linear.h"
 #include "tensor/ops.h"
 
 namespace slimgrad::bench {
 namespace {
 
-/// LowRankRule's formulas, in the plainest way. It keeps x itself and projects it in backward.
-class PlainLowRankRule final : public BackwardRule {
+/// The formulas of two subspaces, in the plainest way. It keeps x itself and projects it in
+/// backward.
+class PlainSubspaceRule final : public BackwardRule {
   public:
-    explicit PlainLowRankRule(Projectors projectors) : projectors_(std::move(projectors)) {}
+    PlainSubspaceRule(std::shared_ptr<const Subspace> p, std::shared_ptr<const Subspace> q)
+        : p_(std::move(p)), q_(std::move(q)) {}
     std::string name() const override { return "plain"; }
     void save(const LinearInput& x, Saved& saved, const LinearCall& call) const override {
         ExactRule::instance()->save(x, saved, call);
@@ -25,30 +28,63 @@ class PlainLowRankRule final : public BackwardRule {
         LinearGrads grads;
         if (call.needs.gw) {
             const Tensor x = call.op->x_matrix(saved.tensor("x"));
-            const auto& p = projectors_.p;
-            if (!p)
+            if (!p_)
                 grads.gw = matmul_sum(gy, x);
-            else if (p->side == Side::token)  // Σ_b (P g_b)ᵀ (P x_b)
-                grads.gw = matmul_sum(matmul(p->basis, gy), matmul(p->basis, x));
+            else if (p_->side == Side::token)  // Σ_b (P g_b)ᵀ (P x_b)
+                grads.gw = matmul_sum(matmul(p_->basis, gy), matmul(p_->basis, x));
             else  // (Σ_b g_bᵀ (x_b Pᵀ)) P
-                grads.gw =
-                    matmul(matmul_sum(gy, matmul(x, p->basis, Op::none, Op::transpose)), p->basis);
+                grads.gw = matmul(matmul_sum(gy, matmul(x, p_->basis, Op::none, Op::transpose)),
+                                  p_->basis);
         }
         if (call.needs.gx) {
-            const auto& q = projectors_.q;
-            if (!q)
+            if (!q_)
                 grads.gx = matmul(gy, w);
-            else if (q->side == Side::token)  // Qᵀ ((Q g) W)
-                grads.gx = matmul(q->basis, matmul(matmul(q->basis, gy), w), Op::transpose);
+            else if (q_->side == Side::token)  // Qᵀ ((Q g) W)
+                grads.gx = matmul(q_->basis, matmul(matmul(q_->basis, gy), w), Op::transpose);
             else  // (g Qᵀ)(Q W)
                 grads.gx =
-                    matmul(matmul(gy, q->basis, Op::none, Op::transpose), matmul(q->basis, w));
+                    matmul(matmul(gy, q_->basis, Op::none, Op::transpose), matmul(q_->basis, w));
         }
         return grads;
     }
 
   private:
-    Projectors projectors_;
+    std::shared_ptr<const Subspace> p_, q_;
+};
+
+/// A method that mixes tokens: g_w = Σ_b g_bᵀ (A x_b) and g_x = D (g W) with matrices A and D:
+/// (L, L). They are what the method makes of an identity in place of each factor.
+class PlainTokenRule final : public BackwardRule {
+  public:
+    PlainTokenRule(const BackwardRule& rule, LinearCall call) {
+        const std::int64_t length = call.op->tokens();
+        Tensor identity = Tensor::zeros({1, length, length});
+        for (std::int64_t i = 0; i < length; ++i) identity.data()[i * (length + 1)] = 1;
+        call.op = std::make_shared<TokenOperator>(identity.shape());
+        call.w = identity.reshape({length, length});
+        call.needs = {true, true};
+        Saved saved({true, true}, nullptr, nullptr);
+        rule.save({call.op, identity}, saved, call);
+        const LinearGrads grads = rule.backward({call.op, identity}, saved, call);
+        on_x_ = grads.gw.dense();
+        on_g_ = call.op->x_matrix(grads.gx).reshape({length, length});
+    }
+    std::string name() const override { return "plain"; }
+    void save(const LinearInput& x, Saved& saved, const LinearCall& call) const override {
+        ExactRule::instance()->save(x, saved, call);
+    }
+    LinearGrads backward(const LinearGradient& gradient, const Saved& saved,
+                         const LinearCall& call) const override {
+        const Tensor& gy = gradient.matrix();
+        LinearGrads grads;
+        if (call.needs.gw)
+            grads.gw = matmul_sum(gy, matmul(on_x_, call.op->x_matrix(saved.tensor("x"))));
+        if (call.needs.gx) grads.gx = matmul(on_g_, matmul(gy, call.w));
+        return grads;
+    }
+
+  private:
+    Tensor on_x_, on_g_;  // A and D
 };
 
 /// Subtracts from `row` its parts along the rows before it, and makes its length 1.
@@ -78,16 +114,11 @@ std::shared_ptr<const Projector> random_projector(Side side, std::int64_t rank, 
 
 std::vector<Projectors> random_projectors(const std::vector<LinearShape>& shapes,
                                           const Variant& variant, std::int64_t batch) {
-    MethodOptions options;
-    options.method = variant.method;
-    options.batch = batch;
+    const Slots slots = find_method(variant.method).calibrated;
     std::map<std::string, std::shared_ptr<const Projector>> groups;
     std::vector<Projectors> all;
     for (const LinearShape& shape : shapes) {
-        const bool qkv = shape.name.ends_with("qkv");
-        options.rank_x = variant.ranks.x;
-        options.rank_g = qkv ? variant.ranks.g_qkv.value_or(variant.ranks.g) : variant.ranks.g;
-        const Compression c = compression_of(shape, options);
+        const Compression c = compression_of(shape, options_of(variant, shape, batch));
         const auto make = [&](Side side, std::int64_t rank, std::int64_t channels,
                               const std::string& name) {
             Stream stream(variant.seed, "projector " + name);
@@ -95,32 +126,52 @@ std::vector<Projectors> random_projectors(const std::vector<LinearShape>& shapes
                                     stream);
         };
         Projectors projectors;
-        if (c.rank_x) {
+        if (slots.x && c.rank_x) {
             auto& p = groups[shape.input_group];
             if (!p) p = make(c.side_x, *c.rank_x, shape.in_channels, "P " + shape.input_group);
             projectors.p = p;
         }
-        if (c.rank_g)
+        if (slots.g && c.rank_g)
             projectors.q = make(c.side_g, *c.rank_g, shape.out_channels, "Q " + shape.name);
         all.push_back(std::move(projectors));
     }
     return all;
 }
 
-std::shared_ptr<const BackwardRule> make_rule(const Projectors& projectors, bool plain) {
-    if (plain) return std::make_shared<const PlainLowRankRule>(projectors);
-    if (!projectors.p && !projectors.q) return ExactRule::instance();
-    return std::make_shared<const LowRankRule>(projectors.p, projectors.q);
+std::shared_ptr<const BackwardRule> make_rule(const LinearShape& shape, const Variant& variant,
+                                              const Projectors& projectors, std::int64_t batch) {
+    Stream stream(variant.seed, "layer " + shape.name);
+    Linear layer(shape.in_channels, shape.out_channels, stream);
+    layer.set_input_group(shape.input_group);
+    const MethodOptions options = options_of(variant, shape, batch);
+    const Method& method = find_method(variant.method);
+    const bool compress = method.rule && shape.compressible && shape.tokens > 1;
+    auto rule = compress ? method.rule({layer, options, projectors.p, projectors.q}) : nullptr;
+    if (!rule) rule = ExactRule::instance();
+    if (!variant.plain) return rule;
+    const LinearCall call = call_of(shape, variant, {1, shape.tokens, shape.in_channels}, {});
+    if (const auto* subspaces = dynamic_cast<const SubspaceRule*>(rule.get()))
+        return std::make_shared<PlainSubspaceRule>(subspaces->p(call), subspaces->q(call));
+    return std::make_shared<PlainTokenRule>(*rule, call);
 }
 
-std::vector<Projectors> install_projectors(Module& model, const Variant& variant,
-                                           std::int64_t batch,
-                                           const std::function<void()>& forward) {
+LinearCall call_of(const LinearShape& shape, const Variant& variant, Shape x_shape, Tensor w) {
+    return {.op = std::make_shared<TokenOperator>(std::move(x_shape)),
+            .w = std::move(w),
+            .needs = {true, true, true},
+            .layer = shape.name,
+            .input_group = shape.input_group,
+            .layout = {shape.rows, shape.columns, shape.extra},
+            .seed = variant.seed};
+}
+
+std::vector<Projectors> install_rules(Module& model, const Variant& variant, std::int64_t batch,
+                                      const std::function<void()>& forward) {
     const std::vector<LinearShape> shapes = trace_linear_maps(model, forward);
     std::vector<Projectors> all = random_projectors(shapes, variant, batch);
     std::map<std::string, std::shared_ptr<const BackwardRule>> rules;
     for (std::size_t i = 0; i < shapes.size(); ++i)
-        rules[shapes[i].name] = make_rule(all[i], variant.plain);
+        rules[shapes[i].name] = make_rule(shapes[i], variant, all[i], batch);
     for (LinearMap* layer : linear_maps(model))
         if (const auto found = rules.find(layer->path()); found != rules.end())
             layer->set_rule(found->second);

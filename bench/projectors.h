@@ -26,13 +26,17 @@ struct Projectors {
 std::vector<Projectors> random_projectors(const std::vector<LinearShape>& shapes,
                                           const Variant& variant, std::int64_t batch);
 
-/// The rule for these projectors: low-rank, exact if there are none, or with `plain` the formulas
-/// of LowRankRule by general products alone, sample by sample: what results are verified against.
-std::shared_ptr<const BackwardRule> make_rule(const Projectors& projectors, bool plain);
+/// The rule of the variant for one layer, with these projectors if its slots are calibrated. With
+/// `plain` its formulas by general products alone, sample by sample: what results are verified
+/// against.
+std::shared_ptr<const BackwardRule> make_rule(const LinearShape& layer, const Variant& variant,
+                                              const Projectors& projectors, std::int64_t batch);
+
+/// The call of one layer of the variant, on an x of this shape.
+LinearCall call_of(const LinearShape& layer, const Variant& variant, Shape x_shape, Tensor w);
 
 /// Traces the linear maps that `forward` executes and gives each the rule of the variant.
-std::vector<Projectors> install_projectors(Module& model, const Variant& variant,
-                                           std::int64_t batch,
-                                           const std::function<void()>& forward);
+std::vector<Projectors> install_rules(Module& model, const Variant& variant, std::int64_t batch,
+                                      const std::function<void()>& forward);
 
 }  // namespace slimgrad::bench

@@ -16,7 +16,7 @@ namespace {
 /// ResNet ends in cross-entropy.
 class Step final : public Workload {
   public:
-    Step(const Case& which, const Variant& variant) {
+    Step(const Case& which, const Variant& variant) : layout_(layout_of(which.size)) {
         const Size& s = which.size;
         const auto draw = [&](const char* what, Shape shape) {
             Stream stream(variant.seed, what);
@@ -39,8 +39,9 @@ class Step final : public Workload {
             gy_ = draw("gy", {s.batch, s.tokens, s.width});
         }
         name_modules(*model_);
-        install_projectors(*model_, variant, s.batch, [&] {
+        install_rules(*model_, variant, s.batch, [&] {
             Tape tape({.update_statistics = false});
+            const TokenScope tokens(tape, layout_);
             model_->forward(tape.constant(x_.rows(0, 1)));  // one sample: it is all kept
         });
         // A small rate: the parameters stay where they are, however often the step is repeated.
@@ -51,6 +52,7 @@ class Step final : public Workload {
         Stopwatch watch;
         Seconds seconds;
         Tape tape;
+        const TokenScope tokens(tape, layout_);
         Var y = model_->forward(tape.constant(x_));
         if (!labels_.empty()) y = cross_entropy(y, labels_);
         result_ = y.value();
@@ -97,6 +99,7 @@ class Step final : public Workload {
         result_ = Tensor();
     }
 
+    TokenLayout layout_;
     std::unique_ptr<Module> model_;
     std::unique_ptr<Optimizer> optimizer_;
     Tensor x_, gy_, result_;

@@ -44,12 +44,7 @@ double phase(const Seconds& seconds, const std::string& name) {
 }
 
 std::unique_ptr<Workload> make_workload(const Case& which, const Variant& variant) {
-    MethodOptions options;
-    options.method = variant.method;
-    options.rank_x = variant.ranks.x;
-    options.rank_g = variant.ranks.g;
-    options.batch = which.size.batch;
-    validate(options);
+    validate(options_of(variant, {}, which.size.batch));
     const Size& s = which.size;
     require(s.tokens >= 1 && s.width >= 1 && s.blocks >= 1,
             "[bench] expected sizes of at least 1, got {} tokens, width {}, {} blocks", s.tokens,

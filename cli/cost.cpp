@@ -154,8 +154,8 @@ int cost(const Options& options) {
 std::vector<std::string> notes_on(const CostOptions& o, const CLI::App& command) {
     const auto architectures = architecture_names();
     const bool known = std::ranges::find(architectures, o.model) != architectures.end();
+    std::vector<Idle> idle = idle_method_options(o);
     const Slots calibrated = find_method(o.method).calibrated;
-    std::vector<Idle> all = idle_method_options(o);
     const std::vector<Idle> others{{!calibrated.x && !calibrated.g,
                                     {"calibrate_every", "calibrate_batches"},
                                     "the method is " + o.method},
@@ -163,8 +163,8 @@ std::vector<std::string> notes_on(const CostOptions& o, const CLI::App& command)
                                     {"channels", "height", "width"},
                                     fmt::format("{} reads texts", o.model)},
                                    {known, {"classes"}, "an architecture has no classifier"}};
-    all.insert(all.end(), others.begin(), others.end());
-    return idle_notes(all, given(command));
+    idle.insert(idle.end(), others.begin(), others.end());
+    return idle_notes(idle, given(command));
 }
 
 }  // namespace

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
-#include <type_traits>
 
 #include "data/image_data.h"
 #include "data/text_data.h"
@@ -10,7 +9,7 @@
 #include "nn/models/bert_config.h"
 #include "nn/models/model.h"
 #include "tensor/error.h"
-#include "train/json_file.h"
+#include "train/option_json.h"
 #include "train/task.h"
 
 namespace slimgrad {
@@ -31,49 +30,6 @@ void require_model(const TrainConfig& c) {
             "[config] model '{}' reads {}, and data '{}' are {}. Known for these: {}", c.model,
             text ? "images" : "texts", c.data, text ? "texts" : "images", fmt::join(fitting, ", "));
     check_option("[config]", {"model", Words{fitting}}, c.model);
-}
-
-template <class T>
-void read(const std::string& where, const Option& option, const nlohmann::json& json, T& value) {
-    if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>) {
-        value = static_cast<T>(read_integer(where, option, json));
-    } else {
-        const bool fits = std::is_same_v<T, bool>     ? json.is_boolean()
-                          : std::is_same_v<T, double> ? json.is_number()
-                                                      : json.is_string();
-        if (!fits) refuse_json(where, option, json);
-        value = json.get<T>();
-        check_option(where, option, value);
-    }
-}
-template <class T>
-void read(const std::string& where, const Option& option, const nlohmann::json& json,
-          std::optional<T>& value) {
-    read(where, option, json, value.emplace());
-}
-void read(const std::string& where, const Option& option, const nlohmann::json& json,
-          OptionValue& value) {
-    if (std::holds_alternative<Integers>(option.range))
-        read(where, option, json, value.emplace<std::int64_t>());
-    else if (std::holds_alternative<Reals>(option.range))
-        read(where, option, json, value.emplace<double>());
-    else if (std::holds_alternative<YesNo>(option.range))
-        read(where, option, json, value.emplace<bool>());
-    else
-        read(where, option, json, value.emplace<std::string>());
-}
-
-template <class T>
-void write(nlohmann::json& json, const T& value) {
-    json = value;
-}
-template <class T>
-void write(nlohmann::json& json, const std::optional<T>& value) {
-    if (value) json = *value;
-}
-void write(nlohmann::json& json, std::monostate) { json = nullptr; }
-void write(nlohmann::json& json, const OptionValue& value) {
-    std::visit([&](const auto& v) { write(json, v); }, value);
 }
 
 }  // namespace
@@ -128,6 +84,7 @@ void validate(const TrainConfig& c) {
                     "[config] expected UTF-8 as {}, got '{}'", option.name, value);
         check_option("[config]", option, value);
     });
+    find_method(c.method);
     require_model(c);
     require(c.calibrate_split <= c.batch,
             "[config] calibrate_split {} cannot exceed the batch of {} samples", c.calibrate_split,
@@ -143,7 +100,7 @@ nlohmann::json to_json(const TrainConfig& config) {
     nlohmann::json json = nlohmann::json::object();
     for_each_option(config, [&](const Option& option, const auto& value) {
         nlohmann::json written;
-        write(written, value);
+        write_option(written, value);
         if (!written.is_null()) json[option.name] = written;
     });
     return json;
@@ -158,7 +115,7 @@ TrainConfig config_from_json(const nlohmann::json& json, const std::string& sour
         if (std::ranges::find(known, key) == known.end()) fail_unknown(where, key);
     for_each_option(config, [&](const Option& option, auto& value) {
         if (const auto found = json.find(option.name); found != json.end())
-            read(where, option, *found, value);
+            read_option(where, option, *found, value);
     });
     return config;
 }

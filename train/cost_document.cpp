@@ -1,5 +1,7 @@
 #include "train/cost_document.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
@@ -7,6 +9,7 @@
 #include "instant/cost/cost_model.h"
 #include "nn/models/model.h"
 #include "tensor/error.h"
+#include "train/option_json.h"
 
 namespace slimgrad {
 namespace {
@@ -165,6 +168,20 @@ std::vector<std::string> cost_models() {
     std::vector<std::string> names = architecture_names();
     for (std::string& name : model_names()) names.push_back(std::move(name));
     return names;
+}
+
+CostOptions cost_options_from_json(const json& json) {
+    CostOptions options;
+    std::vector<std::string> known;
+    for_each_option(options, [&](const Option& option, auto& value) {
+        known.push_back(option.name);
+        if (const auto found = json.find(option.name); found != json.end())
+            read_option("[cost]", option, *found, value);
+    });
+    for (const auto& [key, value] : json.items())
+        require(std::ranges::find(known, key) != known.end(), "[cost] unknown option {}. Known: {}",
+                shown(key), fmt::join(known, ", "));
+    return options;
 }
 
 json cost_document(const CostOptions& o) {

@@ -58,6 +58,9 @@ void for_each_option(Options& o, F f) {
     f({"classes", Integers{1, 100'000}, "of the data set (models of train)"}, o.classes);
 }
 
+/// Throws Error for a key that is none of them, or a value that it may not have.
+CostOptions cost_options_from_json(const nlohmann::json& json);
+
 /// FLOPs and bytes of the linear maps that train, in closed form: one object for each convention of
 /// docs/counting.md, `paper` and `executed`, a sample; docs/cost.md explains each field. Throws
 /// Error for unknown words, listing the known ones, and for values out of range.

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from . import _core
+from .runs import _words as words_of
 
 __all__ = ["Document", "cost"]
 
@@ -32,17 +33,7 @@ def cost(
     rank_x: int | None = None,
     rank_g: int | None = None,
     side: str = "auto",
-    side_x: str | None = None,
-    side_g: str | None = None,
-    *,
-    break_even: str = "report",
-    batch: int = 1,
-    calibrate_every: int = 200,
-    calibrate_batches: int = 5,
-    channels: int = 3,
-    height: int = 32,
-    width: int = 32,
-    classes: int = 10,
+    **options: Any,
 ) -> Document:
     """FLOPs and bytes of the linear maps of a model: what `slimgrad cost --json` prints.
 
@@ -52,9 +43,9 @@ def cost(
 
     model: an architecture of the paper's tables or a model of slimgrad. tokens: of architectures
     that read text (None: their usual number). train_blocks: "all" or "last:K". rank_x, rank_g: what
-    compressed slots need. side: token, channel or auto; side_x, side_g: of one slot only.
-    break_even: "vanilla" leaves slots exact that would cost more than they save. batch: samples
-    over which once-a-batch terms are spread. channels, height, width, classes: of images.
+    compressed slots need. side: token, channel or auto. options: what else `slimgrad cost --help`
+    lists, with underscores: those of the method, batch (samples over which once-a-batch terms are
+    spread), calibrate_every, channels, height and width of images.
 
     Raises sg.Error for unknown words, listing the known ones, and values out of range.
 
@@ -62,10 +53,13 @@ def cost(
     >>> c.paper.backward, c.paper.saved_bytes
     (14495514624, 14155776)
     """
-    document = _core.cost_document(
-        model, tokens or 0, train_blocks, method, rank_x, rank_g, side, side_x or "", side_g or "",
-        break_even, batch, calibrate_every, calibrate_batches, channels, height, width, classes,
+    words = words_of(
+        "cost",
+        dict(
+            options, model=model, tokens=tokens, train_blocks=train_blocks, method=method,
+            rank_x=rank_x, rank_g=rank_g, side=side,
+        ),
     )  # fmt: skip
-    result = json.loads(document, object_hook=Document)
+    result = json.loads(_core.cost_document(words), object_hook=Document)
     assert isinstance(result, Document)
     return result

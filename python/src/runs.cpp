@@ -10,6 +10,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "options_json.h"
 #include "precision.h"
 #include "tensor/blas.h"
 #include "tensor/error.h"
@@ -62,34 +63,8 @@ class Stop {
     std::exception_ptr error_;
 };
 
-/// A value of an option as JSON, which has no type of its own for paths and for numbers of NumPy:
-/// these have been turned into words and numbers before.
-nlohmann::json to_json(const std::string& name, nb::handle value) {
-    if (PyBool_Check(value.ptr())) return value.ptr() == Py_True;
-    if (PyFloat_Check(value.ptr())) return PyFloat_AsDouble(value.ptr());
-    if (PyUnicode_Check(value.ptr())) {
-        Py_ssize_t size = 0;
-        if (const char* text = PyUnicode_AsUTF8AndSize(value.ptr(), &size))
-            return std::string(text, static_cast<std::size_t>(size));
-        PyErr_Clear();
-        fail("[config] expected UTF-8 as {}, got other bytes", name);
-    }
-    if (PyLong_Check(value.ptr())) {
-        if (std::int64_t number = 0; nb::try_cast(value, number)) return number;
-        if (std::uint64_t number = 0; nb::try_cast(value, number)) return number;
-        return HUGE_VAL;  // more than any option may be
-    }
-    fail("[config] expected a number, a text, True or False as {}, got {}", name,
-         shown(nb::cast<std::string>(nb::repr(value))));
-}
-
 TrainConfig to_config(const nb::dict& options) {
-    nlohmann::json json = nlohmann::json::object();
-    for (const auto& [key, value] : options) {
-        const std::string name = nb::cast<std::string>(key);
-        json[name] = to_json(name, value);
-    }
-    return config_from_json(json, "train()");
+    return config_from_json(options_json("config", options), "train()");
 }
 
 /// Throws Error unless these options make a run. Notes on those that have no effect: a value that
