@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "instant/cost/cost_model.h"
+#include "instant/methods/espace_rule.h"
 #include "instant/methods/subspace_rule.h"
 #include "nn/linear.h"
 #include "tensor/ops.h"
@@ -50,6 +51,38 @@ class PlainSubspaceRule final : public BackwardRule {
 
   private:
     std::shared_ptr<const Subspace> p_, q_;
+};
+
+/// ESPACE as the exact map of a projected x: y = (Π x) Wᵀ, g_w = Σ_b g_bᵀ (Π x_b), g_x = Π (g W).
+class PlainEspaceRule final : public BackwardRule {
+  public:
+    explicit PlainEspaceRule(const Subspace& p)
+        : side_(p.side), square_(matmul(p.basis, p.basis, Op::transpose, Op::none)) {}
+    std::string name() const override { return "plain"; }
+    Tensor forward(const LinearInput& x, Saved& saved, const LinearCall& call) const override {
+        save(x, saved, call);
+        return matmul(projected(x.matrix()), call.w, Op::none, Op::transpose);
+    }
+    void save(const LinearInput& x, Saved& saved, const LinearCall& call) const override {
+        ExactRule::instance()->save(x, saved, call);
+    }
+    LinearGrads backward(const LinearGradient& gradient, const Saved& saved,
+                         const LinearCall& call) const override {
+        const Tensor& gy = gradient.matrix();
+        LinearGrads grads;
+        if (call.needs.gw)
+            grads.gw = matmul_sum(gy, projected(call.op->x_matrix(saved.tensor("x"))));
+        if (call.needs.gx) grads.gx = projected(matmul(gy, call.w));
+        return grads;
+    }
+
+  private:
+    Tensor projected(const Tensor& x) const {
+        return side_ == Side::token ? matmul(square_, x) : matmul(x, square_);
+    }
+
+    Side side_;
+    Tensor square_;  // Π = PᵀP
 };
 
 /// A method that mixes tokens: g_w = Σ_b g_bᵀ (A x_b) and g_x = D (g W) with matrices A and D:
@@ -149,7 +182,10 @@ std::shared_ptr<const BackwardRule> make_rule(const LinearShape& shape, const Va
     auto rule = compress ? method.rule({layer, options, projectors.p, projectors.q}) : nullptr;
     if (!rule) rule = ExactRule::instance();
     if (!variant.plain) return rule;
-    const LinearCall call = call_of(shape, variant, {1, shape.tokens, shape.in_channels}, {});
+    const LinearCall call =
+        call_of(shape, variant, {1, shape.tokens, shape.in_channels}, layer.weight().value);
+    if (const auto* espace = dynamic_cast<const EspaceRule*>(rule.get()))
+        return std::make_shared<PlainEspaceRule>(*espace->p(call));
     if (const auto* subspaces = dynamic_cast<const SubspaceRule*>(rule.get()))
         return std::make_shared<PlainSubspaceRule>(subspaces->p(call), subspaces->q(call));
     return std::make_shared<PlainTokenRule>(*rule, call);
