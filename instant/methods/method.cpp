@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <map>
 
+#include "instant/methods/lbp_wht.h"
 #include "instant/methods/low_rank_rule.h"
+#include "instant/methods/patches.h"
 
 namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {
@@ -51,6 +53,13 @@ std::deque<Method>& table() {
          .calibrated = {true, true},
          .rule = low_rank,
          .heeds = and_ranks({"rank_x", "rank_g", "side_x", "side_g"})},
+        {.name = "lbp-wht",
+         .help = "low-order Walsh-Hadamard coefficients of 8x8 patches of tokens",
+         .x_slot = "H x",
+         .g_slot = "Hᵀ((H g) W) / 64",
+         .rule = lbp_wht_rule,
+         .closed_form = lbp_wht_cost,
+         .options = {order_option(), grid_option()}},
     };
     return all;
 }
