@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 
+#include "instant/methods/gradient_filter.h"
 #include "instant/methods/lbp_wht.h"
 #include "instant/methods/low_rank_rule.h"
 #include "instant/methods/patches.h"
@@ -60,6 +61,13 @@ std::deque<Method>& table() {
          .rule = lbp_wht_rule,
          .closed_form = lbp_wht_cost,
          .options = {order_option(), grid_option()}},
+        {.name = "gradient-filter",
+         .help = "one value for each patch of tokens",
+         .x_slot = "sums of patches of x",
+         .g_slot = "(means of patches of g) W, copied to the patches",
+         .rule = gradient_filter_rule,
+         .closed_form = gradient_filter_cost,
+         .options = {patch_option(), grid_option()}},
     };
     return all;
 }

@@ -107,3 +107,38 @@ def test_the_grid_of_texts_is_an_option():
     cost = sg.cost(**options, grid="16x32")
     assert cost["paper"]["saved_bytes"] == 663_552
     assert round(cost["paper"]["backward"] / 1e6, 2) == 764.41
+
+
+# --- tokens as an image in patches: gradient-filter
+
+
+def gradient_filter(x, w, gy, grid, patch):
+    height, width = grid
+    extra, length = x.shape[1] - height * width, len(x)
+    true = patches_of(np.ones((length, height * width, 1)), height, width, patch).sum(axis=2)
+    x_sum = patches_of(x[:, extra:], height, width, patch).sum(axis=2)
+    g_mean = patches_of(gy[:, extra:], height, width, patch).sum(axis=2) / true
+    gx = np.repeat((g_mean @ w)[:, :, None], patch * patch, axis=2)
+    gw = np.einsum("bpj,bpi->ji", g_mean, x_sum)
+    gw += np.einsum("blj,bli->ji", gy[:, :extra], x[:, :extra])
+    rows = extra + x_sum.shape[1]
+    return np.concatenate([gy[:, :extra] @ w, image_of(gx, height, width, patch)], axis=1), gw, rows
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("h, w, extra", [(8, 8, 0), (16, 8, 1), (1, 9, 0), (11, 13, 2), (5, 17, 1)])
+def test_gradient_filter(h, w, extra, dtype):
+    x, weight, gy = layer(h, w, extra, dtype)
+    for patch in (1, 2, 5, 8, 32):
+        what = f"{h}x{w} + {extra}, patch {patch}"
+        r = sg.lab.linear(x, weight, gy, method="gradient-filter", grid=(h, w), patch=patch)
+        gx, gw, rows = gradient_filter(
+            x.astype(float), weight.astype(float), gy.astype(float), (h, w), patch
+        )
+        close(r.gx, gx.astype(dtype), dtype, what)
+        close(r.gw, gw.astype(dtype), dtype, what)
+        assert r.saved_bytes == x.itemsize * len(x) * rows * x.shape[2], what
+        numbers, product = len(x) * h * w, 2 * len(x) * rows * x.shape[2] * len(weight)
+        assert r.flops["compress"] == numbers * x.shape[2], what
+        assert r.flops["g_w"] == numbers * len(weight) + product, what
+        assert r.flops["g_x"] == product, what
