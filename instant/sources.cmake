@@ -14,7 +14,10 @@ list(APPEND SLIMGRAD_SOURCES
      instant/lab/snr_measure.cpp
      instant/lab/snr_source.cpp
      instant/methods/espace_rule.cpp
+     instant/methods/gradient_filter.cpp
+     instant/methods/lbp_wht.cpp
      instant/methods/method.cpp
      instant/methods/options.cpp
+     instant/methods/patches.cpp
      instant/methods/random_rule.cpp
      instant/methods/subspace_rule.cpp)

@@ -6,6 +6,7 @@
 #include "instant/calibration/calibrator.h"
 #include "instant/cost/architectures.h"
 #include "instant/cost/cost_model.h"
+#include "instant/methods/patches.h"
 #include "nn/losses.h"
 #include "nn/models/text_model.h"
 #include "tensor/meter.h"
@@ -32,6 +33,7 @@ MethodOptions fixed_ranks(const std::string& method, std::int64_t rank, std::int
     options.side = to_string(side);
     options.rank_x = options.rank_g = rank;
     options.batch = batch;
+    options.own.set("[test]", grid_option(), "4x4");  // of 16 tokens
     return options;
 }
 
@@ -85,10 +87,10 @@ TEST(BertCost, EveryModeAndSideOfASmallModel) {
             config.num_hidden_layers = 2;
             config.num_attention_heads = 3;
             config.intermediate_size = 20;
-            config.max_position_embeddings = 9;
+            config.max_position_embeddings = 16;
             const auto model = make_text_model(config);
             select_train_blocks(*model, blocks);
-            const Tokens tokens = texts(3, 9, config.vocab_size);
+            const Tokens tokens = texts(3, 16, config.vocab_size);
             const std::vector<LinearShape> shapes = traced(*model, tokens);
             for (const std::string& method : method_names())
                 for (const std::optional<Side> side :

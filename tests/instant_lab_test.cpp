@@ -73,11 +73,14 @@ TEST(Lab, GradientsAreThoseOfTheProjectorsThatItReports) {
 }
 
 TEST(Lab, CountsEqualTheClosedForms) {
-    const Sample s = sample();
-    const LinearShape shape{"linear", tokens, cx, cy, tokens * cx, "linear"};
+    const std::int64_t rows = 4, columns = 5, l = rows * columns + 1;
+    const Sample s = sample(batch, l);
+    LinearShape shape{"linear", l, cx, cy, l * cx, "linear"};
+    shape.rows = rows, shape.columns = columns, shape.extra = 1;
     for (const std::string& method : method_names())
         for (const Side side : {Side::token, Side::channel}) {
-            const LabOptions options = with(method, 4, 2, side);
+            LabOptions options = with(method, 4, 2, side);
+            options.layout = {rows, columns};
             const LabResult r = lab_linear(s.x, s.w, s.gy, options);
             const LinearCost cost = linear_cost(shape, compression_of(shape, options.method), batch,
                                                 Convention::executed);

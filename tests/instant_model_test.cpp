@@ -6,6 +6,7 @@
 
 #include "instant/calibration/calibrator.h"
 #include "instant/cost/cost_model.h"
+#include "instant/methods/patches.h"
 #include "nn/attention.h"
 #include "nn/losses.h"
 #include "nn/models/model.h"
@@ -136,12 +137,13 @@ struct EncoderStack final : Module {
 
 TEST(SharedInput, QueriesKeysAndValuesKeepOneProjectedInputAndUseOneProjector) {
     for (const bool below_trains : {true, false})
-        for (const MethodOptions& options : every_mode_and_side(2)) {
+        for (MethodOptions options : every_mode_and_side(2)) {
+            options.own.set("[test]", grid_option(), "4x5");
             EncoderStack model;
             set_requires_grad(model.below, below_trains);
             Stream stream(2, "x");
-            const Tensor x = normal({batch, 7, 12}, 0, 1, stream);
-            const Tensor gy = normal({batch, 7, 12}, 0, 1, stream);
+            const Tensor x = normal({batch, 20, 12}, 0, 1, stream);
+            const Tensor gy = normal({batch, 20, 12}, 0, 1, stream);
             const auto forward = [&](Tape& tape) { return model.forward(tape.constant(x)); };
             const std::vector<LinearShape> shapes = trace_linear_maps(model, [&] {
                 Tape tape;
@@ -187,7 +189,7 @@ TEST(SharedInput, QueriesKeysAndValuesKeepOneProjectedInputAndUseOneProjector) {
 INSTANTIATE_TEST_SUITE_P(
     Models, CompressedModel,
     testing::Values(ModelCase{"vit-micro", 1, 16, "all"}, ModelCase{"vit-micro", 3, 16, "last:1"},
-                    ModelCase{"mlp", 1, 8, "all"}, ModelCase{"resnet20", 3, 8, "all"},
+                    ModelCase{"mlp", 1, 8, "all"}, ModelCase{"resnet20", 3, 16, "all"},
                     ModelCase{"resnet20", 3, 16, "last:2"}),
     [](const auto& info) {
         std::string name = std::string(info.param.name) + "_" + info.param.train_blocks;

@@ -89,7 +89,8 @@ LinearCost linear_cost(const LinearShape& layer, const Compression& compression,
     return linear_cost(layer, compression, batch,
                        Counted{.gw = paper || layer.needs_gw,
                                .gx = paper || layer.needs_gx,
-                               .shares_x = shares_x && !paper});
+                               .shares_x = shares_x && !paper,
+                               .as_published = paper});
 }
 
 CalibrationCost calibration_cost(const LinearShape& layer, const Compression& compression,

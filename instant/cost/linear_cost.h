@@ -33,6 +33,8 @@ struct Counted {
     bool gw = true, gx = true;
     /// An earlier layer of its group already keeps what this one would keep of x.
     bool shares_x = false;
+    /// As the paper of the method counts, where that is not what runs.
+    bool as_published = false;
 };
 
 /// How one linear map is compressed. Ranks beyond the length of their axis are cut to it.

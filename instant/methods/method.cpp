@@ -6,8 +6,11 @@
 #include <map>
 
 #include "instant/methods/espace_rule.h"
+#include "instant/methods/gradient_filter.h"
+#include "instant/methods/lbp_wht.h"
 #include "instant/methods/low_rank_rule.h"
 #include "instant/methods/options.h"
+#include "instant/methods/patches.h"
 #include "instant/methods/random_rule.h"
 
 namespace slimgrad {
@@ -77,6 +80,20 @@ std::deque<Method>& table() {
          .closed_form = espace_compression,
          .heeds = {"side_x", "side"},
          .options = {rank_option(), ratio_option()}},
+        {.name = "lbp-wht",
+         .help = "low-order Walsh-Hadamard coefficients of 8x8 patches of tokens",
+         .x_slot = "H x",
+         .g_slot = "Hᵀ((H g) W) / 64",
+         .rule = lbp_wht_rule,
+         .closed_form = lbp_wht_cost,
+         .options = {order_option(), grid_option()}},
+        {.name = "gradient-filter",
+         .help = "one value for each patch of tokens",
+         .x_slot = "sums of patches of x",
+         .g_slot = "(means of patches of g) W, copied to the patches",
+         .rule = gradient_filter_rule,
+         .closed_form = gradient_filter_cost,
+         .options = {patch_option(), grid_option()}},
     };
     return all;
 }
