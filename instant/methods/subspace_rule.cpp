@@ -38,6 +38,10 @@ void SubspaceRule::save(const LinearInput& x, Saved& saved, const LinearCall& ca
     });
 }
 
+const Tensor& SubspaceRule::kept_x_hat(const Saved& saved) {
+    return saved.as<ProjectedInput>("x_hat").x_hat();
+}
+
 LinearGrads SubspaceRule::backward(const LinearGradient& gy, const Saved& saved,
                                    const LinearCall& call) const {
     const LinearOperator& op = *call.op;

@@ -30,6 +30,10 @@ class SubspaceRule : public BackwardRule {
     /// Whether they are drawn in each call and held by nobody: backward asks for P again.
     virtual bool drawn() const { return false; }
 
+  protected:
+    /// x̂, of a call that keeps it.
+    static const Tensor& kept_x_hat(const Saved& saved);
+
   private:
     class ProjectedInput;
 };
