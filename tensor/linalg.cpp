@@ -233,7 +233,7 @@ Tensor row_coefficients(const Tensor& a, const Tensor& b) {
                                               gram.data(), narrow(r), c.data(), narrow(r));
         require(info == 0, "[row_coefficients] the {} rows depend on each other", r);
     }
-    meter().add(r * r * n + r * r * r / 3 + 2 * r * s * (n + r));
+    meter().add(2 * r * (r + s) * n + r * r * r / 3 + 2 * r * r * s);
     Tensor result({r, s});
     for (std::int64_t k = 0; k < r; ++k)
         for (std::int64_t j = 0; j < s; ++j)

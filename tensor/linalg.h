@@ -52,7 +52,7 @@ struct SingularDecomposition {
 SingularDecomposition svd(const Tensor& matrix, std::int64_t count);
 
 /// The rows of b (s, n) as sums of the rows of a (r, n), nearest by least squares: C (r, s) with
-/// bᵀ ≈ aᵀ C, that is C = (a aᵀ)⁻¹ a bᵀ, in double. Counts r² (n + r / 3) + 2 r s (n + r) FLOPs.
+/// bᵀ ≈ aᵀ C, that is C = (a aᵀ)⁻¹ a bᵀ, in double. Counts 2 r (r + s) n + r³ / 3 + 2 r² s FLOPs.
 /// Throws Error if the rows of a depend on each other.
 Tensor row_coefficients(const Tensor& a, const Tensor& b);
 

@@ -15,8 +15,8 @@ inline namespace SLIMGRAD_PRECISION {
 ///   Cy < Cx:  R = U G   (r, Cx)    W ← W - lr · α · Uᵀ ρ(R)     U (r, Cy): left ones, as rows
 ///
 /// Filters (Cy, C, kh, kw) are matrices (Cy, C·kh·kw). Their paper keeps the moments as they are
-/// when the basis changes. FLOPs count under `optimizer`: 2 Cy Cx r to project and again to expand,
-/// and the nominal 14 p q² + 8 q³ (p ≥ q the axes) of the decomposition.
+/// when the basis changes. FLOPs count under `optimizer`: 2 Cy Cx r to project and again to expand;
+/// for a new basis one comparison an element and the nominal 14 p q² + 8 q³ (p ≥ q the axes).
 class Galore final : public GradientProjection {
   public:
     struct Target {
