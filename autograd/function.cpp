@@ -21,7 +21,7 @@ Tensor sum(Tensor a, Tensor b) {
 void Grad::add(Grad other) {
     if (!defined()) {
         *this = std::move(other);
-    } else if (basis == other.basis) {
+    } else if (basis == other.basis || (basis && other.basis && basis->same_as(*other.basis))) {
         value = sum(std::move(value), std::move(other.value));
     } else {
         value = sum(dense(), other.dense());
@@ -37,6 +37,14 @@ Tensor Parameter::dense_grad(const std::string& name) const {
             "[{}] expected a gradient of the parameter's shape {}, got {}", name,
             shown(value.shape()), shown(dense));
     return dense;
+}
+
+void Parameter::check_grad(const std::string& name) const {
+    const std::optional<Shape> shape =
+        grad.basis && grad.defined() ? grad.basis->dense_shape(grad.value.shape()) : std::nullopt;
+    if (!shape || !value.defined()) return void(dense_grad(name));
+    require(*shape == value.shape(), "[{}] expected a gradient of the parameter's shape {}, got {}",
+            name, shown(value.shape()), shown(*shape));
 }
 
 }  // namespace SLIMGRAD_PRECISION

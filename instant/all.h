@@ -16,18 +16,14 @@
 #include "instant/lab/lab.h"
 #include "instant/lab/snr.h"
 #include "instant/lab/snr_source.h"
-<<<<<<< HEAD
+#include "instant/methods/compact_rule.h"
 #include "instant/methods/espace_rule.h"
-#include "instant/methods/low_rank_rule.h"
-#include "instant/methods/method.h"
-#include "instant/methods/options.h"
-#include "instant/methods/random_rule.h"
-=======
+#include "instant/methods/galore.h"
 #include "instant/methods/gradient_filter.h"
 #include "instant/methods/lbp_wht.h"
 #include "instant/methods/low_rank_rule.h"
 #include "instant/methods/method.h"
 #include "instant/methods/options.h"
 #include "instant/methods/patches.h"
->>>>>>> patches
+#include "instant/methods/random_rule.h"
 #include "instant/methods/subspace_rule.h"

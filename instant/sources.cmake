@@ -13,7 +13,9 @@ list(APPEND SLIMGRAD_SOURCES
      instant/lab/snr.cpp
      instant/lab/snr_measure.cpp
      instant/lab/snr_source.cpp
+     instant/methods/compact_rule.cpp
      instant/methods/espace_rule.cpp
+     instant/methods/galore.cpp
      instant/methods/gradient_filter.cpp
      instant/methods/lbp_wht.cpp
      instant/methods/method.cpp

@@ -14,6 +14,19 @@ class ReshapedBasis final : public Basis {
     Tensor expand(const Tensor& compressed) const override {
         return matrix_->expand(compressed).reshape(shape_);
     }
+    std::optional<Shape> dense_shape(const Shape& compressed) const override {
+        const std::optional<Shape> matrix = matrix_->dense_shape(compressed);
+        return matrix && numel(*matrix) == numel(shape_) ? shape_ : matrix;
+    }
+    bool same_as(const Basis& other) const override {
+        const auto* reshaped = dynamic_cast<const ReshapedBasis*>(&other);
+        return reshaped && shape_ == reshaped->shape_ && matrix_->same_as(*reshaped->matrix_);
+    }
+    std::int64_t period() const override { return matrix_->period(); }
+    double scale() const override { return matrix_->scale(); }
+    Tensor carry(const Tensor& moment, int power, std::int64_t period_before) const override {
+        return matrix_->carry(moment, power, period_before);
+    }
 
   private:
     std::shared_ptr<const Basis> matrix_;

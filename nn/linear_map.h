@@ -37,6 +37,10 @@ class LinearMap : public Module {
     bool compressible() const { return compressible_; }
     void set_compressible(bool compressible) { compressible_ = compressible; }
 
+    /// Whether the layer is the output projection of an attention, which CompAct leaves exact.
+    bool attention_output() const { return attention_output_; }
+    void set_attention_output(bool is) { attention_output_ = is; }
+
     virtual Parameter& weight() = 0;
     const Parameter& weight() const { return const_cast<LinearMap*>(this)->weight(); }
     /// Null if the layer has none.
@@ -54,6 +58,7 @@ class LinearMap : public Module {
     std::string input_group_;
     const Module* shared_in_ = nullptr;
     bool compressible_ = true;
+    bool attention_output_ = false;
 };
 
 /// The linear maps of a model, in order of visit.

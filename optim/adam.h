@@ -13,12 +13,19 @@ class Adam final : public Optimizer {
     Adam(Module& model, const OptimizerOptions& options, bool decoupled);
     std::string name() const override { return decoupled_ ? "adamw" : "adam"; }
     void step() override;
-    void visit_state(const std::function<void(const std::string&, Tensor&)>& f) override;
 
   private:
+    /// What a step multiplies by, each rounded once.
+    struct Factors {
+        real beta1, rest1, beta2, rest2, scale, epsilon;
+        double rate;
+    };
+    Factors factors() const;
+    void update_dense(const Entry& entry, const Factors& f) const;
+    void update_compressed(const Entry& entry, const Factors& f) const;
+
     OptimizerOptions options_;
     bool decoupled_;
-    std::vector<Tensor> exp_avg_, exp_avg_sq_;  // one a parameter
 };
 
 }  // namespace SLIMGRAD_PRECISION

@@ -14,7 +14,8 @@ double clip_grad_norm(Module& model, double max_norm) {
     double squares = 0;
     for_each_parameter(model, [&](const std::string& name, Parameter& p) {
         if (!p.requires_grad || !p.grad.defined()) return;
-        squares += sum_squares(p.dense_grad(name));
+        p.check_grad(name);
+        squares += sum_squares(p.grad.value);
         clipped.push_back(&p);
     });
     const double norm = std::sqrt(squares);

@@ -11,11 +11,12 @@ class Sgd final : public Optimizer {
     Sgd(Module& model, const OptimizerOptions& options);
     std::string name() const override { return "sgd"; }
     void step() override;
-    void visit_state(const std::function<void(const std::string&, Tensor&)>& f) override;
 
   private:
+    void update_dense(const Entry& entry) const;
+    void update_compressed(const Entry& entry) const;
+
     OptimizerOptions options_;
-    std::vector<Tensor> momentum_;  // one a parameter
 };
 
 }  // namespace SLIMGRAD_PRECISION

@@ -3,4 +3,5 @@ list(APPEND SLIMGRAD_SOURCES
      optim/clip.cpp
      optim/optimizer.cpp
      optim/schedule.cpp
-     optim/sgd.cpp)
+     optim/sgd.cpp
+     optim/state.cpp)

@@ -23,12 +23,16 @@ constexpr std::int64_t extra_directions = 8;
 constexpr int most_passes = 12;
 constexpr double settled = 1e-7;
 
+void check_finite(const char* what, const Tensor& matrix) {
+    require(std::ranges::all_of(matrix.values(), [](real v) { return std::isfinite(v); }),
+            "[{}] the matrix has entries that are not finite", what);
+    blas();
+}
+
 void check(const Tensor& symmetric) {
     require(symmetric.ndim() == 2 && symmetric.size(0) == symmetric.size(1),
             "[eigh] expected a square matrix, got shape {}", shown(symmetric.shape()));
-    require(std::ranges::all_of(symmetric.values(), [](real v) { return std::isfinite(v); }),
-            "[eigh] the matrix has entries that are not finite");
-    blas();
+    check_finite("eigh", symmetric);
 }
 
 /// BLAS and LAPACK on the calling thread alone while it lives: in matrices of a few hundred rows
@@ -173,6 +177,68 @@ EigenDecomposition eigh_leading(const Tensor& symmetric, std::int64_t count, con
         v = std::move(cv);
     }
     return all();
+}
+
+SingularDecomposition svd(const Tensor& matrix, std::int64_t count) {
+    require(matrix.ndim() == 2, "[svd] expected a matrix, got shape {}", shown(matrix.shape()));
+    check_finite("svd", matrix);
+    const std::int64_t m = matrix.size(0), n = matrix.size(1), q = std::min(m, n);
+    require(count >= 1 && count <= q, "[svd] expected a count from 1 to {}, got {}", q, count);
+    const OneThread alone(std::max(m, n));
+    // Row-major A is column-major Aᵀ = V Σ Uᵀ: its left vectors are our right ones.
+    Doubles a(matrix.values().begin(), matrix.values().end());
+    Doubles values(length(q)), v(length(n * q)), ut(length(q * m));
+    {
+        const BlasCall call;
+        const lapack_int info =
+            LAPACKE_dgesdd(LAPACK_COL_MAJOR, 'S', narrow(n), narrow(m), a.data(), narrow(n),
+                           values.data(), v.data(), narrow(n), ut.data(), narrow(q));
+        require(info == 0, "[svd] LAPACK dgesdd did not converge (info {})", info);
+    }
+    meter().add(14 * std::max(m, n) * q * q + 8 * q * q * q);
+
+    values.resize(length(count));
+    SingularDecomposition result{std::move(values), Tensor({count, m}), Tensor({count, n})};
+    for (std::int64_t i = 0; i < count; ++i) {
+        const auto left = [&](std::int64_t j) { return ut[length(i + j * q)]; };
+        const auto right = [&](std::int64_t j) { return v[length(i * n + j)]; };
+        double largest = 0;
+        for (std::int64_t j = 0; j < q; ++j)
+            if (const double entry = n <= m ? right(j) : left(j);
+                std::abs(entry) > std::abs(largest))
+                largest = entry;
+        const double sign = largest < 0 ? -1 : 1;
+        for (std::int64_t j = 0; j < m; ++j)
+            result.left.data()[i * m + j] = static_cast<real>(sign * left(j));
+        for (std::int64_t j = 0; j < n; ++j)
+            result.right.data()[i * n + j] = static_cast<real>(sign * right(j));
+    }
+    return result;
+}
+
+Tensor row_coefficients(const Tensor& a, const Tensor& b) {
+    require(a.ndim() == 2 && b.ndim() == 2 && a.size(1) == b.size(1),
+            "[row_coefficients] expected two matrices with rows of one length, got {} and {}",
+            shown(a.shape()), shown(b.shape()));
+    check_finite("row_coefficients", a);
+    const std::int64_t r = a.size(0), s = b.size(0), n = a.size(1);
+    const OneThread alone(n);
+    const Doubles rows(a.values().begin(), a.values().end());
+    Doubles gram = product(rows, rows, r, r, n, CblasTrans);
+    // Column-major C lies in memory as its transpose: (s,n)·(n,r).
+    Doubles c = product({b.values().begin(), b.values().end()}, rows, s, r, n, CblasTrans);
+    {
+        const BlasCall call;
+        const lapack_int info = LAPACKE_dposv(LAPACK_COL_MAJOR, 'L', narrow(r), narrow(s),
+                                              gram.data(), narrow(r), c.data(), narrow(r));
+        require(info == 0, "[row_coefficients] the {} rows depend on each other", r);
+    }
+    meter().add(2 * r * (r + s) * n + r * r * r / 3 + 2 * r * r * s);
+    Tensor result({r, s});
+    for (std::int64_t k = 0; k < r; ++k)
+        for (std::int64_t j = 0; j < s; ++j)
+            result.data()[k * s + j] = static_cast<real>(c[length(j * r + k)]);
+    return result;
 }
 
 }  // namespace SLIMGRAD_PRECISION

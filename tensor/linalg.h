@@ -37,5 +37,24 @@ EigenDecomposition eigh(const Tensor& symmetric);
 EigenDecomposition eigh_leading(const Tensor& symmetric, std::int64_t count,
                                 const Tensor& start = {});
 
+/// The leading singular values of a matrix (m, n), descending, and their vectors as rows: `left`
+/// (count, m) and `right` (count, n).
+struct SingularDecomposition {
+    std::vector<double> values;
+    Tensor left, right;
+};
+
+/// A = Σ values_i left_iᵀ right_i, the `count` leading terms of it (at most the shorter axis), in
+/// double in both builds (LAPACK dgesdd). The largest entry of each vector of the shorter axis is
+/// positive, so that one matrix has one answer. Counts the 14 p q² + 8 q³ FLOPs, p ≥ q, that are
+/// usually named for a thin decomposition (Golub and Van Loan). Throws Error for a tensor that is
+/// no matrix or not finite.
+SingularDecomposition svd(const Tensor& matrix, std::int64_t count);
+
+/// The rows of b (s, n) as sums of the rows of a (r, n), nearest by least squares: C (r, s) with
+/// bᵀ ≈ aᵀ C, that is C = (a aᵀ)⁻¹ a bᵀ, in double. Counts 2 r (r + s) n + r³ / 3 + 2 r² s FLOPs.
+/// Throws Error if the rows of a depend on each other.
+Tensor row_coefficients(const Tensor& a, const Tensor& b);
+
 }  // namespace SLIMGRAD_PRECISION
 }  // namespace slimgrad

@@ -10,7 +10,7 @@ namespace slimgrad {
 namespace {
 
 constexpr const char* format_key = "slimgrad_checkpoint";
-constexpr const char* format_version = "4";  // 4: options and digests of the data
+constexpr const char* format_version = "5";  // 5: where the optimiser's state lives
 constexpr const char* projector_prefix = "projector.";
 constexpr std::int64_t max_dim = 1 << 20;  // beyond that a file is damaged
 
@@ -54,6 +54,20 @@ Calibrator::State slots_from(const nlohmann::json& json) {
     return slots;
 }
 
+nlohmann::json spaces_json(const std::vector<StateSpace>& spaces) {
+    nlohmann::json json = nlohmann::json::array();
+    for (const auto& [name, shape, period] : spaces)
+        json.push_back({{"name", name}, {"shape", shape}, {"period", period}});
+    return json;
+}
+
+std::vector<StateSpace> spaces_from(const nlohmann::json& json) {
+    std::vector<StateSpace> spaces;
+    for (const auto& space : json)
+        spaces.push_back({space.at("name"), space.at("shape"), space.at("period")});
+    return spaces;
+}
+
 void require_same_run(const std::filesystem::path& path, const nlohmann::json& counters,
                       const RunState& state) {
     const nlohmann::json begun = identity(config_from_json(counters.at("options"), path.string()));
@@ -81,6 +95,7 @@ void save_checkpoint(const std::filesystem::path& file, RunState& state) {
     const nlohmann::json counters{
         {"step", state.step},
         {"optimizer_steps", state.optimizer.steps()},
+        {"optimizer_spaces", spaces_json(state.optimizer.spaces())},
         {"options", identity(state.config)},
         {"data", {{"train", state.data.train}, {"test", state.data.test}}},
         {"slots", slots_json(slots)},
@@ -104,6 +119,7 @@ void load_checkpoint(const std::filesystem::path& path, RunState& state) {
     nlohmann::json counters;
     std::int64_t optimizer_steps = 0;
     Calibrator::State slots;
+    std::vector<StateSpace> spaces;
     try {
         counters = nlohmann::json::parse(file.metadata().at("state"));
         counters.at("step").get_to(state.step);
@@ -111,6 +127,7 @@ void load_checkpoint(const std::filesystem::path& path, RunState& state) {
         counters.at("optimizer_steps").get_to(optimizer_steps);
         counters.at("measurements").get_to(measurements);
         slots = slots_from(counters.at("slots"));
+        spaces = spaces_from(counters.at("optimizer_spaces"));
         require_same_run(path, counters, state);
     } catch (const nlohmann::json::exception&) {
         fail("[checkpoint] '{}' is damaged: its counters cannot be read", path.string());
@@ -120,6 +137,11 @@ void load_checkpoint(const std::filesystem::path& path, RunState& state) {
     require(state.step >= 0 && optimizer_steps >= 0 && state.metrics_bytes >= 0,
             "[checkpoint] '{}' is damaged: a counter is negative", path.string());
 
+    try {
+        state.optimizer.set_spaces(spaces);
+    } catch (const Error& error) {
+        fail("[checkpoint] '{}' is damaged: {}", path.string(), error.what());
+    }
     std::vector<NamedTensor> targets = fixed_tensors(state);
     for (auto& [name, found, basis] : slots) {
         if (found.vanilla) continue;

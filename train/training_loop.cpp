@@ -46,6 +46,7 @@ TrainingLoop::TrainingLoop(RunDirectory run, TrainConfig config, std::unique_ptr
       total_(config_.steps > 0 ? config_.steps : config_.epochs * train_.steps),
       schedule_(config_.schedule_options(total_)),
       shapes_(trace(*model_, train_)) {
+    optimizer_->set_projection(make_projection(*model_, config_.method_options()));
     if (!run_.note().empty()) warnings_.push_back(run_.note());
 }
 

@@ -73,6 +73,7 @@ std::vector<LinearShape> transformer(const Encoder& e, std::int64_t tokens,
         const auto add = [&](const std::string& name, std::int64_t in, std::int64_t out,
                              const std::string& group, bool reads_input = false) {
             LinearShape layer{path + name, tokens, in, out, Checked(tokens) * in, path + group};
+            layer.attention_output = name == "attention.proj";
             if (e.patches) {  // a square of them behind a class token
                 const auto side = static_cast<std::int64_t>(std::sqrt(tokens - 1));
                 if (side * side == tokens - 1) layer.rows = layer.columns = side, layer.extra = 1;

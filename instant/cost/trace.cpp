@@ -22,6 +22,7 @@ class TracingRule final : public BackwardRule {
         shape.needs_gx = call.needs.gx;
         shape.needs_gw = call.needs.gw;
         shape.compressible = layer_.compressible();
+        shape.attention_output = layer_.attention_output();
         shape.rows = call.layout.rows;
         shape.columns = call.layout.columns;
         shape.extra = call.layout.extra;

@@ -32,6 +32,8 @@ struct LinearShape {
     /// input_group. A 1x1 convolution and the shortcut beside it keep one image but unfold it
     /// differently.
     std::string held_group{};
+    /// The output projection of an attention, which CompAct leaves exact.
+    bool attention_output = false;
 };
 
 /// Runs `forward` once (a training forward of the model on any batch, recorded) and reports every

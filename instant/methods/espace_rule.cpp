@@ -35,7 +35,7 @@ LinearCost espace_cost(const LinearShape& layer, const Compression& c, std::int6
 Tensor EspaceRule::forward(const LinearInput& x, Saved& saved, const LinearCall& call) const {
     const PhaseScope phase("forward", true);
     save(x, saved, call);
-    const Tensor x_hat = call.needs.gw ? this->x_hat(saved) : this->x_hat(*p_, x, call);
+    const Tensor x_hat = call.needs.gw ? kept_x_hat(saved) : this->x_hat(*p_, x, call);
     if (p_->side == Side::token)  // (B·R,Cx)·(Cx,Cy), then (L,R)·(R,Cy) a sample
         return expand_tokens(*p_, matmul(x_hat, call.w, Op::none, Op::transpose));
     return call.op->mix(x_hat, matmul(call.w, p_->basis, Op::none, Op::transpose));
@@ -56,7 +56,7 @@ LinearGrads EspaceRule::backward(const LinearGradient& gy, const Saved& saved,
     grads.gb = sum;
     if (needs_gw) {
         const PhaseScope phase("g_w");
-        const Tensor& x_hat = this->x_hat(saved);
+        const Tensor& x_hat = kept_x_hat(saved);
         grads.gw = on_tokens ? matmul_sum(p_g, x_hat)                 // (Cy,B·R)·(B·R,Cx)
                              : matmul(op.pair(g, x_hat), p_->basis);  // (Cy,R)·(R,Cx)
     }

@@ -4,8 +4,11 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
+#include "instant/methods/compact_rule.h"
 #include "instant/methods/espace_rule.h"
+#include "instant/methods/galore.h"
 #include "instant/methods/gradient_filter.h"
 #include "instant/methods/lbp_wht.h"
 #include "instant/methods/low_rank_rule.h"
@@ -33,6 +36,26 @@ std::vector<std::string> and_ranks(std::vector<std::string> names) {
     names.insert(names.end(), ranks.begin(), ranks.end());
     return names;
 }
+
+/// Of linear maps that a rank smaller than both axes compresses.
+std::unique_ptr<GradientProjection> galore(Module& model, const MethodOptions& options) {
+    std::set<const Parameter*> weights;
+    for (LinearMap* layer : linear_maps(model))
+        if (layer->compressible()) weights.insert(&layer->weight());
+    std::map<std::string, Galore::Target> targets;
+    for_each_parameter(model, [&](const std::string& name, const Parameter& parameter) {
+        const Shape& shape = parameter.value.shape();
+        if (!weights.contains(&parameter) || parameter.value.numel() == 0) return;
+        const std::int64_t axis = std::min(shape[0], numel(shape) / shape[0]);
+        const std::int64_t rank = chosen_rank(options, axis);
+        if (rank < axis) targets[name] = {shape, rank};
+    });
+    return std::make_unique<Galore>(
+        std::move(targets), options.own.get<std::int64_t>(redraw_option()), basis_options(options));
+}
+
+const std::vector<Option> on_a_basis{rank_option(), ratio_option(), redraw_option(), scale_option(),
+                                     moments_option()};
 
 std::deque<Method>& table() {
     static std::deque<Method> all{
@@ -94,6 +117,19 @@ std::deque<Method>& table() {
          .rule = gradient_filter_rule,
          .closed_form = gradient_filter_cost,
          .options = {patch_option(), grid_option()}},
+        {.name = "compact",
+         .help = "a random sketch of x's channels; g_w stays a sketch until the update (CompAct)",
+         .x_slot = "x Pᵀ",
+         .g_slot = "g W",
+         .rule = compact_rule,
+         .closed_form = compact_form,
+         .options = on_a_basis},
+        {.name = "galore",
+         .help = "the exact backward; the optimiser works in a subspace of g_w (GaLore)",
+         .x_slot = "x",
+         .g_slot = "g W",
+         .projection = galore,
+         .options = on_a_basis},
     };
     return all;
 }
@@ -136,7 +172,8 @@ Method combined(const std::string& name) {
             all.*member = part.*member;
         };
         take(&Method::rule);
-        if (part.rule) {
+        take(&Method::projection);
+        if (part.rule || all.x_slot.empty()) {
             all.x_slot = part.x_slot;
             all.g_slot = part.g_slot;
             all.calibrated = part.calibrated;
@@ -163,7 +200,7 @@ const Method& find_method(const std::string& name) {
 }
 
 void register_method(Method method) {
-    require(!method.name.empty() && method.rule != nullptr,
+    require(!method.name.empty() && (method.rule || method.projection),
             "[method] expected an entry with a name and a rule");
     require(std::ranges::find(table(), method.name, &Method::name) == table().end(),
             "[method] there is already a method '{}'", method.name);
@@ -178,6 +215,12 @@ void register_method(Method method) {
                     method.name, option.name);
     }
     table().push_back(std::move(method));
+}
+
+std::unique_ptr<GradientProjection> make_projection(Module& model, const MethodOptions& options) {
+    validate(options);
+    const Method& method = find_method(options.method);
+    return method.projection ? method.projection(model, options) : nullptr;
 }
 
 std::vector<std::string> method_names() {

@@ -13,6 +13,7 @@
 #include "instant/calibration/truncation.h"
 #include "instant/cost/linear_cost.h"
 #include "nn/linear_map.h"
+#include "optim/projection.h"
 #include "tensor/option.h"
 
 namespace slimgrad {
@@ -70,6 +71,8 @@ struct Method {
     /// What it does with a layer that it compresses, for the closed forms of FLOPs and bytes. Null:
     /// it projects its calibrated slots.
     std::function<Compression(const LinearShape&, const MethodOptions&)> closed_form{};
+    /// What puts the gradients of a model on bases before the optimiser's step. Null: nothing does.
+    std::function<std::unique_ptr<GradientProjection>(Module&, const MethodOptions&)> projection{};
     /// The fields of MethodOptions that it heeds, by name.
     std::vector<std::string> heeds{};
     /// Its own options, with their initial values. Entries that share a name share all of it.
@@ -82,9 +85,12 @@ const std::deque<Method>& methods();
 /// name, and lists the known ones, and for entries that do not go together.
 const Method& find_method(const std::string& name);
 /// Adds a method of one's own, before anything asks for the table: in the first lines of main().
-/// Throws Error for a name that is taken, an entry without a rule, or an option that stands
-/// elsewhere with another meaning.
+/// Throws Error for a name that is taken, an entry with neither rule nor projection, or an option
+/// that stands elsewhere with another meaning.
 void register_method(Method method);
+
+/// For Optimizer::set_projection: what a method's entry makes, or null.
+std::unique_ptr<GradientProjection> make_projection(Module& model, const MethodOptions& options);
 
 std::vector<std::string> method_names();
 /// The four backward modes of INSTANT, which are compared where nothing else is asked for.

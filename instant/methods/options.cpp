@@ -23,6 +23,23 @@ const Option& redraw_option() {
     return option;
 }
 
+const Option& scale_option() {
+    static const Option option{"scale", Reals{0, 1000, true}, "factor of compressed updates", 1.0};
+    return option;
+}
+
+const Option& moments_option() {
+    static const Option option{"moments", Words{moments_words()},
+                               "the optimiser's moments where a projection changes",
+                               std::string("keep")};
+    return option;
+}
+
+MatrixBasis::Options basis_options(const MethodOptions& options) {
+    return {.moments = parse_moments(options.own.get<std::string>(moments_option())),
+            .scale = options.own.get<double>(scale_option())};
+}
+
 std::int64_t chosen_rank(const MethodOptions& options, std::int64_t dim) {
     const OptionValue& rank = options.own.given(rank_option());
     const std::int64_t asked = std::holds_alternative<std::monostate>(rank)

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "autograd/matrix_basis.h"
 #include "instant/methods/method.h"
 
 namespace slimgrad {
@@ -10,6 +11,10 @@ inline namespace SLIMGRAD_PRECISION {
 const Option& rank_option();    // none unless given
 const Option& ratio_option();   // the rank's share of its axis, inverted
 const Option& redraw_option();  // steps between new projections
+// Of methods that leave gradients on a basis until the update.
+const Option& scale_option();    // α
+const Option& moments_option();  // what becomes of the optimiser's where the basis changes
+MatrixBasis::Options basis_options(const MethodOptions& options);
 
 /// The rank in an axis of `dim`: `rank`, or dim / `ratio` rounded down; at least 1, at most dim.
 std::int64_t chosen_rank(const MethodOptions& options, std::int64_t dim);

@@ -30,10 +30,6 @@ Tensor SubspaceRule::x_hat(const Subspace& p, const LinearInput& x, const Linear
                                  : call.op->forward(x.held(), p.basis);
 }
 
-const Tensor& SubspaceRule::x_hat(const Saved& saved) {
-    return saved.as<ProjectedInput>("x_hat").x_hat();
-}
-
 void SubspaceRule::save(const LinearInput& x, Saved& saved, const LinearCall& call) const {
     if (!call.needs.gw) return;
     const std::shared_ptr<const Subspace> p = this->p(call);
@@ -43,6 +39,10 @@ void SubspaceRule::save(const LinearInput& x, Saved& saved, const LinearCall& ca
         const PhaseScope phase("compress");
         return std::make_shared<ProjectedInput>(x_hat(*p, x, call), drawn() ? nullptr : p);
     });
+}
+
+const Tensor& SubspaceRule::kept_x_hat(const Saved& saved) {
+    return saved.as<ProjectedInput>("x_hat").x_hat();
 }
 
 LinearGrads SubspaceRule::backward(const LinearGradient& gy, const Saved& saved,

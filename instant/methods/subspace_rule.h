@@ -33,7 +33,7 @@ class SubspaceRule : public BackwardRule {
   protected:
     /// x̂ of x, and the one that save has kept.
     static Tensor x_hat(const Subspace& p, const LinearInput& x, const LinearCall& call);
-    static const Tensor& x_hat(const Saved& saved);
+    static const Tensor& kept_x_hat(const Saved& saved);
 
   private:
     class ProjectedInput;

@@ -43,6 +43,50 @@ TEST_F(Resume, AStopAtAnyMomentEndsInTheSameBits) {
         EXPECT_EQ(a.at(key), b.at(key)) << key;
 }
 
+TEST_F(Resume, AStateInTheGradientsOwnSpaceComesBackToTheSameBits) {
+    TrainConfig plain = small("plain", "vit-micro");
+    plain.steps = 7;
+    ASSERT_TRUE(run(plain));
+    const auto dense = summary("plain")["bytes"]["optimizer"].get<std::int64_t>();
+    for (const char* method : {"compact", "galore", "galore+instant"})
+        for (const char* moments : {"keep", "transport"}) {
+            const std::string name = fmt::format("{}-{}", method, moments);
+            TrainConfig config = small(name, "vit-micro");
+            config.steps = 7;
+            config.calibrate_batches = 1;
+            config.method = method;
+            set_option(config, "rank", "5", "[test]");
+            set_option(config, "redraw_every", "3", "[test]");
+            set_option(config, "moments", moments, "[test]");
+            set_option(config, "scale", "0.5", "[test]");
+            ASSERT_TRUE(run(config));
+            EXPECT_LT(summary(name)["bytes"]["optimizer"].get<std::int64_t>(), dense / 3) << name;
+            for (const int stop : {0, 2, 3, 5}) {
+                config.out = (root_ / fmt::format("{}-{}", name, stop)).string();
+                ASSERT_FALSE(run(config, stop));
+                EXPECT_TRUE(Trainer(fs::path(config.out), options()).run());
+                EXPECT_EQ(weights(fs::path(config.out).filename().string()), weights(name))
+                    << config.out;
+            }
+        }
+
+    TrainConfig config = small("broken", "vit-micro");
+    config.method = "compact";
+    ASSERT_FALSE(run(config, 2));
+    const fs::path checkpoint = root_ / "broken" / "checkpoint.safetensors";
+    const std::string good = text_of(checkpoint);
+    const auto with = [&](std::string from, const std::string& to) {
+        std::string text = good;
+        EXPECT_NE(text.find(from), text.npos);
+        text.replace(text.find(from), from.size(), to);
+        std::ofstream(checkpoint, std::ios::binary) << text;
+        return resumed(root_ / "broken");
+    };
+    EXPECT_TRUE(has(with("moments.blocks.0.fc1", "moments.blocks.7.fc1"),
+                    "damaged: [optimizer] the state has no place for"));
+    EXPECT_TRUE(has(with("moments.blocks.0.fc1", "moments.blocks.0.fc2"), "does not fit"));
+}
+
 TEST_F(Resume, ARunWithoutACheckpointBeginsAgain) {
     TrainConfig config = small("first", "mlp");
     ASSERT_TRUE(run(config));

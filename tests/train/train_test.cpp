@@ -223,8 +223,8 @@ TEST_F(Train, DamagedCheckpointsAreRefused) {
     EXPECT_TRUE(has(resumed_from(counters), "damaged"));
 
     std::string older = good;
-    older.replace(older.find("\"slimgrad_checkpoint\":\"4\""), 25, "\"slimgrad_checkpoint\":\"3\"");
-    EXPECT_TRUE(has(resumed_from(older), "has version 3, this program reads 4"));
+    older.replace(older.find("\"slimgrad_checkpoint\":\"5\""), 25, "\"slimgrad_checkpoint\":\"4\"");
+    EXPECT_TRUE(has(resumed_from(older), "has version 4, this program reads 5"));
 
     std::ofstream(run_directory / "config.json") << "{\"model\": ";
     EXPECT_TRUE(has(message([&] { Trainer(run_directory, options()); }), "not valid JSON"));
