@@ -16,6 +16,7 @@
 #include "instant/lab/lab.h"
 #include "instant/lab/snr.h"
 #include "instant/lab/snr_source.h"
+#include "instant/methods/lora.h"
 #include "instant/methods/low_rank_rule.h"
 #include "instant/methods/method.h"
 #include "instant/methods/options.h"

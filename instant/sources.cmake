@@ -13,6 +13,7 @@ list(APPEND SLIMGRAD_SOURCES
      instant/lab/snr.cpp
      instant/lab/snr_measure.cpp
      instant/lab/snr_source.cpp
+     instant/methods/lora.cpp
      instant/methods/method.cpp
      instant/methods/options.cpp
      instant/methods/subspace_rule.cpp)

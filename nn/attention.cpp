@@ -269,6 +269,7 @@ MultiHeadAttention::MultiHeadAttention(std::int64_t embed_dim, std::int64_t head
             "[attention] the number of heads must divide the width {}, got {}", embed_dim, heads);
     for (Linear* layer : {q_.get(), k_.get(), v_.get()})
         if (layer) layer->share_input_in(*this);
+    if (qkv_) qkv_->set_parts(3);
 }
 
 Var MultiHeadAttention::forward(const Var& x, const AttentionMask& mask) {

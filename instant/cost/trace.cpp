@@ -22,6 +22,8 @@ class TracingRule final : public BackwardRule {
         shape.needs_gx = call.needs.gx;
         shape.needs_gw = call.needs.gw;
         shape.compressible = layer_.compressible();
+        shape.parts = layer_.parts();
+        shape.adapted = layer_.adapted();
         shape.rows = call.layout.rows;
         shape.columns = call.layout.columns;
         shape.extra = call.layout.extra;

@@ -32,6 +32,10 @@ struct LinearShape {
     /// input_group. A 1x1 convolution and the shortcut beside it keep one image but unfold it
     /// differently.
     std::string held_group{};
+    /// How many maps the rows of W are: 3 where q, k and v are one layer.
+    std::int64_t parts = 1;
+    /// W is frozen, and an adapter trains beside it.
+    bool adapted = false;
 };
 
 /// Runs `forward` once (a training forward of the model on any batch, recorded) and reports every

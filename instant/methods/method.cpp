@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <map>
 
+#include "instant/methods/lora.h"
 #include "instant/methods/low_rank_rule.h"
+#include "instant/methods/options.h"
 
 namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {
@@ -51,6 +53,13 @@ std::deque<Method>& table() {
          .calibrated = {true, true},
          .rule = low_rank,
          .heeds = and_ranks({"rank_x", "rank_g", "side_x", "side_g"})},
+        {.name = "lora",
+         .help = "W frozen, (α/r) B A trained beside it (LoRA)",
+         .x_slot = "x of A, x Aᵀ of B",
+         .g_slot = "g W + (α/r) (g B) A",
+         .adapt = add_lora,
+         .adapted_shapes = lora_shapes,
+         .options = {rank_option(), alpha_option()}},
     };
     return all;
 }
@@ -93,6 +102,8 @@ Method combined(const std::string& name) {
             all.*member = part.*member;
         };
         take(&Method::rule);
+        take(&Method::adapt);
+        take(&Method::adapted_shapes);
         if (part.rule) {
             all.x_slot = part.x_slot;
             all.g_slot = part.g_slot;
@@ -117,6 +128,12 @@ const Method& find_method(const std::string& name) {
     const auto found = combinations.find(name);
     return found != combinations.end() ? found->second
                                        : combinations.emplace(name, combined(name)).first->second;
+}
+
+void adapt(Module& model, const MethodOptions& options, std::uint64_t seed) {
+    validate(options);
+    if (const Method& method = find_method(options.method); method.adapt)
+        method.adapt(model, options, seed);
 }
 
 void register_method(Method method) {
