@@ -167,9 +167,10 @@ TEST(CostModel, BadWords) {
         validate(options);
         FAIL();
     } catch (const Error& error) {
-        EXPECT_STREQ(error.what(),
-                     "[method] unknown method 'instnat'; known: vanilla, compress-x, compress-gy, "
-                     "instant");
+        EXPECT_TRUE(std::string(error.what())
+                        .starts_with("[method] unknown method 'instnat'; known: vanilla, "
+                                     "compress-x, compress-gy, instant"))
+            << error.what();
     }
 }
 
