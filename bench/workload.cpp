@@ -45,6 +45,9 @@ double phase(const Seconds& seconds, const std::string& name) {
 
 std::unique_ptr<Workload> make_workload(const Case& which, const Variant& variant) {
     validate(options_of(variant, {}, which.size.batch));
+    require(!find_method(variant.method).adapt,
+            "[bench] '{}' changes the model, and bench times the backward of one: leave it out",
+            variant.method);
     const Size& s = which.size;
     require(s.tokens >= 1 && s.width >= 1 && s.blocks >= 1,
             "[bench] expected sizes of at least 1, got {} tokens, width {}, {} blocks", s.tokens,

@@ -21,6 +21,7 @@
 #include "instant/methods/galore.h"
 #include "instant/methods/gradient_filter.h"
 #include "instant/methods/lbp_wht.h"
+#include "instant/methods/lora.h"
 #include "instant/methods/low_rank_rule.h"
 #include "instant/methods/method.h"
 #include "instant/methods/options.h"

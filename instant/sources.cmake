@@ -18,6 +18,7 @@ list(APPEND SLIMGRAD_SOURCES
      instant/methods/galore.cpp
      instant/methods/gradient_filter.cpp
      instant/methods/lbp_wht.cpp
+     instant/methods/lora.cpp
      instant/methods/method.cpp
      instant/methods/options.cpp
      instant/methods/patches.cpp

@@ -19,6 +19,7 @@
 #include "nn/linear_map.h"
 #include "nn/linear_operator.h"
 #include "nn/losses.h"
+#include "nn/low_rank_adapter.h"
 #include "nn/mask.h"
 #include "nn/models/bert.h"
 #include "nn/models/bert_config.h"

@@ -270,6 +270,7 @@ MultiHeadAttention::MultiHeadAttention(std::int64_t embed_dim, std::int64_t head
     for (Linear* layer : {q_.get(), k_.get(), v_.get()})
         if (layer) layer->share_input_in(*this);
     proj_.set_attention_output(true);
+    if (qkv_) qkv_->set_parts(3);
 }
 
 Var MultiHeadAttention::forward(const Var& x, const AttentionMask& mask) {

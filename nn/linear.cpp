@@ -1,6 +1,8 @@
 #include "nn/linear.h"
 
+#include "autograd/ops.h"
 #include "nn/init.h"
+#include "nn/low_rank_adapter.h"
 #include "nn/token_projection.h"
 #include "tensor/ops.h"
 
@@ -68,6 +70,8 @@ Linear::Linear(std::int64_t in_features, std::int64_t out_features, Stream& stre
     if (bias) bias_ = Parameter(kaiming_uniform({out_features}, in_features, stream));
 }
 
+Linear::~Linear() = default;
+
 Var Linear::forward(const Var& x) {
     const Shape& w = weight_.value.shape();
     require(w.size() == 2, "[{}] expected a weight (out_features, in_features), got {}", path(),
@@ -75,12 +79,20 @@ Var Linear::forward(const Var& x) {
     require(x.value().ndim() >= 2 && x.size(-1) == w[1],
             "[{}] expected last dimension {}, got {}. Hint: x is (batch, ..., in_features)", path(),
             w[1], shown(x.shape()));
-    return apply(x, std::make_shared<TokenOperator>(x.shape()), x.tape().tokens());
+    const Var y = apply(x, std::make_shared<TokenOperator>(x.shape()), x.tape().tokens());
+    return adapter_ ? y + adapter_->forward(x) : y;
 }
 
 void Linear::visit(Visitor& visitor) {
     visitor.parameter("weight", weight_);
     if (bias()) visitor.parameter("bias", bias_);
+    if (adapter_) adapter_->visit(visitor);
+}
+
+void Linear::add_adapter(std::int64_t rank, double alpha, std::uint64_t seed) {
+    require(!adapter_, "[{}] the layer has an adapter already", path());
+    adapter_ = std::make_unique<LowRankAdapter>(*this, rank, alpha, seed);
+    weight_.requires_grad = bias_.requires_grad = false;
 }
 
 }  // namespace SLIMGRAD_PRECISION

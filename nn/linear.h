@@ -6,11 +6,15 @@
 namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {
 
+class LowRankAdapter;
+
 /// y = x Wᵀ + b with x: (..., Cx), W: (Cy, Cx), b: (Cy,). The first axis of x is the batch, all
-/// between it and the last are tokens. Initialised as in PyTorch: U(-1/√Cx, 1/√Cx).
+/// between it and the last are tokens. Initialised as in PyTorch: U(-1/√Cx, 1/√Cx). With an adapter
+/// it adds what that has learned (low_rank_adapter.h).
 class Linear final : public LinearMap {
   public:
     Linear(std::int64_t in_features, std::int64_t out_features, Stream& stream, bool bias = true);
+    ~Linear() override;
 
     /// Throws Error unless the last dimension of x is in_features.
     Var forward(const Var& x) override;
@@ -21,9 +25,17 @@ class Linear final : public LinearMap {
     Parameter& weight() override { return weight_; }
     Parameter* bias() override { return bias_.value.defined() ? &bias_ : nullptr; }
 
+    /// Freezes W and b, and trains (α/r) B A beside them. name_modules() of the model then names A
+    /// and B. Throws Error for a layer that has one, and as LowRankAdapter does.
+    void add_adapter(std::int64_t rank, double alpha, std::uint64_t seed);
+    /// Null if the layer has none.
+    const LowRankAdapter* adapter() const { return adapter_.get(); }
+    bool adapted() const override { return adapter_ != nullptr; }
+
   private:
     Parameter weight_;
     Parameter bias_;  // undefined if the layer has none
+    std::unique_ptr<LowRankAdapter> adapter_;
 };
 
 /// The products of a Linear on an x of one shape, (B, ..., Cx).

@@ -23,6 +23,7 @@ class LinearMap : public Module {
     /// it. By default a layer is alone in the group of its own path.
     std::string input_group() const {
         if (!input_group_.empty()) return input_group_;
+        if (shared_with_) return shared_with_->input_group();
         return shared_in_ ? shared_in_->path() + ".qkv" : path();
     }
     void set_input_group(std::string group) { input_group_ = std::move(group); }
@@ -31,6 +32,14 @@ class LinearMap : public Module {
     /// Unless a group is set: that of Q, K and V of `attention`, which owns the layer and gets its
     /// path only when the model is whole.
     void share_input_in(const Module& attention) { shared_in_ = &attention; }
+    /// Unless a group is set: that of `other`, which must outlive this layer.
+    void share_input_with(const LinearMap& other) { shared_with_ = &other; }
+
+    /// How many maps the rows of W are, one after the other: 3 where q, k and v are one layer.
+    std::int64_t parts() const { return parts_; }
+    void set_parts(std::int64_t parts) { parts_ = parts; }
+    /// Whether something else trains in the place of W.
+    virtual bool adapted() const { return false; }
 
     /// False for maps that no method compresses: grouped convolutions, and heads that a model
     /// excludes.
@@ -57,6 +66,8 @@ class LinearMap : public Module {
     std::shared_ptr<const BackwardRule> rule_ = ExactRule::instance();
     std::string input_group_;
     const Module* shared_in_ = nullptr;
+    const LinearMap* shared_with_ = nullptr;
+    std::int64_t parts_ = 1;
     bool compressible_ = true;
     bool attention_output_ = false;
 };

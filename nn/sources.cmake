@@ -15,6 +15,7 @@ list(APPEND SLIMGRAD_SOURCES
      nn/linear_map.cpp
      nn/linear_operator.cpp
      nn/losses.cpp
+     nn/low_rank_adapter.cpp
      nn/mask.cpp
      nn/models/bert.cpp
      nn/models/bert_config.cpp

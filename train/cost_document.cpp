@@ -16,17 +16,21 @@ namespace {
 
 using nlohmann::json;
 
-/// The linear maps of an architecture known by its shapes, or of a model that slimgrad can build.
-std::vector<LinearShape> shapes_of(const CostOptions& o) {
+/// The linear maps of an architecture known by its shapes, or of a model that slimgrad can build,
+/// as `method` trains it.
+std::vector<LinearShape> shapes_of(const CostOptions& o, const MethodOptions& method) {
     const auto architectures = architecture_names();
     const bool known = std::ranges::find(architectures, o.model) != architectures.end();
     require(o.tokens == 0 || (known && takes_tokens(o.model)),
             "[cost] '{}' takes images: leave out tokens and give height and width", o.model);
-    if (known)
-        return architecture(
+    if (known) {
+        const auto shapes = architecture(
             o.model,
             {.tokens = o.tokens, .channels = o.channels, .height = o.height, .width = o.width},
             o.train_blocks);
+        const auto& adapted_shapes = find_method(method.method).adapted_shapes;
+        return adapted_shapes ? adapted_shapes(shapes, method) : shapes;
+    }
     constexpr std::int64_t most_pixels = 1 << 24;  // the model is built and run once
     require(o.channels * o.height * o.width <= most_pixels,
             "[cost] expected channels * height * width up to {}, got {}", most_pixels,
@@ -35,6 +39,7 @@ std::vector<LinearShape> shapes_of(const CostOptions& o) {
         o.model,
         {.channels = o.channels, .height = o.height, .width = o.width, .classes = o.classes});
     select_train_blocks(*model, o.train_blocks);
+    adapt(*model, method, 0);
     return trace_linear_maps(*model, [&] {
         Tape tape({.update_statistics = false});
         model->forward(tape.constant(Tensor::zeros({2, o.channels, o.height, o.width})));
@@ -189,9 +194,9 @@ json cost_document(const CostOptions& o) {
         o, [](const Option& option, const auto& value) { check_option("[cost]", option, value); });
     const MethodOptions& method = o;
     validate(method);
-    const std::vector<LinearShape> shapes = shapes_of(o);
+    const std::vector<LinearShape> shapes = shapes_of(o, method), plain = shapes_of(o, {});
     const std::vector<Compression> compressions = compressions_of(shapes, method);
-    const std::vector<Compression> exact(shapes.size());
+    const std::vector<Compression> exact(plain.size());
 
     json document{{"model", o.model},
                   {"method", o.method},
@@ -203,7 +208,7 @@ json cost_document(const CostOptions& o) {
          {std::pair{"paper", Convention::paper}, {"executed", Convention::executed}})
         document[name] = convention_json(
             model_cost(shapes, compressions, o.batch, convention, o.calibrate_batches),
-            model_cost(shapes, exact, o.batch, convention, o.calibrate_batches), o);
+            model_cost(plain, exact, o.batch, convention, o.calibrate_batches), o);
     return document;
 }
 

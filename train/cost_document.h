@@ -44,8 +44,9 @@ void for_each_option(Options& o, F f) {
             option.help = "rank of the x slot, at most the length of its axis";
         if (option.name == "rank_g") option.help = "rank of the g slot";
         // Ranks are given, and a scale costs nothing.
-        if (option.name != "epsilon" && option.name != "oversample" && option.name != "offset")
-            f(option, value);
+        for (const char* name : {"epsilon", "oversample", "offset", "alpha"})
+            if (option.name == name) return;
+        f(option, value);
     });
     f({"batch", batch_option().range, "samples over which once-a-batch terms are spread"}, o.batch);
     f({"calibrate_every", Integers{0, billion}, "steps between calibrations (0: once in all)"},

@@ -5,6 +5,7 @@
 #include <system_error>
 
 #include "data/safetensors.h"
+#include "nn/low_rank_adapter.h"
 #include "nn/models/bert_names.h"
 #include "train/pretrained_config.h"
 
@@ -134,7 +135,7 @@ LoadReport load_pretrained_file(const fs::path& weights, TextModel& model,
         bool classes;  // whether its rows are the classes
     };
     std::vector<Copy> copies;
-    for_each_parameter(model, [&](const std::string& name, Parameter& parameter) {
+    for_each_base_parameter(model, [&](const std::string& name, Parameter& parameter) {
         const std::vector<std::string> names = checkpoint_names(model.config(), name);
         const std::string found = find(file, names);
         if (found.empty()) {
@@ -190,8 +191,8 @@ void save_pretrained(const fs::path& directory, TextModel& model, const Tokenize
     require(!error, "[pretrained] cannot make '{}': {}", directory.string(), error.message());
     write_bert_config(directory, model.config(), labels, tokenizer);
     std::vector<NamedTensor> tensors;
-    for_each_parameter(model, [&](const std::string& name, Parameter& parameter) {
-        tensors.push_back({hugging_face_name(model.config(), name), parameter.value});
+    for_each_merged_value(model, [&](const std::string& name, const Tensor& value) {
+        tensors.push_back({hugging_face_name(model.config(), name), value});
     });
     write_safetensors(directory / weights_name, tensors, {{"format", "pt"}});
 }

@@ -39,7 +39,7 @@ RunProbe::RunProbe(std::filesystem::path run, std::int64_t threads)
 }
 
 void RunProbe::rewind() {
-    model_ = task_->model();
+    model_ = model_to_train(*task_, config_);
     optimizer_ = make_optimizer(*model_, config_.optimizer_options());
     optimizer_->set_projection(make_projection(*model_, config_.method_options()));
     const std::filesystem::path checkpoint = path_ / checkpoint_file;

@@ -22,15 +22,15 @@ constexpr const char* prepared = "slimgrad-begin.tmp";
 constexpr const char* begun = "slimgrad-begin";
 
 /// What a run makes of its beginning: nothing of it may outlive a new one.
-constexpr const char* results[] = {checkpoint_file, "model.safetensors", "summary.json",
-                                   "report.html"};
+constexpr const char* results[] = {checkpoint_file, "model.safetensors", adapter_file,
+                                   "summary.json", "report.html"};
 /// What may lie in model_folder.
 constexpr const char* model_files[] = {"config.json",       "tokenizer.json",
                                        "vocab.txt",         "tokenizer_config.json",
                                        "added_tokens.json", "special_tokens_map.json"};
 /// What is written by AtomicFile, and so may have left temporary files.
 constexpr const char* replaced[] = {"config.json", checkpoint_file, "model.safetensors",
-                                    "summary.json", "report.html"};
+                                    adapter_file,  "summary.json",  "report.html"};
 
 /// Whether a file is all that a run leaves that died before it began.
 bool is_left(const std::string& name) {

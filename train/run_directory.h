@@ -18,6 +18,8 @@ namespace slimgrad {
 
 /// The file of a run directory from which a run goes on.
 inline constexpr const char* checkpoint_file = "checkpoint.safetensors";
+/// What a run with adapters has learned, alone.
+inline constexpr const char* adapter_file = "adapter.safetensors";
 /// Where a run on texts keeps the sizes and the vocabulary of its model, in Hugging Face's layout.
 inline constexpr const char* model_folder = "model";
 

@@ -87,6 +87,12 @@ std::unique_ptr<Task> open_task(const TrainConfig& config, const std::filesystem
     return std::make_unique<ImageTask>(config);
 }
 
+std::unique_ptr<Module> model_to_train(const Task& task, const TrainConfig& config) {
+    std::unique_ptr<Module> model = task.model();
+    adapt(*model, config.method_options(), config.seed);
+    return model;
+}
+
 Var logits(Module& model, Tape& tape, const Batch& batch) {
     if (auto* text_model = dynamic_cast<TextModel*>(&model))
         return text_model->forward(tape, batch.tokens);

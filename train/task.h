@@ -89,6 +89,9 @@ void require_same_kind(const TrainConfig& config);
 /// data, vocabularies and checkpoints that cannot be read or do not fit.
 std::unique_ptr<Task> open_task(const TrainConfig& config, const std::filesystem::path& run = {});
 
+/// The model of a task, changed as the method of the run wants it: with adapters, say.
+std::unique_ptr<Module> model_to_train(const Task& task, const TrainConfig& config);
+
 /// The logits (B, classes) of a batch, by a model of images or of texts.
 Var logits(Module& model, Tape& tape, const Batch& batch);
 

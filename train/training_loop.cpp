@@ -5,6 +5,7 @@
 
 #include "data/prefetcher.h"
 #include "nn/losses.h"
+#include "nn/low_rank_adapter.h"
 #include "optim/clip.h"
 #include "tensor/allocator.h"
 #include "tensor/blas.h"
@@ -30,6 +31,18 @@ std::vector<LinearShape> trace(Module& model, const Split& data) {
     });
 }
 
+/// How much of a model with adapters trains.
+std::string trained_share(Module& model, const std::string& method) {
+    std::int64_t trained = 0, all = 0, adapted = 0;
+    for (const Parameter* parameter : parameters(model)) {
+        all += parameter->value.numel();
+        if (parameter->requires_grad) trained += parameter->value.numel();
+    }
+    for (const LinearMap* layer : linear_maps(model)) adapted += int{layer->adapted()};
+    return fmt::format("{}: {} linear layers have an adapter; {} of {} parameters train", method,
+                       adapted, trained, all);
+}
+
 }  // namespace
 
 TrainingLoop::TrainingLoop(RunDirectory run, TrainConfig config, std::unique_ptr<Task> task,
@@ -40,7 +53,7 @@ TrainingLoop::TrainingLoop(RunDirectory run, TrainConfig config, std::unique_ptr
       task_(std::move(task)),
       train_(task_->train()),
       test_(task_->test()),
-      model_(task_->model()),
+      model_(model_to_train(*task_, config_)),
       calibrator_(*model_, config_.method_options()),
       optimizer_(make_optimizer(*model_, config_.optimizer_options())),
       total_(config_.steps > 0 ? config_.steps : config_.epochs * train_.steps),
@@ -48,6 +61,7 @@ TrainingLoop::TrainingLoop(RunDirectory run, TrainConfig config, std::unique_ptr
       shapes_(trace(*model_, train_)) {
     optimizer_->set_projection(make_projection(*model_, config_.method_options()));
     if (!run_.note().empty()) warnings_.push_back(run_.note());
+    if (has_adapters(*model_)) notes_.push_back(trained_share(*model_, config_.method));
 }
 
 void TrainingLoop::begin() {
@@ -284,6 +298,7 @@ void TrainingLoop::train(Progress& progress) {
 void TrainingLoop::finish() {
     m_.take_flops();
     m_.take_peaks();
+    if (has_adapters(*model_)) save_adapters(run_.file(adapter_file), *model_);
     save_weights(run_.file("model.safetensors"), *model_);
     summary_ = make_summary(config_, m_, step_, shapes_, calibrator_.ranks(), task_->baseline());
     run_.write_json("summary.json", summary_);

@@ -11,11 +11,16 @@ namespace slimgrad {
 std::filesystem::path weights_file(const std::filesystem::path& from);
 
 /// Writes all parameters and buffers of a model to a safetensors file, under PyTorch's names.
+/// Adapters are merged into their weights: the file is that of a model without.
 void save_weights(const std::filesystem::path& file, Module& model);
 
-/// Reads a model's parameters and buffers. Throws Error, one line that names the file and lists
-/// what is missing, unexpected or of another shape, or that names a value that is not finite; the
-/// model is then unchanged.
+/// Writes what a model with adapters has learned: all that trains, A and B under the keys of PEFT,
+/// "base_model.model.blocks.0.fc1.lora_A.weight", with α and r in the metadata.
+void save_adapters(const std::filesystem::path& file, Module& model);
+
+/// Reads a model's parameters and buffers; adapters stay as they are. Throws Error, one line that
+/// names the file and lists what is missing, unexpected or of another shape, or that names a value
+/// that is not finite; the model is then unchanged.
 void load_weights(const std::filesystem::path& file, Module& model);
 
 }  // namespace slimgrad

@@ -78,6 +78,7 @@ std::vector<LinearShape> transformer(const Encoder& e, std::int64_t tokens,
                 const auto side = static_cast<std::int64_t>(std::sqrt(tokens - 1));
                 if (side * side == tokens - 1) layer.rows = layer.columns = side, layer.extra = 1;
             }
+            if (e.fused && name == "attention.qkv") layer.parts = 3;
             result.add(layer, reads_input);
         };
         if (e.fused) {

@@ -22,6 +22,15 @@ bool can_compress(const LinearShape& layer, std::int64_t min_tokens = 2) {
     return layer.compressible && layer.tokens >= min_tokens;
 }
 
+/// Which products a convention counts: the paper's both, of a frozen W with an adapter g_x alone.
+Counted counted(const LinearShape& layer, Convention convention, bool shares_x) {
+    const bool paper = convention == Convention::paper;
+    return {.gw = layer.needs_gw || (paper && !layer.adapted),
+            .gx = layer.needs_gx || paper,
+            .shares_x = shares_x && !paper,
+            .as_published = paper};
+}
+
 /// The output channels of all layers that share one x for their g_w, by group.
 std::map<std::string, Checked> outputs_of_groups(const std::vector<LinearShape>& layers) {
     std::map<std::string, Checked> outputs;
@@ -85,12 +94,7 @@ std::vector<Compression> compressions_of(const std::vector<LinearShape>& layers,
 
 LinearCost linear_cost(const LinearShape& layer, const Compression& compression, std::int64_t batch,
                        Convention convention, bool shares_x) {
-    const bool paper = convention == Convention::paper;
-    return linear_cost(layer, compression, batch,
-                       Counted{.gw = paper || layer.needs_gw,
-                               .gx = paper || layer.needs_gx,
-                               .shares_x = shares_x && !paper,
-                               .as_published = paper});
+    return linear_cost(layer, compression, batch, counted(layer, convention, shares_x));
 }
 
 CalibrationCost calibration_cost(const LinearShape& layer, const Compression& compression,
@@ -107,11 +111,11 @@ CalibrationCost calibration_cost(const LinearShape& layer, const Compression& co
         cost.decomposition += 4 * n * n * n / 3;
     };
     if (compression.drawn) return cost;
-    const bool paper = convention == Convention::paper;
+    const Counted seen = counted(layer, convention, shares_x);
     // A slot that is left exact had its rank measured all the same.
-    if ((compression.rank_x || compression.left_x) && (paper || (layer.needs_gw && !shares_x)))
+    if ((compression.rank_x || compression.left_x) && seen.gw && !seen.shares_x)
         slot(compression.side_x, layer.in_channels);
-    if ((compression.rank_g || compression.left_g) && (paper || layer.needs_gx))
+    if ((compression.rank_g || compression.left_g) && seen.gx)
         slot(compression.side_g, layer.out_channels);
     return cost;
 }
@@ -134,7 +138,8 @@ ModelCost model_cost(const std::vector<LinearShape>& layers,
     for (std::size_t i = 0; i < layers.size(); ++i) {
         const LinearShape& layer = layers[i];
         const Compression& c = compressions[i];
-        if (!layer.needs_gw && !layer.needs_gx) continue;
+        if (!layer.needs_gw && !layer.needs_gx && !layer.adapted) continue;
+        const Counted seen = counted(layer, convention, false);
         const std::string& held = layer.held_group.empty() ? layer.input_group : layer.held_group;
         const std::string what =
             c.rank_x || c.form ? "P x of " + layer.input_group : "x of " + held;
@@ -145,10 +150,10 @@ ModelCost model_cost(const std::vector<LinearShape>& layers,
             calibration_cost(layer, c, batch, calibrate_batches, convention, shares_gram)};
         const std::int64_t out =
             paper || !layer.needs_gw ? Checked(layer.out_channels) : outputs.at(layer.input_group);
-        if (can_compress(layer) && (paper || layer.needs_gw))
+        if (can_compress(layer) && seen.gw)
             row.break_even_x =
                 break_even_rank(layer.tokens, layer.in_channels, out, c.side_x, batch);
-        if (can_compress(layer) && (paper || layer.needs_gx))
+        if (can_compress(layer) && seen.gx)
             row.break_even_g = break_even_rank(layer, c.side_g, batch);
         calibrated = calibrated || (!c.drawn && (c.rank_x || c.rank_g || c.left_x || c.left_g));
         model.total += row.cost;

@@ -13,7 +13,7 @@ inline namespace SLIMGRAD_PRECISION {
 /// in the documentation. The meter and the ledger must agree with the `executed` figures to the
 /// last unit; the tests hold them to it.
 enum class Convention {
-    paper,    // each layer alone, both products, its own copy of x
+    paper,  // each layer alone, both products, its own copy of x; of a frozen W with an adapter g_x
     executed  // what runs: x shared by a group is kept and projected once; no g_x below the first
               // trained
 };
@@ -64,8 +64,8 @@ struct ModelCost {
     CalibrationCost calibration;
 };
 
-/// The cost of the trained linear maps (those with needs_gw or needs_gx) of a model, for a batch.
-/// One compression for each layer.
+/// The cost of the trained linear maps (those with needs_gw, needs_gx or an adapter) of a model,
+/// for a batch. One compression for each layer.
 ModelCost model_cost(const std::vector<LinearShape>& layers,
                      const std::vector<Compression>& compressions, std::int64_t batch,
                      Convention convention, std::int64_t calibrate_batches = 5);

@@ -23,6 +23,8 @@ class TracingRule final : public BackwardRule {
         shape.needs_gw = call.needs.gw;
         shape.compressible = layer_.compressible();
         shape.attention_output = layer_.attention_output();
+        shape.parts = layer_.parts();
+        shape.adapted = layer_.adapted();
         shape.rows = call.layout.rows;
         shape.columns = call.layout.columns;
         shape.extra = call.layout.extra;

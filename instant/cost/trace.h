@@ -34,6 +34,10 @@ struct LinearShape {
     std::string held_group{};
     /// The output projection of an attention, which CompAct leaves exact.
     bool attention_output = false;
+    /// How many maps the rows of W are: 3 where q, k and v are one layer.
+    std::int64_t parts = 1;
+    /// W is frozen, and an adapter trains beside it.
+    bool adapted = false;
 };
 
 /// Runs `forward` once (a training forward of the model on any batch, recorded) and reports every

@@ -109,6 +109,9 @@ void report_subspaces(const LinearMap& layer, const Tensor& x, std::uint64_t see
 
 LabResult lab_linear(const Tensor& x, const Tensor& w, const Tensor& gy, LabOptions options) {
     check(x, w, gy, options);
+    require(!find_method(options.method.method).adapt,
+            "[{}] '{}' trains other maps in the place of W: there is no g_w to show", where,
+            options.method.method);
     options.method.min_tokens = 1;
     TokenLayout& grid = options.layout;
     if (grid.rows > 0) grid.extra = x.size(1) - Checked(grid.rows) * grid.columns;

@@ -11,6 +11,7 @@
 #include "instant/methods/galore.h"
 #include "instant/methods/gradient_filter.h"
 #include "instant/methods/lbp_wht.h"
+#include "instant/methods/lora.h"
 #include "instant/methods/low_rank_rule.h"
 #include "instant/methods/options.h"
 #include "instant/methods/patches.h"
@@ -130,6 +131,13 @@ std::deque<Method>& table() {
          .g_slot = "g W",
          .projection = galore,
          .options = on_a_basis},
+        {.name = "lora",
+         .help = "W frozen, (α/r) B A trained beside it (LoRA)",
+         .x_slot = "x of A, x Aᵀ of B",
+         .g_slot = "g W + (α/r) (g B) A",
+         .adapt = add_lora,
+         .adapted_shapes = lora_shapes,
+         .options = {rank_option(), alpha_option()}},
     };
     return all;
 }
@@ -173,6 +181,8 @@ Method combined(const std::string& name) {
         };
         take(&Method::rule);
         take(&Method::projection);
+        take(&Method::adapt);
+        take(&Method::adapted_shapes);
         if (part.rule || all.x_slot.empty()) {
             all.x_slot = part.x_slot;
             all.g_slot = part.g_slot;
@@ -197,6 +207,12 @@ const Method& find_method(const std::string& name) {
     const auto found = combinations.find(name);
     return found != combinations.end() ? found->second
                                        : combinations.emplace(name, combined(name)).first->second;
+}
+
+void adapt(Module& model, const MethodOptions& options, std::uint64_t seed) {
+    validate(options);
+    if (const Method& method = find_method(options.method); method.adapt)
+        method.adapt(model, options, seed);
 }
 
 void register_method(Method method) {

@@ -73,6 +73,12 @@ struct Method {
     std::function<Compression(const LinearShape&, const MethodOptions&)> closed_form{};
     /// What puts the gradients of a model on bases before the optimiser's step. Null: nothing does.
     std::function<std::unique_ptr<GradientProjection>(Module&, const MethodOptions&)> projection{};
+    /// Changes a model whose blocks to train are chosen, before anything else is made for it. Null:
+    /// the model stays as it is.
+    std::function<void(Module&, const MethodOptions&, std::uint64_t seed)> adapt{};
+    /// What that makes of a model's linear maps, for models that are known by their shapes.
+    std::function<std::vector<LinearShape>(const std::vector<LinearShape>&, const MethodOptions&)>
+        adapted_shapes{};
     /// The fields of MethodOptions that it heeds, by name.
     std::vector<std::string> heeds{};
     /// Its own options, with their initial values. Entries that share a name share all of it.
@@ -84,6 +90,8 @@ const std::deque<Method>& methods();
 /// An entry of it, or what several make together ("lora+instant"). Throws Error for an unknown
 /// name, and lists the known ones, and for entries that do not go together.
 const Method& find_method(const std::string& name);
+/// Changes a named model as the method wants it to be trained, if it wants that.
+void adapt(Module& model, const MethodOptions& options, std::uint64_t seed);
 /// Adds a method of one's own, before anything asks for the table: in the first lines of main().
 /// Throws Error for a name that is taken, an entry with neither rule nor projection, or an option
 /// that stands elsewhere with another meaning.

@@ -15,6 +15,7 @@ from . import _load  # noqa: F401  (first: it loads the compiled part)
 from . import data, float64, lab, models, nn, optim
 from ._core import (
     Error,
+    adapt,
     clip_grad_norm,
     concat,
     cross_entropy,
@@ -72,6 +73,7 @@ __all__ = [
     "Tape",
     "Tensor",
     "Var",
+    "adapt",
     "clip_grad_norm",
     "compare",
     "concat",

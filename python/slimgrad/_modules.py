@@ -93,7 +93,8 @@ def _values(module, half):
                     "and restore() the calibrator's state()"
                 )
             rule = None
-        layers[name] = (rule, layer.compressible, layer._own_group)
+        adapter = getattr(layer, "adapter", None)
+        layers[name] = (rule, layer.compressible, layer._own_group, adapter)
     return {
         "parameters": {
             name: (np.array(p.value), p.requires_grad) for name, p in module.named_parameters()
@@ -104,9 +105,13 @@ def _values(module, half):
 
 
 def _restore(module, state, half):
+    adapters = {name: layer[3] for name, layer in state.get("layers", {}).items()}
+    for name, layer in _linear_maps(module, half):
+        if adapters.get(name) and not layer.adapter:
+            layer.add_adapter(*adapters[name])
     for name, parameter in module.named_parameters() if "parameters" in state else ():
         parameter.value, parameter.requires_grad = state["parameters"][name]
     for name, buffer in module.named_buffers() if "buffers" in state else ():
         buffer[...] = state["buffers"][name]
     for name, layer in _linear_maps(module, half) if "layers" in state else ():
-        layer.rule, layer.compressible, layer.input_group = state["layers"][name]
+        layer.rule, layer.compressible, layer.input_group, _ = state["layers"][name]

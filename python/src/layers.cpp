@@ -9,7 +9,7 @@
 #include "nn/flatten.h"
 #include "nn/gelu.h"
 #include "nn/layer_norm.h"
-#include "nn/linear.h"
+#include "nn/low_rank_adapter.h"
 #include "nn/pooling.h"
 #include "nn/relu.h"
 #include "nn/silu.h"
@@ -60,7 +60,27 @@ void bind_linear_maps(nb::module_& here) {
             "x (B, ..., in_features) -> (B, ..., out_features). Weights from U(-1/√in, 1/√in), a "
             "function of the seed.")
         .def_prop_ro("bias", parameter_of<Linear>([](Linear& l) { return l.bias(); }),
-                     nb::sig("def bias(self) -> Parameter | None"), "b: (Cy,), or None.");
+                     nb::sig("def bias(self) -> Parameter | None"), "b: (Cy,), or None.")
+        .def(
+            "add_adapter",
+            [](Linear& self, const Int& rank, double alpha, const Natural& seed) {
+                self.add_adapter(rank, alpha, seed);
+                name_if_unnamed(self);
+            },
+            "rank"_a = 8, "alpha"_a = 1.0, "seed"_a = 0,
+            "Freezes W and b and trains (alpha/rank) B A beside them (LoRA): two linear layers, "
+            "lora_A (rank, Cx) and lora_B (Cy, rank), which starts at 0. In a model, call its "
+            "name_modules() afterwards. Raises sg.Error if there is one already, or for a rank "
+            "beyond the shorter side of W.")
+        .def_prop_ro(
+            "adapter",
+            [](const Linear& self) {
+                const LowRankAdapter* adapter = self.adapter();
+                return adapter ? std::optional(std::pair(adapter->rank(), adapter->alpha()))
+                               : std::nullopt;
+            },
+            nb::sig("def adapter(self) -> tuple[int, float] | None"),
+            "rank and alpha of the adapter, or None.");
     nb::class_<Conv2d, LinearMap> conv(here, "Conv2d", nb::is_final(),
                                        nb::type_slots(collected_layer()),
                                        "A two-dimensional convolution.");

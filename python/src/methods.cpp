@@ -3,6 +3,7 @@
 #include "bind.h"
 #include "function_adapter.h"
 #include "instant/methods/method.h"
+#include "method_options.h"
 
 namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {
@@ -70,11 +71,25 @@ void add_method(const std::string& name, const nb::callable& rule, const std::st
                      .options = std::move(options)});
 }
 
+void adapt_model(nb::handle_t<Module> model, const std::string& method, const Natural& seed,
+                 const nb::kwargs& options) {
+    Module& module = to_module(model);
+    name_if_unnamed(module);
+    adapt(module, to_method_options("adapt", method, options), seed);
+}
+
 }  // namespace
 
 void bind_methods(nb::module_& core, nb::module_& here) {
     here.def("add_method", &add_method, "name"_a, "rule"_a, "help"_a, "x_slot"_a, "g_slot"_a,
              "options"_a, "Adds a method to the table of this precision; see sg.register_method.");
+    core.def("adapt", &adapt_model, "model"_a, "method"_a, "seed"_a = 0, "options"_a,
+             nb::sig("def adapt(model: Module, method: str, seed: int = 0, **options: object) -> "
+                     "None"),
+             "Changes a model as a method wants it to be trained: method='lora' freezes it and "
+             "gives its linear layers adapters of rank= (8) and alpha= (1). Methods that change "
+             "nothing leave it as it is. Choose first what trains, and make optimiser and "
+             "Calibrator afterwards; sg.train does it by itself.");
     if (sizeof(real) == 4) core.def("method_names", &method_names, "The methods, by name.");
 }
 

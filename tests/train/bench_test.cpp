@@ -14,6 +14,7 @@
 #include "bench/projectors.h"
 #include "bench/worker.h"
 #include "bench/workload.h"
+#include "instant/methods/method.h"
 #include "tensor/error.h"
 #include "tensor/ops.h"
 
