@@ -11,6 +11,7 @@
 #include <limits>
 
 #include "tensor/random.h"
+#include "tests/places.h"
 #include "tests/temporary.h"
 
 namespace slimgrad {
@@ -18,9 +19,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-fs::path golden(const char* name) {
-    return fs::path(SLIMGRAD_TEST_DATA) / "golden" / "safetensors" / name;
-}
+fs::path golden(const char* name) { return tests_directory() / "golden" / "safetensors" / name; }
 
 std::vector<double> list(const Tensor& t) { return {t.values().begin(), t.values().end()}; }
 

@@ -7,6 +7,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "tests/places.h"
 #include "tests/temporary.h"
 
 namespace slimgrad {
@@ -68,9 +69,7 @@ std::int64_t expect_directories(const fs::path& path) {
 }
 
 TEST(TokenizerFiles, IdsAreThoseOfAutoTokenizer) {
-    EXPECT_EQ(
-        expect_directories(fs::path(SLIMGRAD_TEST_DATA) / "golden/tokenizer/directories.jsonl"),
-        170);
+    EXPECT_EQ(expect_directories(tests_directory() / "golden/tokenizer/directories.jsonl"), 170);
 }
 
 TEST(TokenizerFiles, IdsAreThoseOfAutoTokenizerOnMoreDirectories) {
@@ -146,7 +145,7 @@ TEST(TokenizerFiles, SaysWhereFilesDisagreeAndWhatNoTextHas) {
     EXPECT_EQ(with("{}", "{}", words + "\n\n").size(), 8);
     EXPECT_EQ(with("{}", R"({"[A]": 10})", words + "\n\n").size(), 11);
 
-    const fs::path golden = fs::path(SLIMGRAD_TEST_DATA) / "golden/tokenizer";
+    const fs::path golden = tests_directory() / "golden/tokenizer";
     const Tokenizer tokenizer = make_tokenizer({.tokenizer = get(golden / "tokenizer.json")}, "m");
     ASSERT_EQ(tokenizer.notes().size(), 1u);
     EXPECT_EQ(tokenizer.notes()[0],

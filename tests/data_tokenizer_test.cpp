@@ -8,6 +8,7 @@
 
 #include "data/file.h"
 #include "data/unicode.h"
+#include "tests/places.h"
 #include "tests/temporary.h"
 
 namespace slimgrad {
@@ -17,7 +18,7 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 using Ids = std::vector<std::int32_t>;
 
-const fs::path golden = fs::path(SLIMGRAD_TEST_DATA) / "golden/tokenizer";
+const fs::path golden = tests_directory() / "golden/tokenizer";
 
 /// FNV-1a on words of 32 bits, as in make.py.
 struct Digest {

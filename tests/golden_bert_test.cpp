@@ -4,6 +4,7 @@
 #include "nn/losses.h"
 #include "nn/models/bert_names.h"
 #include "nn/models/text_model.h"
+#include "tests/places.h"
 
 // BERT and DistilBERT against Hugging Face's transformers in float64 (tests/golden/bert/make.py):
 // tiny random checkpoints, a batch with padding, hidden states, logits, loss and all gradients.
@@ -37,8 +38,8 @@ class GoldenBert : public testing::TestWithParam<std::string> {
     GoldenBert()
         : config(config_of(GetParam())),
           golden("bert/" + GetParam()),
-          checkpoint(SafeTensors::open(
-              fmt::format("{}/golden/bert/{}/model.safetensors", SLIMGRAD_TEST_DATA, GetParam()))),
+          checkpoint(SafeTensors::open(tests_directory() / "golden" / "bert" / GetParam() /
+                                       "model.safetensors")),
           model(make_text_model(config)) {
         std::vector<NamedTensor> targets;
         for_each_parameter(*model, [&](const std::string& name, Parameter& parameter) {

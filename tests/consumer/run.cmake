@@ -14,4 +14,6 @@ step(${CMAKE_COMMAND} -G "${GENERATOR}" -S "${SOURCE}" -B "${WORK}/build"
 step(${CMAKE_COMMAND} --build "${WORK}/build")
 step("${WORK}/build/consumer")
 step("${WORK}/build/consumer_f64")
+step("${WORK}/build/consumer_program" train --method exact-again --model mlp --limit-train 64 --limit-test 16
+     --batch 16 --steps 1 --out "${WORK}/run")
 file(REMOVE_RECURSE "${WORK}")

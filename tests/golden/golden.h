@@ -10,6 +10,7 @@
 #include <string>
 
 #include "data/safetensors.h"
+#include "tests/places.h"
 
 namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {
@@ -20,7 +21,7 @@ class GoldenFile {
     /// Opens tests/golden/<name>.safetensors. Throws Error, with a hint how to make the file again,
     /// if it is absent or is not a golden file of this version.
     explicit GoldenFile(const std::string& name)
-        : file_(open(fmt::format("{}/golden/{}.safetensors", SLIMGRAD_TEST_DATA, name))) {
+        : file_(open(tests_directory() / "golden" / (name + ".safetensors"))) {
         auto metadata = file_.metadata();
         require(
             metadata["magic"] == "slimgrad-golden" && metadata["version"] == version,

@@ -12,6 +12,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "tests/places.h"
+
 namespace cli_test {
 
 namespace fs = std::filesystem;
@@ -39,7 +41,7 @@ class Cli : public ::testing::Test {
 
     /// Starts a program whose output goes into files `name`.out and `name`.err.
     pid_t start(const Words& arguments, const std::string& name = "std",
-                const char* program = SLIMGRAD_PROGRAM) const {
+                const char* program = slimgrad::program_path()) const {
         Words words = arguments;
         words.insert(words.begin(), program);
         std::vector<char*> argv;
@@ -67,7 +69,7 @@ class Cli : public ::testing::Test {
     Result run(const Words& arguments) const { return finish(start(arguments)); }
     /// A script for /bin/sh, in which "$SLIMGRAD" is the program.
     Result shell(const std::string& script) const {
-        setenv("SLIMGRAD", SLIMGRAD_PROGRAM, 1);
+        setenv("SLIMGRAD", slimgrad::program_path(), 1);
         return finish(start({"-c", script}, "std", "/bin/sh"));
     }
 

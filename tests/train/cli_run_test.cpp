@@ -9,6 +9,7 @@
 
 #include "cli/interrupt.h"
 #include "cli_fixture.h"
+#include "tests/places.h"
 
 namespace cli_test {
 namespace {
@@ -105,9 +106,9 @@ TEST(Interrupt, TheSecondOneEndsTheProgram) {
 }
 
 TEST_F(CliRun, NohupOutlivesTheTerminal) {
-    const pid_t child = start({"-c", "trap '' HUP; exec \"$0\" \"$@\"", SLIMGRAD_PROGRAM, "train",
-                               "--model", "mlp", "--limit-train", "64", "--batch", "16", "--steps",
-                               "300", "--threads", "1", "--out", "run"},
+    const pid_t child = start({"-c", "trap '' HUP; exec \"$0\" \"$@\"", slimgrad::program_path(),
+                               "train", "--model", "mlp", "--limit-train", "64", "--batch", "16",
+                               "--steps", "300", "--threads", "1", "--out", "run"},
                               "std", "/bin/sh");
     ASSERT_TRUE(wait_until([&] { return has_lines("run"); }));
     kill(child, SIGHUP);

@@ -2,6 +2,7 @@
 #include <set>
 
 #include "cli_fixture.h"
+#include "tests/places.h"
 
 namespace cli_test {
 namespace {
@@ -64,7 +65,8 @@ TEST_F(Cli, ALossThatIsNotFiniteNamesTheStep) {
 }
 
 TEST_F(Cli, TheTableOfMethodsIsThatOfTheDocumentation) {
-    const std::string page = text_of(fs::path(SLIMGRAD_TEST_DATA) / ".." / "docs" / "methods.md");
+    const std::string page =
+        text_of(slimgrad::tests_directory().parent_path() / "docs" / "methods.md");
     const std::string begin = "<!-- slimgrad info --methods -->\n";
     ASSERT_NE(page.find(begin), std::string::npos);
     EXPECT_EQ(run({"info", "--methods"}).out, page.substr(page.find(begin) + begin.size()));

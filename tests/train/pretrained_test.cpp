@@ -9,6 +9,7 @@
 #include "data/safetensors.h"
 #include "nn/models/bert_names.h"
 #include "tests/golden/golden.h"
+#include "tests/places.h"
 #include "tests/temporary.h"
 #include "train/weights.h"
 
@@ -17,9 +18,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-fs::path golden(const std::string& kind) {
-    return fs::path(SLIMGRAD_TEST_DATA) / "golden" / "bert" / kind;
-}
+fs::path golden(const std::string& kind) { return tests_directory() / "golden" / "bert" / kind; }
 
 std::vector<real> all_values(Module& model) {
     std::vector<real> all;
