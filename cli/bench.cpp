@@ -12,10 +12,10 @@
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/subprocess.h"
-#include "cli/table.h"
 #include "tensor/blas.h"
 #include "tensor/error.h"
 #include "train/progress.h"
+#include "train/table.h"
 
 namespace slimgrad::cli {
 namespace {

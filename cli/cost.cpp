@@ -7,9 +7,9 @@
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "cli/output.h"
-#include "cli/table.h"
 #include "instant/cost/architectures.h"
 #include "train/cost_document.h"
+#include "train/table.h"
 
 namespace slimgrad::cli {
 namespace {

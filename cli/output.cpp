@@ -12,6 +12,7 @@
 #include <system_error>
 
 #include "cli/commands.h"
+#include "train/json_text.h"
 #include "train/progress.h"
 
 namespace slimgrad::cli {
@@ -23,10 +24,6 @@ void open_standard_streams() {
         // have arrived.
         if (open("/dev/null", O_RDONLY) != stream) std::_Exit(exit_failure);
     }
-}
-
-std::string json_text(const nlohmann::json& document) {
-    return document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
 void print_json(const nlohmann::json& document) { fmt::print("{}", json_text(document)); }

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
-#include <string>
 
 namespace slimgrad::cli {
 
@@ -9,10 +8,7 @@ namespace slimgrad::cli {
 /// that is opened later gets what is printed. Printing fails as it would have.
 void open_standard_streams();
 
-/// One JSON document as text. What is not UTF-8, as names of files may be, becomes the sign for it,
-/// U+FFFD.
-std::string json_text(const nlohmann::json& document);
-/// Prints it on standard output.
+/// Prints one JSON document on standard output.
 void print_json(const nlohmann::json& document);
 
 /// Hands over all that was printed. The exit status: `status`, or exit_failure with a line on

@@ -11,14 +11,15 @@
 #include "cli/output.h"
 #include "cli/snr_output.h"
 #include "cli/snr_sources.h"
-#include "cli/table.h"
 #include "tensor/blas.h"
 #include "tensor/error.h"
 #include "train/directory_lock.h"
 #include "train/html.h"
 #include "train/json_file.h"
+#include "train/json_text.h"
 #include "train/progress.h"
 #include "train/run_directory.h"
+#include "train/table.h"
 
 namespace slimgrad::cli {
 

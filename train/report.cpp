@@ -37,10 +37,8 @@ std::string bytes(double value) { return scaled(value, 1024) + "B"; }
 std::string seconds(double value) {
     return std::isnan(value) ? "–" : fmt::format("{:.{}f} s", value, value < 10 ? 2 : 1);
 }
-std::string percent(Statistics s) {
-    if (std::isnan(s.mean)) return "–";
-    std::string text = fmt::format("{:.2f} %", 100 * s.mean);
-    return s.sd > 0 ? fmt::format("{} ± {:.2f}", text, 100 * s.sd) : text;
+std::string percent(const Statistics& s) {
+    return std::isnan(s.mean) ? "–" : to_string(s, 2, 100, " %");
 }
 /// How many times less than the reference: "3.4×".
 std::string times_less(double reference, double value) {
@@ -88,7 +86,7 @@ std::string majority_row(const std::vector<Group>& groups, std::size_t columns) 
     if (!summary.contains("majority_baseline")) return "";
     std::vector<std::string> cells{"majority class"};
     for (const auto& [name, title] : metrics_of(groups))
-        cells.push_back(percent({number(summary, {"majority_baseline", name}), 0}));
+        cells.push_back(percent({number(summary, {"majority_baseline", name})}));
     cells.resize(columns, "–");
     return row(cells);
 }

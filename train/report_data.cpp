@@ -118,11 +118,9 @@ double number(const Json& json, std::initializer_list<const char*> path) {
 }
 
 Statistics statistics(const Group& group, std::initializer_list<const char*> path) {
-    double sum = 0, squares = 0;
-    for (const Run& run : group.runs) sum += number(run.summary, path);
-    const double n = static_cast<double>(group.runs.size()), mean = sum / n;
-    for (const Run& run : group.runs) squares += std::pow(number(run.summary, path) - mean, 2);
-    return {mean, n > 1 ? std::sqrt(squares / (n - 1)) : 0};
+    std::vector<double> values;
+    for (const Run& run : group.runs) values.push_back(number(run.summary, path));
+    return slimgrad::statistics(values);
 }
 
 Run read_run(const std::string& directory) {

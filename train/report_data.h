@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "train/statistics.h"
+
 namespace slimgrad::report {
 
 using Json = nlohmann::json;
@@ -37,9 +39,6 @@ std::vector<Group> group_runs(std::vector<Run> runs);
 
 /// The number at a path of keys; NaN if there is none.
 double number(const Json& json, std::initializer_list<const char*> path);
-struct Statistics {
-    double mean, sd;  // sd: of the sample, 0 for one run
-};
 /// Of one number of the summaries of a group; NaN if a run lacks it.
 Statistics statistics(const Group& group, std::initializer_list<const char*> path);
 

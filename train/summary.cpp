@@ -145,6 +145,17 @@ json mean_rank(const json& layers, const char* key) {
     return count > 0 ? json(sum / count) : json(nullptr);
 }
 
+/// Each metric at the end of the run, and at its best: the first epoch, from 1 on, that had it.
+void put_scores(json& summary, const std::vector<Evaluation>& evaluations) {
+    for (const auto& [metric, score] : evaluations.back().scores) {
+        const auto best = std::ranges::max_element(
+            evaluations, {}, [&](const Evaluation& e) { return e.scores.at(metric); });
+        summary[metric] = score;
+        summary["best_" + metric] = best->scores.at(metric);
+        summary["best_" + metric + "_epoch"] = best - evaluations.begin() + 1;
+    }
+}
+
 }  // namespace
 
 json environment() {
@@ -170,9 +181,7 @@ json make_summary(const TrainConfig& config, const Measurements& m, std::int64_t
             layer_json(shape, limits[shape.name], last == ranks.end() ? LayerRanks{} : *last, m));
     }
     json epochs = json::array();
-    double best = 0;
     for (std::size_t i = 0; i < m.evaluations.size(); ++i) {
-        best = std::max(best, m.evaluations[i].scores.at("accuracy"));
         json epoch = m.evaluations[i].scores;
         epoch["loss"] = m.evaluations[i].loss;
         epoch["train_loss"] = m.train_losses.at(i);
@@ -191,7 +200,7 @@ json make_summary(const TrainConfig& config, const Measurements& m, std::int64_t
                  {"model", config.model},
                  {"data", config.data},
                  {"accuracy", nullptr},
-                 {"best_accuracy", best},
+                 {"best_accuracy", nullptr},
                  {"majority_baseline", baseline},
                  {"steps", steps},
                  {"samples", m.samples},
@@ -212,7 +221,7 @@ json make_summary(const TrainConfig& config, const Measurements& m, std::int64_t
         summary["unused"] = m.loaded.unused;
     }
     if (!m.evaluations.empty()) {
-        for (const auto& [metric, score] : m.evaluations.back().scores) summary[metric] = score;
+        put_scores(summary, m.evaluations);
         summary["loss"] = m.evaluations.back().loss;
         summary["train_loss"] = m.train_losses.back();
         summary["test_samples"] = m.evaluations.back().samples;

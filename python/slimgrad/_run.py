@@ -1,4 +1,5 @@
-"""One run for sg.compare: a job as JSON on standard input, the summary on standard output."""
+"""One run for sg.compare, in a process of its own: the arguments of sg.train as JSON on standard input; what it
+refuses, as JSON too, on standard output."""
 
 import json
 import sys
@@ -9,16 +10,14 @@ import slimgrad as sg
 
 def main() -> int:
     """Runs the job and returns the exit status."""
-    job = json.load(sys.stdin)
     warnings.simplefilter("ignore")  # which options have no effect, compare() has said
     try:
-        summary = sg.train(overwrite=job["overwrite"], quiet=job["quiet"], **job["options"])
+        sg.train(**json.load(sys.stdin))
     except sg.Error as error:
-        print(json.dumps({"error": str(error)}))
+        print(json.dumps(str(error)))
         return 2
     except KeyboardInterrupt:
         return 130
-    print(json.dumps(summary))
     return 0
 
 

@@ -9,8 +9,9 @@ from . import _core
 
 __all__ = ["Option", "method_names", "register_method"]
 
-#: Methods that only this process knows.
+#: Methods, and options of theirs, that only this process knows.
 own: set[str] = set()
+own_options: set[str] = set()
 
 
 class Option(NamedTuple):
@@ -58,8 +59,8 @@ def register_method(
     gives a sg.BackwardRule, or None for the exact one. help, x_slot, g_slot: what the method is,
     what it keeps of x and how it makes g_x, in a few words.
 
-    Other processes do not know it: `sg.compare` runs it in this one, and a run is resumed where it
-    is registered. Raises sg.Error for a name that is taken, or an option that another method has
+    Other processes do not know it: `sg.compare` runs it in this one, as all runs that are given its
+    options, and a run is resumed where it is registered. Raises sg.Error for a name that is taken, or an option that another method has
     with another meaning.
     """
     if not callable(rule):
@@ -70,3 +71,4 @@ def register_method(
     for half in (_core.f32, _core.f64):
         half.add_method(name, rule, help or name, x_slot or "x", g_slot or "g W", listed)
     own.add(name)
+    own_options.update(options or {})

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
-import operator
 import os
 import subprocess
 import sys
@@ -95,92 +93,46 @@ def _warn(notes, depth):
         warnings.warn(note, stacklevel=depth)
 
 
-_FIGURES = {
-    "accuracy": ("accuracy",),
-    "f1": ("f1",),
-    "matthews": ("matthews",),
-    "backward_flops": ("flops", "backward_linear"),
-    "backward_flops_with_calibration": ("flops", "backward_linear_with_calibration"),
-    "saved_per_sample": ("bytes", "saved_per_sample"),
-    "saved_per_sample_linear": ("bytes", "saved_per_sample_linear"),
-    "rss_peak": ("bytes", "rss_peak"),
-    "seconds_forward": ("seconds", "forward"),
-    "seconds_backward": ("seconds", "backward"),
-    "seconds_calibrate": ("seconds", "calibrate"),
-    "mean_rank_x": ("ranks", "mean_x"),
-    "mean_rank_g": ("ranks", "mean_g"),
-}
+def compare(
+    methods, *, seeds=1, out, overwrite=False, resume=False, quiet=False, **options
+) -> dict:
+    """Trains with several methods under the same seeds: `slimgrad compare`.
 
+        sg.compare(["vanilla", "instant:oversample=7"], seeds=3, epochs=5, out="runs/compare")
 
-def compare(methods, *, seeds=1, out, overwrite=False, quiet=False, **options) -> dict:
-    """Trains with several methods under the same seeds, each run in a process of its own.
+    methods: names, each with options of its own if it has any, as on the command line: those come
+    before `options`, which are those of sg.train for all runs. Returns {"runs": [directories],
+    "methods": [{"method", "seeds", "epochs", figures}], "majority_baseline": metrics}, where a figure
+    (accuracy, best_f1, backward_flops, saved_per_sample, optimizer_bytes, ...) is {"mean", "sd"} over
+    the seeds, sd None for one seed, or None where a method has no such figure. Writes the same into
+    `out`/compare.json, a table into `out`/compare.md, and `out`/report.html. overwrite: replace a
+    comparison, and its runs, that `out` holds. resume: go on with it, and keep the runs that have
+    finished.
 
-        sg.compare(["vanilla", "instant"], seeds=3, epochs=5, out="runs/compare")
-
-    Returns {"runs": [directories], "methods": [{"method", "seeds", figures}]}, where a figure
-    (accuracy, f1, backward_flops, saved_per_sample, ...) is {"mean", "sd"} over the seeds, sd None for
-    one seed, or None where a method has no such figure. Also writes `out`/compare.json and
-    `out`/report.html. overwrite: replace a comparison, and its runs, that `out` holds. Raises
-    sg.Error with the message of a run that failed, and if `out` is in use.
+    Each run has a process of its own, so that its peak memory is its own; one with a method or an
+    option that only this process knows (sg.register_method) runs in this one. Ctrl-C saves the run
+    that is under way and raises KeyboardInterrupt. Raises sg.Error, before the first run, if a run
+    may not be as it is asked for or `out` is in use, and with the message of a run that failed.
     """
-    methods, seeds, options = _checked(methods, seeds, options)
-    out = _path("compare", "out", out)
-    overwrite = _yes_or_no("compare", "overwrite", overwrite)
-    quiet = _yes_or_no("compare", "quiet", quiet)
-    directory = _core.Comparison(out, overwrite)
-    try:
-        return _compare_in(directory, methods, seeds, out, overwrite, quiet, options)
-    finally:
-        directory.close()
-
-
-def _compare_in(directory, methods, seeds, out, overwrite, quiet, options):
-    _warn([directory.note()] if directory.note() else [], 4)
-    first = options.get("seed", 0)
-    jobs = {
-        method: [
-            dict(options, method=method, seed=seed, out=os.path.join(out, f"{method}-seed{seed}"))
-            for seed in range(first, first + seeds)
-        ]
-        for method in methods
-    }
-    _core.check_places([job for of_method in jobs.values() for job in of_method], overwrite)
-    document: dict = {"runs": [], "methods": []}
-    for method, of_method in jobs.items():
-        summaries = []
-        for job in of_method:
-            summaries.append(_run_alone(job, overwrite, quiet))
-            document["runs"].append(job["out"])
-        row = {"method": method, "seeds": seeds}
-        row.update((name, _statistics(summaries, path)) for name, path in _FIGURES.items())
-        document["methods"].append(row)
-    directory.write("compare.json", json.dumps(document, indent=2) + "\n")
-    report(document["runs"], os.path.join(out, "report.html"))
-    return document
-
-
-def _checked(methods, seeds, options):
-    """What compare() is given, if every run that it asks for may be."""
     methods = methods if isinstance(methods, str) else list(methods)
     if isinstance(methods, str) or not methods or not all(isinstance(m, str) for m in methods):
         raise _core.Error(f"[compare] expected a list of methods, got {methods!r}")
-    if len(set(methods)) < len(methods):
-        raise _core.Error(f"[compare] expected each method once, got {methods}")
     options = _words("compare", options)
     for own in ("method", "out"):
         if own in options:
             raise _core.Error(f"[compare] {own} is not an option of the runs: leave it out")
-    try:
-        seeds = operator.index(seeds)
-        _core.check_seeds(seeds)
-    except (TypeError, OverflowError):
-        raise _core.Error(f"[compare] expected a whole number as seeds, got {seeds!r}") from None
-    idle = []
-    for method in methods:
-        idle.append(set(_core.check_run(dict(options, method=method))))
-        _core.check_run(dict(options, method=method, seed=options.get("seed", 0) + seeds - 1))
-    _warn(sorted(set.intersection(*idle)), 4)
-    return methods, seeds, options
+    quiet = _yes_or_no("compare", "quiet", quiet)
+    document = _core.compare(
+        methods,
+        seeds.item() if isinstance(seeds, np.generic) else seeds,
+        _path("compare", "out", out),
+        _yes_or_no("compare", "overwrite", overwrite),
+        _yes_or_no("compare", "resume", resume),
+        options,
+        lambda run, found: _run_one(json.loads(run), found, quiet),
+        lambda note: _warn([note], 4),
+    )
+    return json.loads(document)
 
 
 def report(runs, path) -> None:
@@ -190,48 +142,35 @@ def report(runs, path) -> None:
     _core.write_report(runs, _path("report", "path", path))
 
 
-def _run_alone(options, overwrite, quiet):
-    """One run in a process of its own, so that its peak memory is its own. One with a method that
-    only this process knows runs here."""
-    if options["method"] in methods_.own:
+def _run_one(options, found, quiet):
+    """Brings one run of a comparison to its end."""
+    if found == "part":
+        call = {"resume": options["out"], "quiet": quiet}
+    else:
+        call = {"overwrite": found == "other", "quiet": quiet, **options}
+    own = not methods_.own.isdisjoint(options["method"].split("+"))
+    if own or not methods_.own_options.isdisjoint(options):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # which options have no effect, compare() has said
-            summary = train(overwrite=overwrite, quiet=quiet, **options)
-        if not summary:
-            raise KeyboardInterrupt
-        return summary
-    job = json.dumps({"options": options, "overwrite": overwrite, "quiet": quiet})
+            train(**call)
+    else:
+        _run_alone(call, options["out"])
+
+
+def _run_alone(call, out):
+    """sg.train(**call) in a process of its own."""
     with subprocess.Popen(
         [sys.executable, "-m", "slimgrad._run"],
         text=True,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-    ) as done:
+    ) as run:
         try:
-            output, _ = done.communicate(job)
+            refused, _ = run.communicate(json.dumps(call))
         except KeyboardInterrupt:
-            done.wait()  # Ctrl-C has reached the run too: it saves
+            run.wait()  # Ctrl-C has reached the run too: it saves
             raise
-    answer = json.loads(output) if output else {}
-    if "error" in answer:
-        raise _core.Error(answer["error"])
-    if done.returncode != 0:
-        raise RuntimeError(f"[compare] the run '{options['out']}' ended with {done.returncode}")
-    return answer
-
-
-def _statistics(summaries, path):
-    values = []
-    for summary in summaries:
-        value = summary
-        for key in path:
-            value = value.get(key)
-        if isinstance(value, (int, float)):
-            values.append(value)
-    if not values:
-        return None
-    mean = sum(values) / len(values)
-    if len(values) < 2:
-        return {"mean": mean, "sd": None}
-    squares = sum((value - mean) ** 2 for value in values)
-    return {"mean": mean, "sd": math.sqrt(squares / (len(values) - 1))}
+    if refused:
+        raise _core.Error(json.loads(refused))
+    if run.returncode != 0:
+        raise _core.Error(f"[compare] the run '{out}' failed with status {run.returncode}")

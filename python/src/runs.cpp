@@ -14,11 +14,11 @@
 #include "precision.h"
 #include "tensor/blas.h"
 #include "tensor/error.h"
-#include "train/comparison_directory.h"
+#include "train/comparison.h"
 #include "train/config.h"
+#include "train/json_file.h"
+#include "train/json_text.h"
 #include "train/report.h"
-#include "train/run_directory.h"
-#include "train/same_run.h"
 #include "train/trainer.h"
 
 namespace nb = nanobind;
@@ -63,29 +63,27 @@ class Stop {
     std::exception_ptr error_;
 };
 
-TrainConfig to_config(const nb::dict& options) {
-    return config_from_json(options_json("config", options), "train()");
+/// `source` names the call in messages.
+TrainConfig to_config(const nb::dict& options, const char* source) {
+    return config_from_json(options_json("config", options), source);
 }
 
-/// Throws Error unless these options make a run. Notes on those that have no effect: a value that
-/// is the default may come from a file with all of them, and is passed over.
-std::vector<std::string> check(const nb::dict& options) {
-    const TrainConfig config = to_config(options);
-    validate(config);
-    const nlohmann::json chosen = slimgrad::to_json(config),
+/// The options that were chosen: a value that is the default may come from a file with all of them,
+/// and is passed over.
+std::vector<std::string> chosen(const TrainConfig& config) {
+    const nlohmann::json values = slimgrad::to_json(config),
                          defaults = slimgrad::to_json(TrainConfig());
     std::vector<std::string> names;
-    for (const auto& [name, value] : chosen.items())
+    for (const auto& [name, value] : values.items())
         if (value != defaults.value(name, nlohmann::json())) names.push_back(name);
-    return without_effect(config, names);
+    return names;
 }
 
-/// Throws Error if one of these runs cannot go into its directory.
-void check_places(const nb::list& runs, bool overwrite) {
-    std::vector<TrainConfig> configs;
-    for (const nb::handle run : runs) configs.push_back(to_config(nb::cast<nb::dict>(run)));
-    require_apart(configs);
-    for (const TrainConfig& config : configs) RunDirectory::require_free(config.out, overwrite);
+/// Throws Error unless these options make a run. Notes on those that have no effect.
+std::vector<std::string> check(const nb::dict& options) {
+    const TrainConfig config = to_config(options, "train()");
+    validate(config);
+    return without_effect(config, chosen(config));
 }
 
 nb::object train(const std::optional<nb::dict>& options_of_run, const std::string& resume,
@@ -96,7 +94,7 @@ nb::object train(const std::optional<nb::dict>& options_of_run, const std::strin
                                  .quiet = quiet,
                                  .stop = [&](std::int64_t step) { return stop(step); }};
     std::optional<TrainConfig> config;
-    if (options_of_run) config = to_config(*options_of_run);
+    if (options_of_run) config = to_config(*options_of_run, "train()");
     bool finished = false;
     std::string summary;
     {
@@ -113,23 +111,46 @@ nb::object train(const std::optional<nb::dict>& options_of_run, const std::strin
     return finished ? nb::cast(summary) : nb::none();
 }
 
-/// The directory of a comparison, locked until it is closed: a traceback may keep it for longer.
-class Comparison {
-  public:
-    Comparison(const std::string& path, bool overwrite)
-        : directory_(std::in_place, path,
-                     overwrite ? ComparisonDirectory::Existing::replace
-                               : ComparisonDirectory::Existing::refuse) {}
-    void write(const std::string& name, const std::string& text) const {
-        require(directory_.has_value(), "[compare] the comparison is closed");
-        directory_->write(name, text);
+/// How far a run of a comparison is, in a word.
+const char* word_of(ComparedRun::Found found) {
+    switch (found) {
+        case ComparedRun::Found::other:
+            return "other";
+        case ComparedRun::Found::part:
+            return "part";
+        case ComparedRun::Found::whole:
+            return "whole";
+        default:
+            return "nothing";
     }
-    std::string note() const { return directory_ ? directory_->note() : ""; }
-    void close() { directory_.reset(); }
+}
 
-  private:
-    std::optional<ComparisonDirectory> directory_;
-};
+/// The comparison of train/, whose runs Python executes: run_one(options as JSON, what is found).
+std::string compare(const nb::list& methods, const nb::handle seeds, const nb::handle out,
+                    bool overwrite, bool resume, const nb::dict& options_of_runs,
+                    const nb::callable& run_one, const nb::callable& note) {
+    ComparisonOptions options{
+        .seeds = read_integer("[compare]", seeds_option(), to_json("seeds", seeds)),
+        .out = to_json("out", out).get<std::string>(),
+        .overwrite = overwrite,
+        .resume = resume,
+        .base = to_config(options_of_runs, "compare()")};
+    options.methods.clear();
+    for (const nb::handle method : methods)
+        options.methods.push_back(to_json("methods", method).get<std::string>());
+    options.given = chosen(options.base);
+    const auto run = [&](const ComparedRun& one) {
+        const nb::gil_scoped_acquire gil;
+        run_one(slimgrad::to_json(one.config).dump(), word_of(one.found));
+        return true;
+    };
+    const auto tell = [&](const std::string& text) {
+        const nb::gil_scoped_acquire gil;
+        note(text);
+    };
+    const nb::gil_scoped_release release;
+    return json_text(slimgrad::compare(options, run, tell));
+}
 
 /// Name, default as JSON, and what it means and may be, of every option of a run.
 std::vector<std::tuple<std::string, std::string, std::string>> options() {
@@ -146,24 +167,17 @@ std::vector<std::tuple<std::string, std::string, std::string>> options() {
 }  // namespace
 
 void bind_runs(nb::module_& core) {
-    nb::class_<Comparison>(core, "Comparison",
-                           "The directory of a comparison, which no other program may use until it "
-                           "is closed.")
-        .def(nb::init<const std::string&, bool>(), "path"_a, "overwrite"_a)
-        .def("write", &Comparison::write, "name"_a, "text"_a,
-             "Replaces one of its files as a whole.")
-        .def("note", &Comparison::note, "What a user should know of the directory, or nothing.")
-        .def("close", &Comparison::close, "Lets others use it.");
     core.def("train", &train, "config"_a.none(), "resume"_a, "overwrite"_a, "quiet"_a,
              "stop"_a.none(),
              "Runs the training loop; the summary as JSON, or None if it stopped.");
     core.def("check_run", &check, "options"_a,
              "Raises sg.Error unless these options make a run; says which of them have no effect.");
-    core.def("check_places", &check_places, "runs"_a, "overwrite"_a,
-             "Raises sg.Error if one of the runs of a comparison cannot go into its directory.");
     core.def(
-        "check_seeds", [](std::int64_t seeds) { check_option("[compare]", seeds_option(), seeds); },
-        "seeds"_a, "Raises sg.Error unless a comparison may have so many seeds.");
+        "compare", &compare, "methods"_a, "seeds"_a, "out"_a, "overwrite"_a, "resume"_a,
+        "options"_a, "run_one"_a, "note"_a,
+        "Compares methods and returns what was found as JSON. run_one brings a run to its end, "
+        "or raises: it gets the options as JSON, and whether 'nothing' of it is there, "
+        "'part' of it, or an 'other' run to replace. note is told what has no effect.");
     core.def("run_options", &options,
              "Name, default as JSON, and what it means and may be, of every option of a run.");
     core.def("write_report", &write_report, "runs"_a, "path"_a,

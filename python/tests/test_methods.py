@@ -72,10 +72,19 @@ def test_it_trains_and_is_told_its_options(tmp_path):
 
 
 def test_it_has_a_row_in_a_comparison(tmp_path):
-    found = sg.compare(["vanilla", "py-every-nth"], out=tmp_path / "compare", **RUN)
-    assert [row["method"] for row in found["methods"]] == ["vanilla", "py-every-nth"]
-    assert all(row["accuracy"]["mean"] >= 0 for row in found["methods"])
+    specs = ["vanilla", "py-every-nth", "py-every-nth:py-stride=4"]
+    found = sg.compare(specs, out=tmp_path / "compare", **RUN)
+    assert [row["method"] for row in found["methods"]] == specs
+    saved = [row["saved_per_sample_linear"]["mean"] for row in found["methods"]]
+    assert saved[0] > saved[1] > saved[2]
     assert (tmp_path / "compare" / "report.html").exists()
+    assert sg.compare(specs, out=tmp_path / "compare", resume=True, **RUN) == found
+
+
+def test_all_runs_of_a_comparison_may_be_given_its_options(tmp_path):
+    SEEN.clear()
+    sg.compare(["vanilla", "py-every-nth"], py_stride=4, out=tmp_path / "compare", **RUN)
+    assert {stride for _, stride in SEEN} == {4}
 
 
 def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path):

@@ -122,8 +122,13 @@ def test_compare_refuses_nonsense(tmp_path):
         (["vanilla", "vanilla"], 1, "each method once"),
         ([1], 1, "a list of methods"),
         (["vanilla"], 10**8, "from 1 to 1000 as seeds, got 100000000"),
-        (["vanilla"], 1.5, "a whole number as seeds, got 1.5"),
-        (["vanilla"], 2**70, "a whole number as seeds"),
+        (["vanilla"], 1.5, "a whole number from 1 to 1000 as seeds, got 1.5"),
+        (["vanilla"], 2**70, "a whole number from 1 to 1000 as seeds, got inf"),
+        (["vanilla"], None, "a number, a text, True or False as seeds, got 'None'"),
+        (["instant:oversample"], 1, "expected option=value after the method, got 'oversample'"),
+        (["instant:oversample=many"], 1, "as oversample, got 'many'"),
+        (["vanilla:seed=3"], 1, "'seed' is not for a method to choose"),
+        (["vanilla", "caf\udce9"], 1, "expected UTF-8 as methods"),
     ]:
         with pytest.raises(sg.Error, match=message):
             sg.compare(methods, seeds=seeds, out=tmp_path / "x", **small)
@@ -131,6 +136,10 @@ def test_compare_refuses_nonsense(tmp_path):
         sg.compare(["vanilla"], seeds=2, seed=2**63 - 1, out=tmp_path / "x", **small)
     with pytest.raises(sg.Error, match="a path as out"):
         sg.compare(["vanilla"], out=3, **small)
+    with pytest.raises(sg.Error, match="leave out one of them"):
+        sg.compare(["vanilla"], out=tmp_path / "x", resume=True, overwrite=True, **small)
+    with pytest.raises(sg.Error, match="method is not an option of the runs"):
+        sg.compare(["vanilla"], out=tmp_path / "x", method="instant", **small)
     assert not (tmp_path / "x").exists()
 
 
@@ -244,6 +253,11 @@ def test_compare(tmp_path):
     assert vanilla["method"] == "vanilla" and vanilla["accuracy"]["sd"] is not None
     assert vanilla["mean_rank_x"] is None
     assert compressed["saved_per_sample"]["mean"] < vanilla["saved_per_sample"]["mean"]
+    summary = json.loads((Path(result["runs"][0]) / "summary.json").read_text())
+    assert vanilla["optimizer_bytes"]["mean"] == summary["bytes"]["optimizer"] > 0
+    assert result["majority_baseline"] == summary["majority_baseline"]
+    assert result == json.loads((tmp_path / "c" / "compare.json").read_text())
+    assert "majority class" in (tmp_path / "c" / "compare.md").read_text()
     assert (tmp_path / "c" / "report.html").exists()
     with pytest.raises(sg.Error, match="holds another comparison"):
         sg.compare(["vanilla"], steps=2, out=tmp_path / "c", **small)
@@ -253,3 +267,39 @@ def test_compare(tmp_path):
         sg.compare(["magic"], out=tmp_path / "d", steps=1, **small)
     with pytest.raises(sg.Error, match="from 1 to 1000 as seeds, got 0"):
         sg.compare(["vanilla"], seeds=0, out=tmp_path / "d", **small)
+
+
+def test_methods_of_a_comparison_have_options_of_their_own(tmp_path):
+    specs = ["instant:rank-x=4:rank-g=4:epochs=2", "instant:rank_x=8:rank_g=4:lr-step=3"]
+    with pytest.warns(UserWarning, match="lr-step=3: lr_step has no effect: the schedule") as seen:
+        result = sg.compare(specs, out=tmp_path / "c", **small)
+    assert Path(seen[0].filename).name == Path(__file__).name
+    first, second = result["methods"]
+    assert [first["method"], second["method"]] == specs
+    assert (first["mean_rank_x"]["mean"], second["mean_rank_x"]["mean"]) == (4, 8)
+    assert (first["epochs"], second["epochs"]) == (2, 1)
+    assert first["best_accuracy"]["mean"] >= first["accuracy"]["mean"]
+    assert "best accuracy %" in (tmp_path / "c" / "compare.md").read_text()
+
+
+def test_a_comparison_goes_on_where_it_was_stopped(tmp_path):
+    def compare(**more):
+        return sg.compare(["vanilla", "instant"], steps=3, out=tmp_path / "c", **more, **small)
+
+    straight = compare()
+    # One run finished, of the other only the checkpoint is there.
+    finished, half = (tmp_path / "c" / f"{method}-seed0" for method in ("vanilla", "instant"))
+    before = (finished / "summary.json").stat().st_mtime_ns
+    (half / "summary.json").unlink()
+    resumed = compare(resume=True)
+    assert (finished / "summary.json").stat().st_mtime_ns == before
+    assert (half / "summary.json").exists()
+    assert [row["accuracy"] for row in resumed["methods"]] == [row["accuracy"] for row in straight["methods"]]
+    with pytest.raises(sg.Error, match="was run with other options: batch is 8 and was 16"):
+        sg.compare(["vanilla"], steps=3, out=tmp_path / "c", resume=True, **{**small, "batch": 8})
+
+
+def test_a_run_that_fails_says_why_in_the_comparison(tmp_path):
+    with pytest.raises(sg.Error, match="step .*Hint: a lower --lr") as error:
+        sg.compare(["vanilla"], lr=1e30, optimizer="sgd", steps=9, out=tmp_path / "c", **small)
+    assert "\n" not in str(error.value)

@@ -52,6 +52,12 @@ TEST_F(TextRun, MeasuresTheMetricsOfTheDataBesideTheMajorityClass) {
     EXPECT_GE(s["f1"], 0);
     EXPECT_EQ(s["epochs"].size(), 2);
     EXPECT_EQ(s["epochs"].back()["f1"], s["f1"]);
+    for (const std::string metric : {"accuracy", "f1"}) {
+        const json &first = s["epochs"][0][metric], &second = s["epochs"][1][metric];
+        const bool is_first = first >= second;  // of equal ones too
+        EXPECT_EQ(s["best_" + metric], is_first ? first : second) << metric;
+        EXPECT_EQ(s["best_" + metric + "_epoch"], is_first ? 1 : 2) << metric;
+    }
     EXPECT_EQ(s["test_samples"], 20);
     EXPECT_EQ(metrics("run").back()["f1"], s["f1"]);
     EXPECT_FALSE(s["config"].contains("dropout")) << "the model's own";

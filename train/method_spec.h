@@ -5,7 +5,7 @@
 
 #include "train/config.h"
 
-namespace slimgrad::cli {
+namespace slimgrad {
 
 /// A run that a spec asks for, and the names of the options that the spec itself sets.
 struct MethodRun {
@@ -22,4 +22,4 @@ MethodRun with_method(const TrainConfig& base, const std::string& spec);
 /// A spec as a part of a file's name.
 std::string file_name(std::string spec);
 
-}  // namespace slimgrad::cli
+}  // namespace slimgrad

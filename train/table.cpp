@@ -1,10 +1,10 @@
-#include "cli/table.h"
+#include "train/table.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 
-namespace slimgrad::cli {
+namespace slimgrad {
 namespace {
 
 /// fmt pads by the width on screen, so "±" counts as one.
@@ -44,4 +44,4 @@ std::string Table::markdown() const {
     return text;
 }
 
-}  // namespace slimgrad::cli
+}  // namespace slimgrad

@@ -1,4 +1,4 @@
-#include "cli/method_spec.h"
+#include "train/method_spec.h"
 
 #include <algorithm>
 #include <sstream>
@@ -7,7 +7,7 @@
 
 #include "tensor/error.h"
 
-namespace slimgrad::cli {
+namespace slimgrad {
 namespace {
 
 /// "method:a=1:b=last:1" in method, a=1, b=last:1: a part without "=" goes on with the one before.
@@ -51,4 +51,4 @@ std::string file_name(std::string spec) {
     return spec;
 }
 
-}  // namespace slimgrad::cli
+}  // namespace slimgrad

@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-namespace slimgrad::cli {
+namespace slimgrad {
 
 /// Rows of cells, the first of them the heading.
 struct Table {
@@ -14,4 +14,4 @@ struct Table {
     std::string markdown() const;
 };
 
-}  // namespace slimgrad::cli
+}  // namespace slimgrad
