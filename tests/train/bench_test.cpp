@@ -101,7 +101,7 @@ TEST(BenchProjectors, LayersOfOneInputShareP) {
 TEST(BenchVerify, EveryModeGivesWhatItsFormulasGive) {
     Case resnet = tiny("step/resnet20-128");
     resnet.size.batch = 2;
-    for (const std::string& method : instant_modes()) {
+    for (const std::string& method : method_names()) {
         for (const char* name : {"linear/tiny", "step/tiny"}) {
             verify(tiny(name), variant(method));
             verify(tiny(name), variant(method, 40, 40));  // more than there is
