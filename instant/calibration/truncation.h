@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <optional>
 
+#include "tensor/config.h"
+
 namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {
 
