@@ -164,11 +164,10 @@ TEST(CostModel, BadWords) {
     options.method = "instant";
     EXPECT_THROW(bert("all", options, Convention::paper), Error) << "ranks are missing";
     options.method = "instnat";
-    const std::string error = error_of([&] { validate(options); });
-    EXPECT_EQ(error.find("[method] unknown method 'instnat'; known: vanilla, compress-x, "
-                         "compress-gy, instant"),
-              0u)
-        << error;
+    EXPECT_EQ(error_of([&] { validate(options); })
+                  .find("[method] unknown method 'instnat'; known: vanilla, compress-x, "
+                        "compress-gy, instant"),
+              0u);
 }
 
 }  // namespace
