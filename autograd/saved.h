@@ -16,7 +16,6 @@ inline namespace SLIMGRAD_PRECISION {
 /// What a layer says about a value that it keeps for backward.
 enum class Keep {
     activation,  // a codec may store it lossily
-    mask,        // one bit an element; already small
     exact        // parameters, indices, statistics: never changed
 };
 

@@ -54,8 +54,7 @@ class PythonFunction final : public Function {
 Keep parse_keep(const std::string& kind) {
     if (kind == "activation") return Keep::activation;
     if (kind == "exact") return Keep::exact;
-    if (kind == "mask") return Keep::mask;
-    fail("[saved] unknown kind '{}'; known: activation, exact, mask", kind);
+    fail("[saved] unknown kind '{}'; known: activation, exact", kind);
 }
 
 /// A dense tensor that several layers may share. It holds the object in whose name it was made:
@@ -101,7 +100,7 @@ void bind_function(nb::module_& here) {
             "slot"_a, "value"_a.none(), "kind"_a = "activation",
             nb::sig("def keep(self, slot: str, value: object, kind: str = 'activation') -> None"),
             "Keeps a tensor or array for backward, not a copy of it. kind: 'activation' (a codec "
-            "may store it lossily), 'exact' (parameters, statistics) or 'mask'.")
+            "may store it lossily) or 'exact' (parameters, statistics).")
         .def("keep_once", &keep_once, "slot"_a, "owner"_a.none(), "value"_a.none(), "make"_a,
              nb::sig("def keep_once(self, slot: str, owner: object, value: object, make: "
                      "collections.abc.Callable[[], object]) -> None"),

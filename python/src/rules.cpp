@@ -5,6 +5,7 @@
 #include "executing.h"
 #include "function_adapter.h"
 #include "instant/methods/low_rank_rule.h"
+#include "instant/methods/method.h"
 #include "lifetimes.h"
 #include "nn/linear_map.h"
 #include "saved_view.h"

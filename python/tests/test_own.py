@@ -113,6 +113,20 @@ def test_saved_is_valid_only_inside_its_call():
         apply(Broken(backward=backward))
 
 
+def test_what_is_kept_is_an_activation_or_exact():
+    def keep(kind):
+        def forward(inputs, saved):
+            saved.keep("other", inputs[0], kind=kind)
+            return Square.forward(Square(), inputs, saved)
+
+        apply(Broken(forward=forward))
+
+    keep("activation")
+    keep("exact")
+    with pytest.raises(sg.Error, match="unknown kind 'mask'; known: activation, exact$"):
+        keep("mask")
+
+
 class Dense(sg.BackwardRule):
     """The exact rule, in NumPy."""
 
