@@ -48,27 +48,26 @@ TEST_F(Resume, AStateInTheGradientsOwnSpaceComesBackToTheSameBits) {
     plain.steps = 7;
     ASSERT_TRUE(run(plain));
     const auto dense = summary("plain")["bytes"]["optimizer"].get<std::int64_t>();
-    for (const char* method : {"compact", "galore", "galore+instant"})
-        for (const char* moments : {"keep", "transport"}) {
-            const std::string name = fmt::format("{}-{}", method, moments);
-            TrainConfig config = small(name, "vit-micro");
-            config.steps = 7;
-            config.calibrate_batches = 1;
-            config.method = method;
-            set_option(config, "rank", "5", "[test]");
-            set_option(config, "redraw_every", "3", "[test]");
-            set_option(config, "moments", moments, "[test]");
-            set_option(config, "scale", "0.5", "[test]");
-            ASSERT_TRUE(run(config));
-            EXPECT_LT(summary(name)["bytes"]["optimizer"].get<std::int64_t>(), dense / 3) << name;
-            for (const int stop : {0, 2, 3, 5}) {
-                config.out = (root_ / fmt::format("{}-{}", name, stop)).string();
-                ASSERT_FALSE(run(config, stop));
-                EXPECT_TRUE(Trainer(fs::path(config.out), options()).run());
-                EXPECT_EQ(weights(fs::path(config.out).filename().string()), weights(name))
-                    << config.out;
-            }
+    for (const auto& [method, moments] :
+         {std::pair{"compact", "transport"}, {"galore", "keep"}, {"galore+instant", "transport"}}) {
+        TrainConfig config = small(method, "vit-micro");
+        config.steps = 7;
+        config.calibrate_batches = 1;
+        config.method = method;
+        set_option(config, "rank", "5", "[test]");
+        set_option(config, "redraw_every", "3", "[test]");
+        set_option(config, "moments", moments, "[test]");
+        set_option(config, "scale", "0.5", "[test]");
+        ASSERT_TRUE(run(config));
+        EXPECT_LT(summary(method)["bytes"]["optimizer"].get<std::int64_t>(), dense / 3) << method;
+        for (const int stop : {0, 3, 5}) {  // projections change at 3
+            const std::string broken = fmt::format("{}-{}", method, stop);
+            config.out = (root_ / broken).string();
+            ASSERT_FALSE(run(config, stop));
+            EXPECT_TRUE(Trainer(fs::path(config.out), options()).run());
+            EXPECT_EQ(weights(broken), weights(method)) << broken;
         }
+    }
 
     TrainConfig config = small("broken", "vit-micro");
     config.method = "compact";
