@@ -173,7 +173,7 @@ void bind_runs(nb::module_& core) {
     core.def("check_run", &check, "options"_a,
              "Raises sg.Error unless these options make a run; says which of them have no effect.");
     core.def(
-        "compare", &compare, "methods"_a, "seeds"_a, "out"_a, "overwrite"_a, "resume"_a,
+        "compare", &compare, "methods"_a, "seeds"_a.none(), "out"_a, "overwrite"_a, "resume"_a,
         "options"_a, "run_one"_a, "note"_a,
         "Compares methods and returns what was found as JSON. run_one brings a run to its end, "
         "or raises: it gets the options as JSON, and whether 'nothing' of it is there, "
