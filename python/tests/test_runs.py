@@ -1,6 +1,7 @@
 """Whole runs from Python, and how they end early."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -297,6 +298,39 @@ def test_a_comparison_goes_on_where_it_was_stopped(tmp_path):
     assert [row["accuracy"] for row in resumed["methods"]] == [row["accuracy"] for row in straight["methods"]]
     with pytest.raises(sg.Error, match="was run with other options: batch is 8 and was 16"):
         sg.compare(["vanilla"], steps=3, out=tmp_path / "c", resume=True, **{**small, "batch": 8})
+
+
+def test_ctrl_c_in_a_comparison_saves_and_it_goes_on(tmp_path):
+    code = """
+import json, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+import slimgrad as sg
+try:
+    sg.compare(["compress-x"], out=sys.argv[1], **json.loads(sys.argv[2]))
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    options = dict(small, steps=300, threads=1)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "c"), json.dumps(options)],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    run = tmp_path / "c" / "compress-x-seed0"
+    deadline = time.monotonic() + 120
+    try:
+        while not ((run / "metrics.jsonl").exists() and (run / "metrics.jsonl").stat().st_size > 0):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the run as well
+        assert process.communicate(timeout=120)[0] == "interrupted\n"
+    finally:
+        process.kill()
+    assert (run / "checkpoint.safetensors").exists() and not (run / "summary.json").exists()
+    assert not (tmp_path / "c" / "slimgrad.lock").exists()
+    [row] = sg.compare(["compress-x"], out=tmp_path / "c", resume=True, **options)["methods"]
+    assert row["seeds"] == 1 and (run / "summary.json").exists()
 
 
 def test_a_run_that_fails_says_why_in_the_comparison(tmp_path):
