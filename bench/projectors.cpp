@@ -8,6 +8,7 @@
 #include "instant/methods/espace_rule.h"
 #include "instant/methods/subspace_rule.h"
 #include "nn/linear.h"
+#include "tensor/error.h"
 #include "tensor/ops.h"
 
 namespace slimgrad::bench {
@@ -188,6 +189,11 @@ std::shared_ptr<const BackwardRule> make_rule(const LinearShape& shape, const Va
         return std::make_shared<PlainEspaceRule>(*espace->p(call));
     if (const auto* subspaces = dynamic_cast<const SubspaceRule*>(rule.get()))
         return std::make_shared<PlainSubspaceRule>(subspaces->p(call), subspaces->q(call));
+    // It sums pixels and W over the kernel, which is no matrix between tokens.
+    require(rule->name() != "gradient-filter" || !shape.window || shape.window->taps() == 1,
+            "[bench] {}: gradient-filter on a convolution has no plain form to compare with. Hint: "
+            "--no-verify",
+            shape.name);
     return std::make_shared<PlainTokenRule>(*rule, call);
 }
 

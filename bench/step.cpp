@@ -46,6 +46,7 @@ class Step final : public Workload {
         });
         // A small rate: the parameters stay where they are, however often the step is repeated.
         optimizer_ = make_optimizer(*model_, {.name = "adamw", .lr = 1e-5, .weight_decay = 0.01});
+        optimizer_->set_projection(make_projection(*model_, options_of(variant, {}, s.batch)));
     }
 
     Seconds run() override {

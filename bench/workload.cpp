@@ -45,8 +45,12 @@ double phase(const Seconds& seconds, const std::string& name) {
 
 std::unique_ptr<Workload> make_workload(const Case& which, const Variant& variant) {
     validate(options_of(variant, {}, which.size.batch));
-    require(!find_method(variant.method).adapt,
+    const Method& method = find_method(variant.method);
+    require(!method.adapt,
             "[bench] '{}' changes the model, and bench times the backward of one: leave it out",
+            variant.method);
+    require(method.rule || which.kind == Kind::blocks || which.kind == Kind::resnet,
+            "[bench] '{}' differs from vanilla in the optimizer alone: time it in the steps",
             variant.method);
     const Size& s = which.size;
     require(s.tokens >= 1 && s.width >= 1 && s.blocks >= 1,

@@ -13,6 +13,7 @@
 #include "tensor/kernels/gemm.h"
 #include "tensor/kernels/skinny.h"
 #include "train/config.h"
+#include "train/option_json.h"
 #include "train/progress.h"
 
 namespace slimgrad::cli {
@@ -46,7 +47,8 @@ void print_methods() {
     fmt::print("\n| option | default | may be | |\n|---|---|---|---|\n");
     const nlohmann::json defaults = to_json(TrainConfig());
     for (const Option& option : method_options()) {
-        const nlohmann::json initial = defaults.value(option.name, nlohmann::json());
+        nlohmann::json initial = defaults.value(option.name, nlohmann::json());
+        if (initial.is_null()) write_option(initial, option.initial);
         fmt::print("| `{}` | {} | {} | {} |\n", option.name,
                    initial.is_null()     ? ""
                    : initial.is_string() ? initial.get<std::string>()

@@ -3,6 +3,7 @@
 
     ./run figures snr runs/figures      a figure, or three, of every runs/figures/NAME/snr.json
     ./run figures mrpc runs/mrpc        the tables of mrpc.md and their figure, of finished runs
+    ./run figures rivals runs/rivals    the same of rivals.md, of finished comparisons
 
 The figure of NAME becomes docs/images/snr-NAME.svg, a second one snr-NAME-WHAT.svg. Equal numbers
 make equal bytes.
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from mrpc import draw_mrpc
 from plot_style import GREY, plt, save, series
+from rivals import draw_rivals
 
 ROOT = Path(__file__).resolve().parent.parent
 RATIOS = [("measured", "measured (eq. 20)"), ("predicted", "predicted (eq. 31)"),
@@ -201,7 +203,7 @@ def draw_snr(measurements: Path, images: Path) -> None:
             save(figure, images / f"{name}.svg")
 
 
-PAGES = {"snr": draw_snr, "mrpc": draw_mrpc}
+PAGES = {"snr": draw_snr, "mrpc": draw_mrpc, "rivals": draw_rivals}
 
 
 def main() -> None:

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <mutex>
 #include <set>
 
 #include "instant/methods/compact_rule.h"
@@ -203,7 +204,9 @@ const std::deque<Method>& methods() { return table(); }
 
 const Method& find_method(const std::string& name) {
     if (name.find('+') == name.npos) return entry(name);
+    static std::mutex mutex;  // trainings may run side by side
     static std::map<std::string, Method> combinations;
+    const std::lock_guard lock(mutex);
     const auto found = combinations.find(name);
     return found != combinations.end() ? found->second
                                        : combinations.emplace(name, combined(name)).first->second;
@@ -301,8 +304,10 @@ std::vector<Idle> idle_method_options(const MethodOptions& o) {
     const bool sides_fixed =
         each_has_its_own("side_x", !o.side_x.empty(), "side_g", !o.side_g.empty());
     const bool rank_given = !std::holds_alternative<std::monostate>(o.own.given(rank_option()));
+    std::vector<std::string> of_ranks{"epsilon", "oversample", "ratio"};
+    if (!method.adapt) of_ranks.push_back("rank");  // adapters have it for their own
     return {{true, unheeded, "the method is " + o.method},
-            {ranks_fixed, {"epsilon", "oversample", "rank", "ratio"}, "the ranks are fixed"},
+            {ranks_fixed, of_ranks, "the ranks are fixed"},
             {rank_given, {"ratio"}, "the rank is fixed"},
             {sides_fixed, {"side"}, "each slot has its own"}};
 }

@@ -18,6 +18,7 @@
 #include "train/config.h"
 #include "train/json_file.h"
 #include "train/json_text.h"
+#include "train/option_json.h"
 #include "train/report.h"
 #include "train/trainer.h"
 
@@ -125,19 +126,26 @@ const char* word_of(ComparedRun::Found found) {
     }
 }
 
+/// What is given to compare() beside options of runs, checked like one of these.
+nlohmann::json argument(const char* name, nb::handle value) {
+    nb::dict one;
+    one[name] = value;
+    return options_json("compare", one).at(name);
+}
+
 /// The comparison of train/, whose runs Python executes: run_one(options as JSON, what is found).
 std::string compare(const nb::list& methods, const nb::handle seeds, const nb::handle out,
                     bool overwrite, bool resume, const nb::dict& options_of_runs,
                     const nb::callable& run_one, const nb::callable& note) {
     ComparisonOptions options{
-        .seeds = read_integer("[compare]", seeds_option(), to_json("seeds", seeds)),
-        .out = to_json("out", out).get<std::string>(),
+        .seeds = read_integer("[compare]", seeds_option(), argument("seeds", seeds)),
+        .out = argument("out", out).get<std::string>(),
         .overwrite = overwrite,
         .resume = resume,
         .base = to_config(options_of_runs, "compare()")};
     options.methods.clear();
     for (const nb::handle method : methods)
-        options.methods.push_back(to_json("methods", method).get<std::string>());
+        options.methods.push_back(argument("methods", method).get<std::string>());
     options.given = chosen(options.base);
     const auto run = [&](const ComparedRun& one) {
         const nb::gil_scoped_acquire gil;
@@ -158,7 +166,9 @@ std::vector<std::tuple<std::string, std::string, std::string>> options() {
     const TrainConfig config;
     const nlohmann::json defaults = slimgrad::to_json(config);
     for_each_option(config, [&](const Option& option, const auto&) {
-        all.emplace_back(option.name, defaults.value(option.name, nlohmann::json()).dump(),
+        nlohmann::json initial = defaults.value(option.name, nlohmann::json());
+        if (initial.is_null()) write_option(initial, option.initial);
+        all.emplace_back(option.name, initial.dump(),
                          fmt::format("{}; {}", option.help, describe(option.range)));
     });
     return all;
