@@ -25,7 +25,7 @@ std::string where_of(const fs::path& directory, const char* file) {
 /// One of the files: an object, empty if the file is not there.
 json parse_file(const std::optional<std::string>& text, const std::string& where) {
     json content = text ? parse_json(*text, where) : json::object();
-    JsonObject(content, where);  // throws if it is none
+    [[maybe_unused]] const JsonObject object(content, where);  // throws if it is none
     return content;
 }
 

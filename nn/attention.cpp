@@ -264,7 +264,7 @@ MultiHeadAttention::MultiHeadAttention(std::int64_t embed_dim, std::int64_t head
       k_(qkv_ ? nullptr : std::make_unique<Linear>(embed_dim, embed_dim, stream, options.bias)),
       v_(qkv_ ? nullptr : std::make_unique<Linear>(embed_dim, embed_dim, stream, options.bias)),
       proj_(embed_dim, embed_dim, stream, options.bias) {
-    Dropout(options.dropout);  // throws unless it is a probability
+    [[maybe_unused]] const Dropout dropout(options.dropout);  // throws unless a probability
     require(heads > 0 && embed_dim % heads == 0,
             "[attention] the number of heads must divide the width {}, got {}", embed_dim, heads);
     for (Linear* layer : {q_.get(), k_.get(), v_.get()})
