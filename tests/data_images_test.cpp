@@ -299,7 +299,7 @@ std::string black_png(unsigned width, unsigned height, unsigned channels, std::s
     std::string png = "\x89PNG\r\n\x1a\n";
     for (const auto& [type, content] :
          {std::pair<std::string, std::string>("IHDR", header), {"IDAT", packed}, {"IEND", ""}})
-        png += number(content.size()) + type + content + number(0);
+        png.append(number(content.size())).append(type).append(content).append(number(0));
     return png;
 }
 
