@@ -136,7 +136,7 @@ std::vector<LayerCase> activations() {
 }
 
 std::vector<LayerCase> attention() {
-    const auto mha = [](std::string name, bool fused, auto mask) {
+    const auto mha = [](const std::string& name, bool fused, auto mask) {
         AttentionOptions options;
         options.fused_qkv = fused;
         LayerCase c{name, nullptr, nullptr};
@@ -174,7 +174,7 @@ LayerCase embedding() {
 
 std::vector<LayerCase> losses() {
     std::vector<LayerCase> cases = {
-        function("mse", [](Var x, Var target) { return mse(x, target); })};
+        function("mse", [](const Var& x, const Var& target) { return mse(x, target); })};
     const std::map<std::string, CrossEntropyOptions> all = {
         {"cross_entropy", {}},
         {"cross_entropy_smooth", {.label_smoothing = 0.1}},
@@ -183,7 +183,7 @@ std::vector<LayerCase> losses() {
         {"cross_entropy_smooth_ignore", {.label_smoothing = 0.2}},
     };
     for (const auto& [name, options] : all)
-        cases.push_back(function(name, [options = options](Var x, Var labels) {
+        cases.push_back(function(name, [options = options](const Var& x, const Var& labels) {
             return cross_entropy(x, integers(labels.value()), options);
         }));
     return cases;
@@ -208,30 +208,34 @@ std::vector<LayerCase> pooling() {
 std::vector<LayerCase> structural() {
     std::vector<LayerCase> cases;
     for (const char* i : {"_0", "_1", "_2", "_3"}) {
-        cases.push_back(function(std::string("add") + i, [](Var a, Var b) { return a + b; }));
-        cases.push_back(function(std::string("sub") + i, [](Var a, Var b) { return a - b; }));
-        cases.push_back(function(std::string("mul") + i, [](Var a, Var b) { return a * b; }));
+        cases.push_back(
+            function(std::string("add") + i, [](const Var& a, const Var& b) { return a + b; }));
+        cases.push_back(
+            function(std::string("sub") + i, [](const Var& a, const Var& b) { return a - b; }));
+        cases.push_back(
+            function(std::string("mul") + i, [](const Var& a, const Var& b) { return a * b; }));
     }
     const auto product = [](std::string name, Op op_a = Op::none, Op op_b = Op::none) {
-        return function(std::move(name), [=](Var a, Var b) { return matmul(a, b, op_a, op_b); });
+        return function(std::move(name),
+                        [=](const Var& a, const Var& b) { return matmul(a, b, op_a, op_b); });
     };
     const std::vector<LayerCase> others = {
-        function("scale", [](Var x) { return real(0.75) * x; }),
-        function("neg", [](Var x) { return -x; }),
-        function("exp", [](Var x) { return exp(x); }),
-        function("tanh", [](Var x) { return tanh(x); }),
-        function("log", [](Var x) { return log(x); }),
-        function("sqrt", [](Var x) { return sqrt(x); }),
-        function("pow", [](Var x) { return pow(x, real(2.5)); }),
+        function("scale", [](const Var& x) { return real(0.75) * x; }),
+        function("neg", [](const Var& x) { return -x; }),
+        function("exp", [](const Var& x) { return exp(x); }),
+        function("tanh", [](const Var& x) { return tanh(x); }),
+        function("log", [](const Var& x) { return log(x); }),
+        function("sqrt", [](const Var& x) { return sqrt(x); }),
+        function("pow", [](const Var& x) { return pow(x, real(2.5)); }),
         function("reshape",
-                 [](Var x) {
+                 [](const Var& x) {
                      return reshape(x, {4, -1});
                  }),
         function("transpose",
-                 [](Var x) {
+                 [](const Var& x) {
                      return transpose(x, {2, 0, 1});
                  }),
-        function("slice", [](Var x) { return slice(x, 1, 1, 3); }),
+        function("slice", [](const Var& x) { return slice(x, 1, 1, 3); }),
         function("concat", [](const std::vector<Var>& in) { return concat(in, 1); }),
         product("matmul"),
         product("matmul_batch"),
@@ -239,10 +243,10 @@ std::vector<LayerCase> structural() {
         product("matmul_tn", Op::transpose),
         product("matmul_nt", Op::none, Op::transpose),
         product("matmul_tt", Op::transpose, Op::transpose),
-        function("sum", [](Var x) { return sum(x); }),
-        function("mean", [](Var x) { return mean(x); }),
-        function("sum_axis", [](Var x) { return sum(x, 1); }),
-        function("mean_axis", [](Var x) { return mean(x, 1); }),
+        function("sum", [](const Var& x) { return sum(x); }),
+        function("mean", [](const Var& x) { return mean(x); }),
+        function("sum_axis", [](const Var& x) { return sum(x, 1); }),
+        function("mean_axis", [](const Var& x) { return mean(x, 1); }),
     };
     cases.insert(cases.end(), others.begin(), others.end());
     return cases;

@@ -37,9 +37,9 @@ Tensor values(Shape shape, std::string_view purpose, std::uint64_t a, real centr
 /// 1/8 of 0, or of 1 for the scales of normalisations.
 Tensor initial(const std::string& path, const Shape& shape) {
     if (shape.size() < 2) return values(shape, path, 0, path.ends_with("weight") ? 1 : 0, 0.125);
-    const auto fan_in = static_cast<real>(numel(shape) / shape[0]);
+    const std::int64_t fan_in = numel(shape) / shape[0];
     real spread = 1;
-    while (spread * spread / 4 * fan_in >= 1) spread /= 2;
+    while (spread * spread / 4 * static_cast<real>(fan_in) >= 1) spread /= 2;
     return values(shape, path, 0, 0, spread);
 }
 

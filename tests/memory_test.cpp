@@ -43,7 +43,7 @@ struct Peaks {
 };
 
 /// A training step of eight linear layers whose activations dwarf their weights.
-Peaks step_of_a_deep_chain(std::shared_ptr<const BackwardRule> rule) {
+Peaks step_of_a_deep_chain(const std::shared_ptr<const BackwardRule>& rule) {
     Stream stream(1, "memory");
     std::vector<std::unique_ptr<Linear>> layers;
     for (int i = 0; i < 8; ++i) {

@@ -188,7 +188,7 @@ TEST(Dropout, MasksDependOnTheSampleNotOnTheSplit) {
         Tape tape(options);
         sample.insert(sample.begin(), count);
         const Var x = tape.constant(Tensor::full(sample, 1));
-        const Tensor first_layer = dropout.forward(x).value();
+        Tensor first_layer = dropout.forward(x).value();
         EXPECT_FALSE(identical(first_layer, dropout.forward(x).value()));  // the second draws anew
         return first_layer;
     };

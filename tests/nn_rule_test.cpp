@@ -68,7 +68,7 @@ TEST(LinearCall, DrawsAreThoseOfSeedStepLayerSampleAndPurpose) {
     LinearCall part = call;  // of the same batch: its first sample was the second
     part.first_sample = 5;
     EXPECT_EQ(drawn(part, "P", 0), drawn(call, "P", 1));
-    for (auto change : std::vector<std::function<void(LinearCall&)>>{
+    for (const auto& change : std::vector<std::function<void(LinearCall&)>>{
              [](LinearCall& c) { c.layer = "b"; }, [](LinearCall& c) { c.seed = 0; },
              [](LinearCall& c) { c.step = 3; }}) {
         LinearCall other = call;

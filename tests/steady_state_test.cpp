@@ -83,6 +83,7 @@ int posix_memalign(void** block, std::size_t alignment, std::size_t bytes) {
 }
 void* mmap(void* address, std::size_t bytes, int protection, int flags, int file, off_t offset) {
     regions.fetch_add(1, std::memory_order_relaxed);
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): the kernel gives the address as a number
     return reinterpret_cast<void*>(
         syscall(SYS_mmap, address, bytes, protection, flags, file, offset));
 }
