@@ -84,7 +84,7 @@ TEST_F(Resume, OptionsThatWereChangedAreNamed) {
     const auto changed = [&](const std::string& option, const json& value) {
         std::ofstream(run / "config.json") << begun;
         set(run, option, value);
-        const std::string said = resumed(run);
+        std::string said = resumed(run);
         EXPECT_FALSE(has(said, "\n")) << said;
         EXPECT_EQ(text_of(run / "checkpoint.safetensors"), checkpoint) << option;
         return said;

@@ -29,7 +29,7 @@ class RunFiles : public Train {
     /// What a run with `--overwrite` says to this directory, which must be as before then.
     std::string refused(const TrainConfig& config) const {
         const auto before = content(config.out);
-        const std::string said = message([&] { Trainer(config, overwriting()); });
+        std::string said = message([&] { Trainer(config, overwriting()); });
         EXPECT_EQ(content(config.out), before) << said;
         EXPECT_FALSE(has(said, "\n")) << said;
         return said;
