@@ -5,6 +5,7 @@
     ./run bench steps tab11          these parts alone
     ./run bench --quick              small batches and few rounds: does it all work?
     ./run bench --no-torch           slimgrad alone
+    ./run bench --against OLD/build/slimgrad   training steps of this build and of another one, in turn
 
 Parts: linears, steps, tab11, calibration, memory, coretype, kernels. Results are compared before anything is
 timed. Both sides run as processes that wait while the other works, and take turns repetition by repetition.
@@ -19,6 +20,7 @@ import platform
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import contest
@@ -103,6 +105,10 @@ def tab11(torch: bool) -> list:
     return all_
 
 
+def digest(program: Path) -> str:
+    return hashlib.sha256(program.read_bytes()).hexdigest()[:12]
+
+
 class Bench:
     def __init__(self, options: argparse.Namespace):
         self.options = options
@@ -110,7 +116,7 @@ class Bench:
         self.sides = Sides(options.program, torch=options.torch, pin=options.pin)
         self.file = options.out / "results.json"
         settings = {"quick": options.quick, "rounds": options.rounds, "pin": options.pin}
-        self.build = hashlib.sha256(options.program.read_bytes()).hexdigest()[:12]
+        self.build = digest(options.program)
         self.results = {"settings": settings, "environment": {}, "contests": {}, "memory": {}}
         if self.file.exists() and not options.fresh:
             before = json.loads(self.file.read_text())
@@ -188,21 +194,34 @@ class Bench:
             self.results["memory"][method] = used | {"build": self.build}
             self.save()
 
+    def among(self, name: str, case: str, threads: int, start: dict, contestants: list) -> None:
+        """A contest between several workers of slimgrad: `start` makes each of them."""
+        if self.has("contests", f"{name} @{threads}"):
+            return
+        workers = {side: make() for side, make in start.items()}
+        try:
+            self.contest(case, threads, contestants, name, workers)
+        finally:
+            for worker in workers.values():
+                worker.close()
+
     def coretype(self, threads: int) -> None:
         """The same program, its choice of kernels left alone and made by hand."""
+        start = {kernels or "unset": partial(self.sides.slimgrad, threads, kernels) for kernels in CORETYPES}
         for case, options in (("step/minilm-32x128x384", {"method": "vanilla"}),
                               ("step/minilm-32x128x384", {"method": "instant"}),
                               ("calibrate/bert-block-8x512x768", {"method": "instant"})):
-            name = f"coretype {options['method']} {case}"
-            if self.has("contests", f"{name} @{threads}"):
-                continue
-            workers = {kernels or "unset": self.sides.slimgrad(threads, kernels) for kernels in CORETYPES}
-            try:
-                self.contest(case, threads, [Contestant(kernels, kernels, {**options}) for kernels in workers],
-                             name, workers)
-            finally:
-                for worker in workers.values():
-                    worker.close()
+            self.among(f"coretype {options['method']} {case}", case, threads, start,
+                       [Contestant(kernels, kernels, {**options}) for kernels in start])
+
+    def against(self, threads: int) -> None:
+        """Training steps of this program and of another build."""
+        other = Sides(self.options.against, torch=False, pin=self.options.pin)
+        start = {"this": partial(self.sides.slimgrad, threads), "other": partial(other.slimgrad, threads)}
+        for case in STEPS[2:] if self.options.quick else STEPS:
+            self.among(f"against {digest(other.program)} {case}", case, threads, start,
+                       [Contestant(f"{method} {side}", side, {"method": method, **ranks(16)})
+                        for method in ("vanilla", "instant") for side in start])
 
     def kernels(self) -> None:
         program = self.options.program.parent / "bench" / "slimgrad_bench_kernels"
@@ -239,6 +258,8 @@ class Bench:
                                          [Contestant("instant", "slimgrad", {"method": "instant", **ranks(16)})])
                     if part == "coretype":
                         self.coretype(threads)
+                    if part == "against":
+                        self.against(threads)
         except KeyboardInterrupt:
             self.say.stopped = True
         self.say.end()
@@ -260,6 +281,8 @@ def main() -> int:
     parser.add_argument("--threads", default="1,2", help="with commas (default: 1,2)")
     parser.add_argument("--out", type=Path, help="where results.json goes (default: runs/bench, runs/bench-quick)")
     parser.add_argument("--program", type=Path, default=ROOT / "build" / "slimgrad")
+    parser.add_argument("--against", type=Path, metavar="PROGRAM",
+                        help="time training steps against those of another build, and nothing else")
     parser.add_argument("--docs", type=Path, default=ROOT / "docs" / "performance.md",
                         help="the page whose marked tables are replaced")
     parser.add_argument("--tables", action="store_true", help="measure nothing, print what has been measured")
@@ -268,6 +291,12 @@ def main() -> int:
     unknown = [part for part in options.parts if part not in PARTS]
     if unknown or any(not word.startswith("--benchmark_") for word in rest):
         parser.error(f"unknown part {(unknown + rest)[0]!r}. Known: {', '.join(PARTS)}")
+    if options.against:
+        if options.parts:
+            parser.error("--against is a part of its own: leave the others away")
+        if not options.against.is_file():
+            parser.error(f"--against: expected a slimgrad program, {options.against} is none")
+        options.parts, options.torch = ["against"], False
     options.kernel_options = rest
     options.threads = [int(n) for n in options.threads.split(",")]
     options.rounds = options.rounds or (3 if options.quick else 11)

@@ -198,6 +198,17 @@ def coretype(results: dict) -> list:
     return rows
 
 
+def against(results: dict) -> list:
+    rows = [["training step", "threads", "method", "other ms", "this ms", "this / other"]]
+    for case, c in contests(results, "against "):
+        for method in ("vanilla", "instant"):
+            if c.has(f"{method} this") and c.has(f"{method} other"):
+                this, other = c.of(f"{method} this"), c.of(f"{method} other")
+                rows.append([case.split("step/")[-1], str(c.threads), method, ms(other), ms(this),
+                             times(ratios(this, other))])
+    return rows
+
+
 def tables(results: dict) -> dict:
     """Every table that has rows: name -> (title, rows with the heading first)."""
     rounds = results["settings"]["rounds"]
@@ -211,6 +222,7 @@ def tables(results: dict) -> dict:
         "calibration": ("What a calibration costs", calibration),
         "memory": ("Six encoder blocks 32x128x384, peak resident memory beyond that of the idle process", memory),
         "coretype": ("Kernels of OpenBLAS, chosen by slimgrad and by hand", coretype),
+        "against": ("Training steps of this build and of another", against),
     }
     made = {name: (title, make(results)) for name, (title, make) in all_.items()}
     return {name: table for name, table in made.items() if len(table[1]) > 1}
