@@ -314,7 +314,7 @@ def main() -> int:
         print("[bench] this build has measured nothing yet that makes a table", file=sys.stderr)
     for title, table in tables.values():
         print(f"{title}\n{report.text(table)}")
-    if not options.quick:
+    if not options.quick and not options.against:
         report.update(options.docs, tables, bench.results)
     return 130 if bench.say.stopped else 0
 
