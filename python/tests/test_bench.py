@@ -137,3 +137,12 @@ def test_a_page_is_changed_between_its_marks_only(tmp_path):
     assert "\nbefore\n" in once and "\nafter\n" in once
     report.update(page, made, results())
     assert page.read_text() == once
+
+
+def test_ratios_to_another_build_are_this_over_the_other():
+    seconds = {f"{method} {side}": {"forward": [time] * 3, "backward": [time] * 3, "backward.fc1": [9] * 3}
+               for method in ("vanilla", "instant") for side, time in (("this", 1.0), ("other", 2.0))}
+    results = {"contests": {"against 0123 step/tiny @2": {"threads": 2, "seconds": seconds}}}
+    rows = report.against(results)[1:]
+    assert [row[:3] for row in rows] == [["tiny", "2", "vanilla"], ["tiny", "2", "instant"]]
+    assert all(row[-1] == "0.50x (0.50–0.50)" for row in rows)
