@@ -127,6 +127,7 @@ std::vector<LinearShape> linear_shapes(const Case& which, bool fused) {
         const auto add = [&](const char* name, std::int64_t in, std::int64_t out,
                              const std::string& group) {
             shapes.push_back(shape(prefix + name, s, in, out, prefix + group));
+            shapes.back().attention_output = std::string_view(name) == "proj";
         };
         if (fused) add("qkv", s.width, 3 * s.width, "qkv");
         if (!fused)

@@ -177,6 +177,8 @@ std::shared_ptr<const BackwardRule> make_rule(const LinearShape& shape, const Va
     Stream stream(variant.seed, "layer " + shape.name);
     Linear layer(shape.in_channels, shape.out_channels, stream);
     layer.set_input_group(shape.input_group);
+    layer.set_attention_output(shape.attention_output);
+    layer.set_parts(shape.parts);
     const MethodOptions options = options_of(variant, shape, batch);
     const Method& method = find_method(variant.method);
     const bool compress = method.rule && shape.compressible && shape.tokens > 1;

@@ -195,7 +195,7 @@ void add_measure_options(CLI::App& command, Options& o) {
         add_option(command, {name, std::move(range), help}, value);
     };
     constexpr Integers ranks{1, 100'000}, rounds{1, 100'000};
-    add("methods", Words{method_names()}, "with commas", o.methods);
+    add("methods", name_option().range, "with commas", o.methods);
     add("ranks", ranks, "of both slots, with commas (default: 16, or the axis if that is shorter)",
         o.ranks);
     add("rank_x", ranks, "of the x slot instead", o.rank_x);

@@ -101,7 +101,8 @@ class BackwardRule {
     virtual ~BackwardRule() = default;
     /// The method's name, as on the command line.
     virtual std::string name() const = 0;
-    /// False for a call that the rule leaves to the exact one: of too few tokens, say.
+    /// False for a call that the rule leaves to the exact one: of too few tokens, say. Asked before
+    /// W and `needs` are known.
     virtual bool applies(const LinearCall& /*call*/) const { return true; }
     /// y, as the layer has it or as the matrix (B, L, Cy). The default keeps what `save` keeps and
     /// multiplies exactly. Only called while training; evaluation is always exact.

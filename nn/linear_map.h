@@ -46,7 +46,7 @@ class LinearMap : public Module {
     bool compressible() const { return compressible_; }
     void set_compressible(bool compressible) { compressible_ = compressible; }
 
-    /// Whether the layer is the output projection of an attention, which CompAct leaves exact.
+    /// Whether the layer is the output projection of an attention.
     bool attention_output() const { return attention_output_; }
     void set_attention_output(bool is) { attention_output_ = is; }
 

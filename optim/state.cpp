@@ -43,13 +43,15 @@ void ParameterState::follow(const Grad& gradient, const std::vector<StateSlot>& 
     const std::int64_t now = gradient.basis->period();
     if (!period) values.assign(values.size(), Tensor());  // zeros, as check() has seen
     if (exists() && period != now) {
+        std::vector<Tensor> all(values.size());  // all of them or, if one fails, none
         for (std::size_t i = 0; i < slots.size(); ++i) {
             Tensor carried = gradient.basis->carry(values[i], slots[i].power, *period);
             require(carried.defined() && carried.shape() == gradient.value.shape(),
                     "[optimizer] a basis carries a moment of shape {} over to {}",
                     shown(values[i].shape()), shown(carried));
-            values[i] = std::move(carried.mark(Category::optimizer));
+            all[i] = std::move(carried.mark(Category::optimizer));
         }
+        values = std::move(all);
     }
     period = now;
     make(gradient.value.shape());

@@ -26,7 +26,6 @@ constexpr double settled = 1e-7;
 void check_finite(const char* what, const Tensor& matrix) {
     require(std::ranges::all_of(matrix.values(), [](real v) { return std::isfinite(v); }),
             "[{}] the matrix has entries that are not finite", what);
-    blas();
 }
 
 void check(const Tensor& symmetric) {
@@ -40,6 +39,7 @@ void check(const Tensor& symmetric) {
 class OneThread {
   public:
     explicit OneThread(std::int64_t n) : before_(threads()) {
+        blas();  // chooses kernels before the first call
         constexpr std::int64_t large = 1024;
         if (n < large) omp_set_num_threads(1);
     }

@@ -128,6 +128,7 @@ json compare(const ComparisonOptions& options, const RunOne& run_one, const Note
         "[compare] --resume keeps the runs that are there, and --overwrite replaces them: leave "
         "out one of them");
     check_option("[compare]", seeds_option(), options.seeds);
+    require(!options.methods.empty(), "[compare] expected a method at least, got none");
     std::vector<ComparedRun> runs = plan(options, note);
     std::vector<TrainConfig> configs;
     for (const ComparedRun& run : runs) configs.push_back(run.config);

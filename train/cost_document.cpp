@@ -194,7 +194,8 @@ json cost_document(const CostOptions& o) {
         o, [](const Option& option, const auto& value) { check_option("[cost]", option, value); });
     const MethodOptions& method = o;
     validate(method);
-    const std::vector<LinearShape> shapes = shapes_of(o, method), plain = shapes_of(o, {});
+    const std::vector<LinearShape> shapes = shapes_of(o, method),
+                                   plain = find_method(o.method).adapt ? shapes_of(o, {}) : shapes;
     const std::vector<Compression> compressions = compressions_of(shapes, method);
     const std::vector<Compression> exact(plain.size());
 

@@ -43,8 +43,9 @@ void for_each_option(Options& o, F f) {
         if (option.name == "rank_x")
             option.help = "rank of the x slot, at most the length of its axis";
         if (option.name == "rank_g") option.help = "rank of the g slot";
-        // Ranks are given, and a scale costs nothing.
-        for (const char* name : {"epsilon", "oversample", "offset", "alpha"})
+        // Ranks are given; what scales or renews a projection is not in these costs.
+        for (const char* name :
+             {"epsilon", "oversample", "offset", "alpha", "scale", "moments", "redraw_every"})
             if (option.name == name) return;
         f(option, value);
     });

@@ -147,10 +147,11 @@ json mean_rank(const json& layers, const char* key) {
 
 /// Each metric at the end of the run, and at its best: the first epoch, from 1 on, that had it.
 void put_scores(json& summary, const std::vector<Evaluation>& evaluations) {
-    for (const auto& [metric, score] : evaluations.back().scores) {
+    for (const auto& last : evaluations.back().scores) {
+        const std::string& metric = last.first;
         const auto best = std::ranges::max_element(
             evaluations, {}, [&](const Evaluation& e) { return e.scores.at(metric); });
-        summary[metric] = score;
+        summary[metric] = last.second;
         summary["best_" + metric] = best->scores.at(metric);
         summary["best_" + metric + "_epoch"] = best - evaluations.begin() + 1;
     }

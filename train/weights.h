@@ -14,7 +14,7 @@ std::filesystem::path weights_file(const std::filesystem::path& from);
 /// Adapters are merged into their weights: the file is that of a model without.
 void save_weights(const std::filesystem::path& file, Module& model);
 
-/// Writes what a model with adapters has learned: all that trains, A and B under the keys of PEFT,
+/// Writes what a model with adapters has learned: all that trains, A and B, with PEFT's prefix,
 /// "base_model.model.blocks.0.fc1.lora_A.weight", with α and r in the metadata.
 void save_adapters(const std::filesystem::path& file, Module& model);
 

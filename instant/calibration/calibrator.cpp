@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "instant/cost/break_even.h"
 #include "nn/linear_map.h"
@@ -36,6 +37,13 @@ Calibrator::Calibrator(Module& model, MethodOptions options)
       method_(find_method(options_.method)),
       slots_(method_.calibrated) {
     validate(options_);
+    std::set<std::string> names;
+    for (LinearMap* layer : linear_maps(model_))
+        require(
+            layer->path().empty() || names.insert(layer->path()).second,
+            "[calibrator] two linear maps are called '{}'. Hint: name_modules() on the finished "
+            "model",
+            layer->path());
     install();
 }
 
@@ -168,6 +176,12 @@ std::vector<LayerRanks> Calibrator::ranks() const {
             ranks.note += (ranks.note.empty() ? "" : "; ") + left_vanilla("g", *ranks.g);
         if (needed() && !ranks.x && !ranks.g)
             ranks.note = layer->compressible() ? "not calibrated, or no token axis" : "excluded";
+        if (!needed() && method_.closed_form) {
+            if (!layer->compressible())
+                ranks.note = "excluded";
+            else if (layer->rule() == ExactRule::instance())
+                ranks.note = "left exact by the method";
+        }
         all.push_back(ranks);
     }
     return all;

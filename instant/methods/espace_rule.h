@@ -19,8 +19,8 @@ inline namespace SLIMGRAD_PRECISION {
 ///
 /// On the token side one P g serves both gradients. W Pᵀ is made again in backward, not held.
 /// All of the compressed forward, P x with it, counts as `forward`: it stands in for the exact
-/// product and adds nothing to it. Evaluation is exact, and so are layers whose W is frozen: for
-/// them no P is calibrated.
+/// product and adds nothing to it. Evaluation is exact, and so are layers whose W is frozen
+/// when rules are installed: for them no P is calibrated.
 class EspaceRule final : public SubspaceRule {
   public:
     explicit EspaceRule(std::shared_ptr<const Projector> p) : p_(std::move(p)) {}

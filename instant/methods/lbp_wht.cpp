@@ -71,8 +71,8 @@ using Part = std::function<Tensor(std::int64_t first, std::int64_t count)>;
 template <class F>
 void for_each_part(std::int64_t batch, const PatchGrid& grid, std::int64_t channels, F f) {
     constexpr std::int64_t numbers = 1 << 20;
-    const std::int64_t most =
-        std::max<std::int64_t>(1, numbers / (grid.patches() * size * channels));
+    const std::int64_t most = std::max<std::int64_t>(
+        1, numbers / std::max<std::int64_t>(1, grid.patches() * size * channels));
     for (std::int64_t first = 0; first < batch; first += most)
         f(first, std::min(most, batch - first));
 }

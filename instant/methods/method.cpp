@@ -52,6 +52,10 @@ std::unique_ptr<GradientProjection> galore(Module& model, const MethodOptions& o
         const std::int64_t rank = chosen_rank(options, axis);
         if (rank < axis) targets[name] = {shape, rank};
     });
+    require(
+        !targets.empty() || weights.empty(),
+        "[galore] no linear map has both axes longer than its rank: there is nothing to project. "
+        "Hint: a smaller rank");
     return std::make_unique<Galore>(
         std::move(targets), options.own.get<std::int64_t>(redraw_option()), basis_options(options));
 }
@@ -219,7 +223,7 @@ void adapt(Module& model, const MethodOptions& options, std::uint64_t seed) {
 }
 
 void register_method(Method method) {
-    require(!method.name.empty() && (method.rule || method.projection),
+    require(!method.name.empty() && (method.rule || method.projection || method.adapt),
             "[method] expected an entry with a name and a rule");
     require(std::ranges::find(table(), method.name, &Method::name) == table().end(),
             "[method] there is already a method '{}'", method.name);

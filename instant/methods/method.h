@@ -93,8 +93,8 @@ const Method& find_method(const std::string& name);
 /// Changes a named model as the method wants it to be trained, if it wants that.
 void adapt(Module& model, const MethodOptions& options, std::uint64_t seed);
 /// Adds a method of one's own, before anything asks for the table: in the first lines of main().
-/// Throws Error for a name that is taken, an entry with neither rule nor projection, or an option
-/// that stands elsewhere with another meaning.
+/// Throws Error for a name that is taken, an entry with neither rule, projection nor adapt, or an
+/// option that stands elsewhere with another meaning.
 void register_method(Method method);
 
 /// For Optimizer::set_projection: what a method's entry makes, or null.

@@ -45,7 +45,7 @@ std::int64_t chosen_rank(const MethodOptions& options, std::int64_t dim) {
     const std::int64_t asked = std::holds_alternative<std::monostate>(rank)
                                    ? dim / options.own.get<std::int64_t>(ratio_option())
                                    : std::get<std::int64_t>(rank);
-    return std::clamp(asked, std::int64_t{1}, dim);
+    return std::clamp(asked, std::int64_t{1}, std::max(dim, std::int64_t{1}));
 }
 
 Side chosen_side(const std::optional<Side>& asked, std::int64_t tokens, std::int64_t channels) {

@@ -22,17 +22,8 @@ DrawnSlot slot(const MethodOptions& options, const std::optional<Side>& asked,
     return {side, rank ? std::min(*rank, dim) : chosen_rank(options, dim), dim};
 }
 
-DrawnSlot x_slot(const MethodOptions& o, std::int64_t tokens, std::int64_t in_channels) {
-    return slot(o, o.side_of_x(), o.rank_x, tokens, in_channels);
-}
-
-DrawnSlot g_slot(const MethodOptions& o, std::int64_t tokens, std::int64_t out_channels) {
-    return slot(o, o.side_of_g(), o.rank_g, tokens, out_channels);
-}
-
 std::shared_ptr<const Subspace> draw(const DrawnSlot& slot, const std::string& purpose,
-                                     const LinearCall& call, const MethodOptions& options) {
-    const auto redraw_every = options.own.get<std::int64_t>(redraw_option());
+                                     const LinearCall& call, std::int64_t redraw_every) {
     const std::uint64_t index = draw_of(call.step, redraw_every);
     const real deviation = 1 / std::sqrt(static_cast<real>(slot.rank));
     Tensor basis({slot.rank, slot.dim});
@@ -48,32 +39,41 @@ std::shared_ptr<const Subspace> draw(const DrawnSlot& slot, const std::string& p
 
 }  // namespace
 
+RandomRule::RandomRule(const MethodOptions& options)
+    : options_(options),
+      side_x_(options.side_of_x()),
+      side_g_(options.side_of_g()),
+      redraw_every_(options.own.get<std::int64_t>(redraw_option())) {}
+
 bool RandomRule::applies(const LinearCall& call) const {
     return call.op->tokens() >= options_.min_tokens;
 }
 
 std::shared_ptr<const Subspace> RandomRule::p(const LinearCall& call) const {
-    return draw(x_slot(options_, call.op->tokens(), call.w.size(1)), "random P " + call.input_group,
-                call, options_);
+    return draw(slot(options_, side_x_, options_.rank_x, call.op->tokens(), call.w.size(1)),
+                "random P " + call.input_group, call, redraw_every_);
 }
 
 std::shared_ptr<const Subspace> RandomRule::q(const LinearCall& call) const {
-    return draw(g_slot(options_, call.op->tokens(), call.w.size(0)), "random Q " + call.layer, call,
-                options_);
+    return draw(slot(options_, side_g_, options_.rank_g, call.op->tokens(), call.w.size(0)),
+                "random Q " + call.layer, call, redraw_every_);
 }
 
-/// Each layer has a rule of its own: what makes their P equal is what it is drawn from.
+/// Each layer has a rule of its own: what makes their P equal is what it is drawn from. Seed and
+/// step are those of the tape.
 Packer RandomRule::packer(const LinearCall& call) const {
     static const char draws = 0;
-    const auto [side, rank, dim] = x_slot(options_, call.op->tokens(), call.w.size(1));
-    const auto redraw_every = options_.own.get<std::int64_t>(redraw_option());
-    return {&draws, fmt::format("{} {} {} {} {} {}", call.input_group, to_string(side), rank, dim,
-                                call.seed, draw_of(call.step, redraw_every))};
+    const auto [side, rank, dim] =
+        slot(options_, side_x_, options_.rank_x, call.op->tokens(), call.w.size(1));
+    return {&draws, fmt::format("{} {} {} {} {}", call.input_group, to_string(side), rank, dim,
+                                redraw_every_)};
 }
 
 Compression random_compression(const LinearShape& layer, const MethodOptions& options) {
-    const DrawnSlot x = x_slot(options, layer.tokens, layer.in_channels);
-    const DrawnSlot g = g_slot(options, layer.tokens, layer.out_channels);
+    const DrawnSlot x =
+        slot(options, options.side_of_x(), options.rank_x, layer.tokens, layer.in_channels);
+    const DrawnSlot g =
+        slot(options, options.side_of_g(), options.rank_g, layer.tokens, layer.out_channels);
     return {.rank_x = x.rank, .rank_g = g.rank, .side_x = x.side, .side_g = g.side, .drawn = true};
 }
 

@@ -23,7 +23,7 @@ class RandomRule final : public SubspaceRule {
   public:
     /// Sides: auto is the shorter axis of each slot. Ranks: `rank_x`, `rank_g`, or else
     /// chosen_rank of the slot's own axis.
-    explicit RandomRule(MethodOptions options) : options_(std::move(options)) {}
+    explicit RandomRule(const MethodOptions& options);
 
     std::string name() const override { return "random"; }
     bool applies(const LinearCall& call) const override;
@@ -34,6 +34,8 @@ class RandomRule final : public SubspaceRule {
 
   private:
     MethodOptions options_;
+    std::optional<Side> side_x_, side_g_;  // of the options, which are words
+    std::int64_t redraw_every_;
 };
 
 /// Two projected slots, held by nobody and never calibrated. Drawing counts no FLOPs.

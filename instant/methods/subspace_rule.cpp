@@ -32,12 +32,12 @@ Tensor SubspaceRule::x_hat(const Subspace& p, const LinearInput& x, const Linear
 
 void SubspaceRule::save(const LinearInput& x, Saved& saved, const LinearCall& call) const {
     if (!call.needs.gw) return;
-    const std::shared_ptr<const Subspace> p = this->p(call);
-    if (!p) return ExactRule::instance()->save(x, saved, call);
-    // Made once for all layers that share P and x: Q, K and V keep one x̂.
+    const std::shared_ptr<const Subspace> held = drawn() ? nullptr : p(call);
+    if (!drawn() && !held) return ExactRule::instance()->save(x, saved, call);
+    // Made once for all layers that share P and x: Q, K and V keep one x̂, and draw P once.
     saved.keep_once("x_hat", packer(call), x.held(), [&] {
         const PhaseScope phase("compress");
-        return std::make_shared<ProjectedInput>(x_hat(*p, x, call), drawn() ? nullptr : p);
+        return std::make_shared<ProjectedInput>(x_hat(held ? *held : *p(call), x, call), held);
     });
 }
 
