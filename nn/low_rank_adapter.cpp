@@ -54,7 +54,8 @@ LowRankAdapter::LowRankAdapter(const LinearMap& base, std::int64_t rank, double 
                     Stream(seed, "init " + base.path() + ".lora_A"))),
       b_(projection(base.parts() * rank, out_channels(base),
                     Stream(seed, "init " + base.path() + ".lora_B"))) {
-    require(std::isfinite(alpha), "[{}] expected a finite alpha, got {}", base.path(), alpha);
+    require(alpha > 0 && alpha <= 1000, "[{}] expected an alpha above 0 and at most 1000, got {}",
+            base.path(), alpha);
     std::ranges::fill(b_.weight().value.values(), real(0));
     a_.share_input_with(base);
     for (Linear* layer : {&a_, &b_}) layer->set_compressible(base.compressible());

@@ -9,6 +9,7 @@
 #include "instant/cost/trace.h"
 #include "nn/linear.h"
 #include "tensor/ops.h"
+#include "tests/error_of.h"
 
 namespace slimgrad {
 namespace {
@@ -147,6 +148,27 @@ TEST(Calibrator, TheSplitOfABatchDoesNotMatter) {
         EXPECT_LT(distance(square(*rule_of(whole.second).q()), square(*rule_of(split.second).q())),
                   1e-4);
     }
+}
+
+TEST(Calibrator, LinearMapsOfOneNameAreRefused) {
+    Chain model;
+    model.first.add_adapter(2, 1, 0);
+    EXPECT_EQ(error_of([&] { Calibrator(model, instant_options()); }),
+              "[calibrator] two linear maps are called 'linear'. Hint: name_modules() on the "
+              "finished model");
+    name_modules(model);
+    EXPECT_EQ(error_of([&] { Calibrator(model, instant_options()); }), "no error");
+}
+
+TEST(Calibrator, WhatAMethodLeavesExactSaysSo) {
+    Chain model;
+    model.first.set_attention_output(true);
+    model.head.set_compressible(false);
+    MethodOptions options;
+    options.method = "compact";
+    std::vector<std::string> notes;
+    for (const LayerRanks& layer : Calibrator(model, options).ranks()) notes.push_back(layer.note);
+    EXPECT_EQ(notes, (std::vector<std::string>{"left exact by the method", "", "excluded"}));
 }
 
 TEST(Calibrator, LeavesParametersGradientsAndRulesOfOthersAlone) {

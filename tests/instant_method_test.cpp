@@ -169,6 +169,10 @@ TEST(Methods, EntriesThatCannotBeAreRefused) {
     };
     EXPECT_EQ(refused({.name = "vanilla", .rule = exact}),
               "[method] there is already a method 'vanilla'");
+    EXPECT_EQ(refused({.name = "test-adapts",
+                       .adapt = [](Module&, const MethodOptions&, std::uint64_t) {}}),
+              "no error")
+        << "one that changes the model needs no rule";
     EXPECT_EQ(refused({.name = "test-none"}), "[method] expected an entry with a name and a rule");
     EXPECT_EQ(refused({.name = "test-other",
                        .rule = exact,
@@ -179,9 +183,16 @@ TEST(Methods, EntriesThatCannotBeAreRefused) {
                        .rule = exact,
                        .options = {{"width", Integers{1, 8}, "how wide", std::int64_t{9}}}}),
               "[method] expected a whole number from 1 to 8 as width, got 9");
-    for (const std::string name : {"test+other", "+", "test:other", "test,other"})
-        EXPECT_EQ(refused({.name = name, .rule = exact}),
-                  "[method] expected a name without '+', ':' and ',', got '" + name + "'");
+    EXPECT_EQ(
+        refused({.name = "test-other",
+                 .rule = exact,
+                 .options = {{"a-b", Integers{1, 8}, "", std::int64_t{3}}}}),
+        "[method] 'test-other': expected options of small letters, digits and '_', got 'a-b'");
+    for (const std::string name :
+         {"test+other", "+", "test:other", "test,other", " test", "test/other", "..", "-test"})
+        EXPECT_EQ(
+            refused({.name = name, .rule = exact}),
+            "[method] expected a name of letters, digits, '-', '_' and '.', got '" + name + "'");
     for (const std::string& name : method_names()) EXPECT_NE(name, "test-other");
 }
 

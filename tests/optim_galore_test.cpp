@@ -246,6 +246,11 @@ TEST(Galore, TheEntryChoosesMatricesLargerThanTheRank) {
     EXPECT_EQ(dense - bytes, size * (2 * (12 * 6 + 8 * 18) - linear - filters));
 
     EXPECT_EQ(make_projection(model, {.method = "instant"}), nullptr);
+
+    options.own.set("[test]", rank_option(), std::int64_t{12});
+    EXPECT_EQ(error_of([&] { make_projection(model, options); }),
+              "[galore] no linear map has both axes longer than its rank: there is nothing to "
+              "project. Hint: a smaller rank");
 }
 
 TEST(Galore, EveryFlopStandsUnderOptimizer) {

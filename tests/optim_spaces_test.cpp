@@ -7,6 +7,7 @@
 #include "autograd/matrix_basis.h"
 #include "optim/clip.h"
 #include "optim/optimizer.h"
+#include "optim/state.h"
 #include "tensor/linalg.h"
 #include "tensor/ops.h"
 #include "tensor/random.h"
@@ -67,6 +68,31 @@ TEST(Spaces, GradientsOnEqualBasesAddUpCompressed) {
     sum.add(on(2));
     EXPECT_FALSE(sum.basis);
     expect_close(sum.value, expected, "two bases");
+}
+
+/// Carries means, and fails at mean squares.
+class Failing final : public Basis {
+  public:
+    Tensor expand(const Tensor& compressed) const override { return compressed; }
+    std::int64_t period() const override { return 1; }
+    Tensor carry(const Tensor& moment, int power, std::int64_t /*before*/) const override {
+        require(power == 1, "[test] no squares");
+        return moment * 2;
+    }
+};
+
+TEST(Spaces, MomentsAreCarriedAllOrNotAtAll) {
+    const std::vector<StateSlot> slots{{"mean", 1}, {"square", 2}};
+    ParameterState state(2);
+    state.follow(Grad(random({m, r}, "g"), std::make_shared<Drawn>(0, Drawn::Options{})), slots);
+    for (Tensor& value : state.values) value = random({m, r}, "value");
+    const Tensor before = state.values[0].clone();
+    EXPECT_EQ(error_of([&] {
+                  state.follow(Grad(random({m, r}, "g"), std::make_shared<Failing>()), slots);
+              }),
+              "[test] no squares");
+    EXPECT_TRUE(identical(state.values[0], before));
+    EXPECT_EQ(state.period, 0);
 }
 
 // Element by element, in double, from the formulas alone.

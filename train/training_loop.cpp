@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "data/prefetcher.h"
+#include "instant/cost/cost_model.h"
 #include "nn/losses.h"
 #include "nn/low_rank_adapter.h"
 #include "optim/clip.h"
@@ -60,6 +61,8 @@ TrainingLoop::TrainingLoop(RunDirectory run, TrainConfig config, std::unique_ptr
       schedule_(config_.schedule_options(total_)),
       shapes_(trace(*model_, train_)) {
     optimizer_->set_projection(make_projection(*model_, config_.method_options()));
+    // Throws for tokens that the method cannot take, before a run begins in the place of another.
+    compressions_of(shapes_, config_.method_options());
     if (!run_.note().empty()) warnings_.push_back(run_.note());
     if (has_adapters(*model_)) notes_.push_back(trained_share(*model_, config_.method));
 }

@@ -70,6 +70,7 @@ std::vector<LinearShape> lora_shapes(const std::vector<LinearShape>& layers,
         a.adapted = b.adapted = false;
         a.needs_gw = b.needs_gw = b.needs_gx = true;
         a.parts = b.parts = 1;
+        a.attention_output = b.attention_output = false;
         a.name += ".lora_A";
         a.out_channels = rows;
         b.name += ".lora_B";

@@ -159,6 +159,14 @@ bool has(const std::vector<std::string>& names, const std::string& name) {
     return std::ranges::find(names, name) != names.end();
 }
 
+/// Whether there is something, and all of it is among these characters.
+bool made_of(const std::string& text, std::initializer_list<std::string_view> characters) {
+    return !text.empty() && std::ranges::all_of(text, [&](char c) {
+        return std::ranges::any_of(
+            characters, [&](std::string_view known) { return known.find(c) != known.npos; });
+    });
+}
+
 const Method& entry(const std::string& name) {
     const auto found = std::ranges::find(table(), name, &Method::name);
     if (found == table().end())
@@ -227,10 +235,16 @@ void register_method(Method method) {
             "[method] expected an entry with a name and a rule");
     require(std::ranges::find(table(), method.name, &Method::name) == table().end(),
             "[method] there is already a method '{}'", method.name);
-    require(method.name.find_first_of("+:,") == method.name.npos,
-            "[method] expected a name without '+', ':' and ',', got {}",
+    constexpr std::string_view letters = "abcdefghijklmnopqrstuvwxyz", digits = "0123456789";
+    constexpr std::string_view capitals = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    require(made_of(method.name, {letters, capitals, digits, "-_."}) && method.name[0] != '.' &&
+                method.name[0] != '-',
+            "[method] expected a name of letters, digits, '-', '_' and '.', got {}",
             slimgrad::shown(method.name));
     for (const Option& option : method.options) {
+        require(made_of(option.name, {letters, digits, "_"}),
+                "[method] '{}': expected options of small letters, digits and '_', got {}",
+                method.name, slimgrad::shown(option.name));
         check_option("[method]", option, option.initial);
         for (const Option& known : method_options())
             require(known.name != option.name || same(known, option),
@@ -308,8 +322,10 @@ std::vector<Idle> idle_method_options(const MethodOptions& o) {
     const bool sides_fixed =
         each_has_its_own("side_x", !o.side_x.empty(), "side_g", !o.side_g.empty());
     const bool rank_given = !std::holds_alternative<std::monostate>(o.own.given(rank_option()));
-    std::vector<std::string> of_ranks{"epsilon", "oversample", "ratio"};
-    if (!method.adapt) of_ranks.push_back("rank");  // adapters have it for their own
+    // Adapters and projections of gradients have a rank of their own.
+    std::vector<std::string> of_ranks{"epsilon", "oversample"};
+    if (!method.projection) of_ranks.push_back("ratio");
+    if (!method.projection && !method.adapt) of_ranks.push_back("rank");
     return {{true, unheeded, "the method is " + o.method},
             {ranks_fixed, of_ranks, "the ranks are fixed"},
             {rank_given, {"ratio"}, "the rank is fixed"},

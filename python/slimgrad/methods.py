@@ -60,11 +60,16 @@ def register_method(
     what it keeps of x and how it makes g_x, in a few words.
 
     Other processes do not know it: `sg.compare` runs it in this one, as all runs that are given its
-    options, and a run is resumed where it is registered. Raises sg.Error for a name that is taken, or an option that another method has
-    with another meaning.
+    options, and a run is resumed where it is registered. Call it before other threads
+    use slimgrad. Raises sg.Error for a name that is taken, or an option that runs have already, or
+    another method with another meaning.
     """
     if not callable(rule):
         raise _core.Error(f"[method] expected a function as rule, got {rule!r}")
+    of_runs = {key for key, *_ in _core.run_options()} - set(_core.own_options())
+    for key in options or {}:
+        if key in of_runs:
+            raise _core.Error(f"[method] {name!r}: {key!r} is an option of every run already")
     listed = [
         (key, o.default, o.low, o.high, list(o.words), o.help) for key, o in (options or {}).items()
     ]

@@ -90,7 +90,17 @@ void bind_methods(nb::module_& core, nb::module_& here) {
              "gives its linear layers adapters of rank= (8) and alpha= (1). Methods that change "
              "nothing leave it as it is. Choose first what trains, and make optimiser and "
              "Calibrator afterwards; sg.train does it by itself.");
-    if (sizeof(real) == 4) core.def("method_names", &method_names, "The methods, by name.");
+    if (sizeof(real) == 4) {
+        core.def("method_names", &method_names, "The methods, by name.");
+        core.def(
+            "own_options",
+            [] {
+                std::vector<std::string> names;
+                for (const Option& option : own_method_options()) names.push_back(option.name);
+                return names;
+            },
+            "The options that entries of the table bring, by name.");
+    }
 }
 
 }  // namespace python

@@ -124,6 +124,15 @@ TEST(BenchVerify, EveryModeGivesWhatItsFormulasGive) {
     }
 }
 
+TEST(BenchProjectors, CompactLeavesOutputProjectionsExactAsInTraining) {
+    const Case which = tiny("linear/tiny");
+    std::vector<std::string> exact;
+    for (const LinearShape& shape : linear_shapes(which, true))
+        if (make_rule(shape, variant("compact"), {}, 2) == ExactRule::instance())
+            exact.push_back(shape.name);
+    EXPECT_EQ(exact, (std::vector<std::string>{"proj"}));
+}
+
 TEST(BenchVerify, MethodsThatAreNoRuleAreRefusedWithTheReason) {
     EXPECT_EQ(message_of([] { make_workload(tiny("linear/tiny"), variant("galore")); }),
               "[bench] 'galore' differs from vanilla in the optimizer alone: time it in the steps");

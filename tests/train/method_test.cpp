@@ -212,6 +212,19 @@ TEST_F(MethodRuns, TheSplitOfACalibrationDoesNotChangeTheRanks) {
     }
 }
 
+TEST_F(MethodRuns, WhatAMethodCannotTakeIsSaidBeforeAnOlderRunGoes) {
+    TrainConfig config = small("run", "vit-micro");
+    ASSERT_TRUE(run(config));
+    const std::string weights_before = weights("run");
+    config.method = "lbp-wht";
+    set_option(config, "grid", "4x4", "[test]");
+    TrainerOptions overwrite = options();
+    overwrite.overwrite = true;
+    EXPECT_TRUE(has(message([&] { Trainer(config, overwrite); }), "the grid has 4x4 tokens"));
+    EXPECT_EQ(weights("run"), weights_before);
+    EXPECT_EQ(summary("run")["method"], "vanilla");
+}
+
 TEST_F(MethodRuns, UnknownWordsAreErrors) {
     const auto with = [&](auto change) {
         TrainConfig config = small("bad", "mlp");
