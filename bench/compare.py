@@ -38,6 +38,13 @@ MEMORY = "step/minilm-32x128x384"
 CORETYPES = ["", "Haswell", "SkylakeX"]
 
 
+def coretypes() -> list:
+    """Those whose instructions this processor has; another one would end the worker."""
+    known = Path("/proc/cpuinfo")
+    has_avx512 = known.exists() and " avx512f" in known.read_text()
+    return [name for name in CORETYPES if has_avx512 or name != "SkylakeX"]
+
+
 class Say:
     """One line on standard error that moves on a terminal."""
 
@@ -207,7 +214,7 @@ class Bench:
 
     def coretype(self, threads: int) -> None:
         """The same program, its choice of kernels left alone and made by hand."""
-        start = {kernels or "unset": partial(self.sides.slimgrad, threads, kernels) for kernels in CORETYPES}
+        start = {kernels or "unset": partial(self.sides.slimgrad, threads, kernels) for kernels in coretypes()}
         for case, options in (("step/minilm-32x128x384", {"method": "vanilla"}),
                               ("step/minilm-32x128x384", {"method": "instant"}),
                               ("calibrate/bert-block-8x512x768", {"method": "instant"})):
