@@ -150,23 +150,6 @@ int cost(const Options& options) {
     return exit_done;
 }
 
-/// Which of the options that were given have no effect.
-std::vector<std::string> notes_on(const CostOptions& o, const CLI::App& command) {
-    const auto architectures = architecture_names();
-    const bool known = std::ranges::find(architectures, o.model) != architectures.end();
-    std::vector<Idle> idle = idle_method_options(o);
-    const Slots calibrated = find_method(o.method).calibrated;
-    const std::vector<Idle> others{{!calibrated.x && !calibrated.g,
-                                    {"calibrate_every", "calibrate_batches"},
-                                    "the method is " + o.method},
-                                   {known && takes_tokens(o.model),
-                                    {"channels", "height", "width"},
-                                    fmt::format("{} reads texts", o.model)},
-                                   {known, {"classes"}, "an architecture has no classifier"}};
-    idle.insert(idle.end(), others.begin(), others.end());
-    return idle_notes(idle, given(command));
-}
-
 }  // namespace
 
 Action add_cost(CLI::App& program) {
@@ -181,7 +164,7 @@ Action add_cost(CLI::App& program) {
         add_option(*command, option, value);
     });
     return [options, command] {
-        print_notes(notes_on(options->cost, *command));
+        print_notes(without_effect(options->cost, given(*command)));
         return cost(*options);
     };
 }

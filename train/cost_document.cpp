@@ -189,6 +189,25 @@ CostOptions cost_options_from_json(const json& json) {
     return options;
 }
 
+std::vector<std::string> without_effect(const CostOptions& o,
+                                        const std::vector<std::string>& given) {
+    const auto architectures = architecture_names();
+    const bool known = std::ranges::find(architectures, o.model) != architectures.end();
+    std::vector<Idle> idle = idle_method_options(o);
+    const Slots calibrated = find_method(o.method).calibrated;
+    const std::vector<Idle> others{
+        {true, {"alpha", "scale", "moments", "redraw_every"}, "it changes no cost"},
+        {!calibrated.x && !calibrated.g,
+         {"calibrate_every", "calibrate_batches"},
+         "the method is " + o.method},
+        {known && takes_tokens(o.model),
+         {"channels", "height", "width"},
+         fmt::format("{} reads texts", o.model)},
+        {known, {"classes"}, "an architecture has no classifier"}};
+    idle.insert(idle.end(), others.begin(), others.end());
+    return idle_notes(idle, given);
+}
+
 json cost_document(const CostOptions& o) {
     for_each_option(
         o, [](const Option& option, const auto& value) { check_option("[cost]", option, value); });

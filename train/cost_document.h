@@ -43,9 +43,7 @@ void for_each_option(Options& o, F f) {
         if (option.name == "rank_x")
             option.help = "rank of the x slot, at most the length of its axis";
         if (option.name == "rank_g") option.help = "rank of the g slot";
-        // Ranks are given; what scales or renews a projection is not in these costs.
-        for (const char* name :
-             {"epsilon", "oversample", "offset", "alpha", "scale", "moments", "redraw_every"})
+        for (const char* name : {"epsilon", "oversample", "offset"})  // ranks are given
             if (option.name == name) return;
         f(option, value);
     });
@@ -59,6 +57,10 @@ void for_each_option(Options& o, F f) {
     f({"width", side, "of the images"}, o.width);
     f({"classes", Integers{1, 100'000}, "of the data set (models of train)"}, o.classes);
 }
+
+/// "alpha has no effect: it changes no cost", for each of the given names that changes nothing.
+std::vector<std::string> without_effect(const CostOptions& options,
+                                        const std::vector<std::string>& given);
 
 /// Throws Error for a key that is none of them, or a value that it may not have.
 CostOptions cost_options_from_json(const nlohmann::json& json);

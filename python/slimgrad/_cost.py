@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from . import _core
+from .runs import _warn as warn
 from .runs import _words as words_of
 
 __all__ = ["Document", "cost"]
@@ -47,19 +48,19 @@ def cost(
     lists, with underscores: those of the method, batch (samples over which once-a-batch terms are
     spread), calibrate_every, channels, height and width of images.
 
-    Raises sg.Error for unknown words, listing the known ones, and values out of range.
+    Warns of options that have no effect. Raises sg.Error for unknown words, listing the known ones, and values out of range.
 
     >>> c = sg.cost("bert-base", tokens=512, train_blocks="last:1")
     >>> c.paper.backward, c.paper.saved_bytes
     (14495514624, 14155776)
     """
+    named = dict(rank_x=rank_x, rank_g=rank_g, side=None if side == "auto" else side)
+    given = words_of("cost", dict(options, **named))
     words = words_of(
-        "cost",
-        dict(
-            options, model=model, tokens=tokens, train_blocks=train_blocks, method=method,
-            rank_x=rank_x, rank_g=rank_g, side=side,
-        ),
-    )  # fmt: skip
-    result = json.loads(_core.cost_document(words), object_hook=Document)
+        "cost", dict(options, model=model, tokens=tokens, train_blocks=train_blocks, method=method, **named)
+    )
+    document, notes = _core.cost_document(words, list(given))
+    warn(notes, 3)
+    result = json.loads(document, object_hook=Document)
     assert isinstance(result, Document)
     return result

@@ -1,7 +1,9 @@
 // Closed-form costs.
 
 #include <nanobind/nanobind.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
 
 #include <nlohmann/json.hpp>
 
@@ -17,10 +19,13 @@ namespace slimgrad::runs {
 void bind_cost(nb::module_& core) {
     core.def(
         "cost_document",
-        [](const nb::dict& options) {
-            return cost_document(cost_options_from_json(options_json("cost", options))).dump();
+        [](const nb::dict& options, const std::vector<std::string>& given) {
+            const CostOptions asked = cost_options_from_json(options_json("cost", options));
+            return std::pair{cost_document(asked).dump(), without_effect(asked, given)};
         },
-        "options"_a, "What `slimgrad cost --json` prints; see sg.cost.");
+        "options"_a, "given"_a,
+        "What `slimgrad cost --json` prints, and which of the given options have no effect; see "
+        "sg.cost.");
 }
 
 }  // namespace slimgrad::runs
