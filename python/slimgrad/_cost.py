@@ -56,9 +56,8 @@ def cost(
     """
     named = dict(rank_x=rank_x, rank_g=rank_g, side=None if side == "auto" else side)
     given = words_of("cost", dict(options, **named))
-    words = words_of(
-        "cost", dict(options, model=model, tokens=tokens, train_blocks=train_blocks, method=method, **named)
-    )
+    shape = dict(model=model, tokens=tokens, train_blocks=train_blocks, method=method)
+    words = words_of("cost", dict(options, **shape, **named))
     document, notes = _core.cost_document(words, list(given))
     warn(notes, 3)
     result = json.loads(document, object_hook=Document)
