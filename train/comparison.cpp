@@ -17,6 +17,7 @@
 #include "train/run_directory.h"
 #include "train/same_run.h"
 #include "train/task.h"
+#include "train/training_loop.h"
 
 namespace slimgrad {
 namespace {
@@ -107,6 +108,19 @@ Found look_for(const TrainConfig& config, const json& replaces, const Comparison
     return is_complete(config.out) ? Found::whole : Found::part;
 }
 
+/// Throws Error, in the name of a method, for a run that would fail before its first step: not when
+/// its turn comes.
+void require_possible(const std::vector<ComparedRun>& runs, const ComparisonOptions& options) {
+    for (std::size_t i = 0; i < runs.size(); i += static_cast<std::size_t>(options.seeds)) {
+        if (options.resume && is_complete(runs[i].config.out)) continue;
+        try {
+            require_possible(runs[i].config);
+        } catch (const Error& error) {
+            fail("[compare] {}: {}", runs[i].method, error.what());
+        }
+    }
+}
+
 /// Writes what is known so far, so that a comparison may be read while it goes on.
 void write_findings(const json& document, const ComparisonDirectory& out) {
     out.write("compare.json", json_text(document));
@@ -133,6 +147,7 @@ json compare(const ComparisonOptions& options, const RunOne& run_one, const Note
     std::vector<TrainConfig> configs;
     for (const ComparedRun& run : runs) configs.push_back(run.config);
     require_apart(configs);
+    require_possible(runs, options);
     const ComparisonDirectory findings = open_directory(options);
     if (!findings.note().empty()) note(findings.note());
     const json replaces = to_be_replaced(runs, options);

@@ -44,7 +44,19 @@ std::string trained_share(Module& model, const std::string& method) {
                        adapted, trained, all);
 }
 
+/// Throws for tokens that the method cannot take.
+void require_applicable(const MethodOptions& method, const std::vector<LinearShape>& shapes) {
+    compressions_of(shapes, method);
+}
+
 }  // namespace
+
+void require_possible(const TrainConfig& config) {
+    const std::unique_ptr<Task> task = open_task(config);
+    const std::unique_ptr<Module> model = model_to_train(*task, config);
+    require_applicable(config.method_options(), trace(*model, task->train()));
+    make_projection(*model, config.method_options());
+}
 
 TrainingLoop::TrainingLoop(RunDirectory run, TrainConfig config, std::unique_ptr<Task> task,
                            TrainerOptions options)
@@ -61,8 +73,7 @@ TrainingLoop::TrainingLoop(RunDirectory run, TrainConfig config, std::unique_ptr
       schedule_(config_.schedule_options(total_)),
       shapes_(trace(*model_, train_)) {
     optimizer_->set_projection(make_projection(*model_, config_.method_options()));
-    // Throws for tokens that the method cannot take, before a run begins in the place of another.
-    compressions_of(shapes_, config_.method_options());
+    require_applicable(config_.method_options(), shapes_);
     if (!run_.note().empty()) warnings_.push_back(run_.note());
     if (has_adapters(*model_)) notes_.push_back(trained_share(*model_, config_.method));
 }

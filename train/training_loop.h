@@ -13,6 +13,10 @@
 
 namespace slimgrad {
 
+/// Throws Error unless the data, the model and the method of a run go together, as its loop would
+/// before the first step. Reads the data.
+void require_possible(const TrainConfig& config);
+
 /// The loop of one run, from its directory and its data to the end or until it is stopped.
 class TrainingLoop {
   public:

@@ -100,6 +100,8 @@ TEST_F(Comparison, WhatWillNotDoIsSaidBeforeTheFirstRun) {
     EXPECT_TRUE(has(refused([](C& c) { c.methods.push_back("vanilla"); }), "'vanilla' twice"));
     EXPECT_TRUE(has(refused([](C& c) { c.methods.push_back("vanilla:x"); }), "option=value"));
     EXPECT_TRUE(has(refused([](C& c) { c.methods.back() += ":seed=1"; }), "'seed' is not for a"));
+    EXPECT_TRUE(has(refused([](C& c) { c.methods.push_back("lbp-wht:grid=4x4"); }),
+                    "[compare] lbp-wht:grid=4x4: [patch_embed] the grid has 4x4 tokens"));
     EXPECT_TRUE(has(refused([](C& c) { c.methods.clear(); }), "a method at least, got none"));
     EXPECT_TRUE(has(refused([](C& c) { c.seeds = 0; }), "from 1 to 1000 as seeds, got 0"));
     EXPECT_TRUE(has(refused([](C& c) { c.base.lr = -1; }), "as lr, got -1"));
