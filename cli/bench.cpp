@@ -110,6 +110,7 @@ std::vector<bench::Ranks> ranks_of(const Options& o, const bench::Case& which) {
 }
 
 int run(Options& o) {
+    for (const std::string& method : o.methods) find_method(method);  // before anything is timed
     std::vector<std::pair<bench::Case, std::vector<bench::Ranks>>> cases;
     for (const std::string& word : o.cases)
         for (bench::Case& which : bench::find_cases(word)) {

@@ -269,8 +269,10 @@ TEST(Adapter, WhatCannotBeIsRefused) {
     };
     EXPECT_EQ(refused(0, 1), "[linear] expected an adapter of rank 1 to 5, got 0");
     EXPECT_EQ(refused(6, 1), "[linear] expected an adapter of rank 1 to 5, got 6");
-    EXPECT_EQ(refused(2, std::numeric_limits<double>::infinity()),
-              "[linear] expected a finite alpha, got inf");
+    for (const double alpha : {0.0, -1.0, 1e9, std::numeric_limits<double>::infinity()})
+        EXPECT_EQ(
+            refused(2, alpha),
+            fmt::format("[linear] expected an alpha above 0 and at most 1000, got {}", alpha));
     EXPECT_TRUE(layer.weight().requires_grad) << "a layer that was refused one is as it was";
     EXPECT_EQ(refused(2, 1), "no error");
     EXPECT_EQ(refused(2, 1), "[linear] the layer has an adapter already");

@@ -44,9 +44,11 @@ std::string trained_share(Module& model, const std::string& method) {
                        adapted, trained, all);
 }
 
-/// Throws for tokens that the method cannot take.
-void require_applicable(const MethodOptions& method, const std::vector<LinearShape>& shapes) {
-    compressions_of(shapes, method);
+/// Throws for tokens that the method cannot take. What is calibrated takes any, and has no ranks
+/// yet.
+void require_applicable(const MethodOptions& options, const std::vector<LinearShape>& shapes) {
+    const Method& method = find_method(options.method);
+    if (!method.calibrated.x && !method.calibrated.g) compressions_of(shapes, options);
 }
 
 }  // namespace

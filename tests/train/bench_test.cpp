@@ -108,7 +108,8 @@ TEST(BenchVerify, EveryModeGivesWhatItsFormulasGive) {
         SCOPED_TRACE(method.name);
         const auto verify_in_both_ranks = [&](const Case& which) {
             verify(which, variant(method.name));
-            verify(which, variant(method.name, 40, 40));  // more than there is
+            if (!method.projection)
+                verify(which, variant(method.name, 40, 40));  // more than there is
         };
         verify_in_both_ranks(step);
         const auto verify_resnet = [&] { verify(resnet, variant(method.name), 1e-3); };
