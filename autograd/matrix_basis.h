@@ -47,8 +47,6 @@ class MatrixBasis : public Basis {
                 Options options)
         : side_(side), rank_(rank), length_(length), period_(period), options_(options) {}
 
-    std::int64_t rank() const { return rank_; }
-    std::int64_t length() const { return length_; }
     /// B of a period; undefined if nobody knows it any more. Moments are then kept.
     virtual Tensor rows(std::int64_t period) const = 0;
 

@@ -41,9 +41,8 @@ class Row:
     def mean(self, *keys: str) -> float:
         return mean(self.values(*keys))
 
-    def step(self) -> float:
-        """Milliseconds of a training step, with its share of calibration."""
-        phases = ("forward", "backward", "optimizer", "calibrate")
+    def step(self, *phases: str) -> float:
+        """Milliseconds that these phases take of a training step."""
         return mean(1e3 * sum(run["seconds"][phase] for phase in phases) / run["steps"]
                     for run in self.runs)
 
@@ -75,7 +74,7 @@ def results(rows: list[Row], metrics: list[str]) -> list[str]:
 
 def costs(rows: list[Row]) -> list[str]:
     lines = ["| | backward of linear maps, GFLOP a step | with calibration | kept by linear maps, KiB a sample "
-             "| by the whole model | optimizer, MiB | a step, ms | peak, MiB |", "|---" * 8 + "|"]
+             "| by the whole model | optimizer, MiB | peak, MiB |", "|---" * 7 + "|"]
     vanilla = rows[0]
 
     def cell(row: Row, keys: tuple[str, ...], scale: float, digits: int, a_step: bool = False) -> str:
@@ -92,8 +91,28 @@ def costs(rows: list[Row]) -> list[str]:
             cell(row, ("bytes", "saved_per_sample_linear"), 1 / 1024, 1),
             cell(row, ("bytes", "saved_per_sample"), 1 / 1024, 1),
             cell(row, ("bytes", "optimizer"), 1 / 2**20, 2),
-            f"{row.step():.1f} ({vanilla.step() / row.step():.2f}×)",
             f"{row.mean('bytes', 'rss_peak') / 2**20:.0f}"]) + " |")
+    return lines
+
+
+def times(rows: list[Row]) -> list[str]:
+    """Of runs that had the machine for themselves: the seconds of others say little."""
+    phases = ("forward", "backward", "optimizer", "calibrate")
+    lines = ["| ms a step | forward | backward | optimizer | calibration | together |",
+             "|---" * 6 + "|"]
+    for row in rows:
+        cells = [f"{row.step(phase):.1f}" for phase in phases]
+        together = f"{row.step(*phases):.1f} ({rows[0].step(*phases) / row.step(*phases):.2f}×)"
+        lines.append(f"| {row.name} | {' | '.join(cells)} | {together} |")
+    return lines
+
+
+def padding(rows: list[Row]) -> list[str]:
+    """Each length against its own vanilla."""
+    lines = []
+    for length in sorted({row.config["max_length"] for row in rows}, reverse=True):
+        chosen = [row for row in rows if row.config["max_length"] == length]
+        lines += [f"{length} tokens:", "", *costs(chosen), "", *times(chosen), ""]
     return lines
 
 
@@ -144,8 +163,12 @@ def draw_rivals(directory: Path, images: Path) -> None:
         if not rows:
             continue
         print(f"\n## {name}\n")
-        print("\n".join([*results(rows, metrics), "", *costs(rows)]))
+        print("\n".join([*results(rows, metrics), "", *costs(rows), "", *times(rows)]))
         draw(rows, metrics[-1], images / f"rivals-{name}.svg")
+        made += 1
+    if (directory / "padding" / "compare.json").exists():
+        print("\n## padding\n")
+        print("\n".join(padding(rows_of(directory / "padding", None))))
         made += 1
     if not made:
         sys.exit(f"figures.py: {directory} holds no comparison; examples/rivals.sh makes them")

@@ -21,6 +21,8 @@ list(APPEND SLIMGRAD_SOURCES
      instant/methods/lora.cpp
      instant/methods/method.cpp
      instant/methods/options.cpp
-     instant/methods/patches.cpp
+     instant/methods/patch_grid.cpp
+     instant/methods/patch_rule.cpp
      instant/methods/random_rule.cpp
-     instant/methods/subspace_rule.cpp)
+     instant/methods/subspace_rule.cpp
+     instant/methods/table.cpp)

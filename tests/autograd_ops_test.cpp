@@ -7,14 +7,11 @@
 #include "autograd/gradcheck.h"
 #include "tensor/ops.h"
 #include "tensor/random.h"
+#include "tests/values.h"
 
 namespace slimgrad {
 namespace {
 
-Tensor random(Shape shape, std::uint64_t seed = 1) {
-    Stream stream(seed, "test");
-    return normal(std::move(shape), 0, 1, stream);
-}
 Tensor positive(Shape shape) {
     Stream stream(2, "test");
     return uniform(std::move(shape), real(0.5), 2, stream);

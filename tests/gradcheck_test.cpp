@@ -7,14 +7,10 @@
 #include "autograd/ops.h"
 #include "nn/linear.h"
 #include "tensor/ops.h"
+#include "tests/values.h"
 
 namespace slimgrad {
 namespace {
-
-Tensor random(Shape shape, std::uint64_t seed = 1) {
-    Stream stream(seed, "test");
-    return normal(std::move(shape), 0, 1, stream);
-}
 
 std::string message_of(const std::function<void()>& f) {
     try {

@@ -6,7 +6,7 @@
 #include "instant/calibration/calibrator.h"
 #include "instant/cost/architectures.h"
 #include "instant/cost/cost_model.h"
-#include "instant/methods/patches.h"
+#include "instant/methods/patch_rule.h"
 #include "nn/losses.h"
 #include "nn/models/text_model.h"
 #include "tensor/meter.h"

@@ -9,20 +9,10 @@
 #include "nn/models/resnet.h"
 #include "tensor/linalg.h"
 #include "tensor/ops.h"
+#include "tests/values.h"
 
 namespace slimgrad {
 namespace {
-
-Tensor random(Shape shape, std::uint64_t seed) {
-    Stream stream(seed, "test");
-    return normal(std::move(shape), 0, 1, stream);
-}
-
-void expect_close(const Tensor& a, const Tensor& b, const std::string& what) {
-    ASSERT_EQ(a.shape(), b.shape()) << what;
-    const double tolerance = sizeof(real) == 8 ? 1e-12 : 2e-5;
-    EXPECT_LT(std::sqrt(sum_squares(a - b)), tolerance * std::sqrt(sum_squares(b))) << what;
-}
 
 /// Also for empty tensors, where a relative error has no meaning.
 void expect_near(const Tensor& a, const Tensor& b) {

@@ -7,7 +7,7 @@
 
 #include "instant/cost/architectures.h"
 #include "instant/methods/lbp_wht.h"
-#include "instant/methods/patches.h"
+#include "instant/methods/patch_rule.h"
 #include "nn/conv2d.h"
 #include "nn/linear.h"
 #include "tests/error_of.h"

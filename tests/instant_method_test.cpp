@@ -6,6 +6,7 @@
 #include <set>
 
 #include "instant/calibration/calibrator.h"
+#include "instant/cost/cost_model.h"
 #include "instant/methods/low_rank_rule.h"
 #include "nn/linear.h"
 #include "nn/sequential.h"
@@ -138,6 +139,14 @@ TEST(Methods, WhatIsSaidOfASlotStandsBeforeWhatIsSaidOfBoth) {
     fixed.own.set("[test]", method_option("rank"), std::int64_t{3});
     EXPECT_EQ(notes(fixed), (std::vector<std::string>{"epsilon has no effect: the method is espace",
                                                       "ratio has no effect: the rank is fixed"}));
+}
+
+TEST(Methods, WhatARuleWithoutClosedFormCostsIsNotGuessed) {
+    register_told();
+    const LinearShape layer{"layer", 7, 5, 6, 7 * 5, "layer"};
+    EXPECT_EQ(error_of([&] { compression_of(layer, {.method = "test-told"}); }),
+              "[cost] method 'test-told' has no closed form. Hint: train with it, its run counts");
+    EXPECT_EQ(compression_of(layer, {.method = "galore"}).rank_x, std::nullopt);
 }
 
 TEST(Methods, NamesThatDoNotGoTogetherAreRefused) {

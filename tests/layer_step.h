@@ -9,20 +9,10 @@
 #include "instant/methods/method.h"
 #include "nn/linear_map.h"
 #include "tensor/ops.h"
+#include "tests/values.h"
 
 namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {
-
-inline Tensor random(Shape shape, std::uint64_t seed) {
-    Stream stream(seed, "test");
-    return normal(std::move(shape), 0, 1, stream);
-}
-
-inline void expect_close(const Tensor& a, const Tensor& b, const std::string& what) {
-    ASSERT_EQ(a.shape(), b.shape()) << what;
-    const double tolerance = sizeof(real) == 8 ? 1e-12 : 2e-5;
-    EXPECT_LT(std::sqrt(sum_squares(a - b)), tolerance * (1 + std::sqrt(sum_squares(b)))) << what;
-}
 
 /// What came out of one step of a layer.
 struct Step {

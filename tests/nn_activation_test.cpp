@@ -17,14 +17,10 @@
 #include "tensor/kernels/softmax.h"
 #include "tensor/kernels/transcendental.h"
 #include "tensor/ops.h"
+#include "tests/values.h"
 
 namespace slimgrad {
 namespace {
-
-Tensor random(Shape shape, std::uint64_t seed = 1) {
-    Stream stream(seed, "test");
-    return normal(std::move(shape), 0, 1, stream);
-}
 
 std::int64_t saved_bytes() { return ledger()[Category::saved].live; }
 

@@ -4,14 +4,10 @@
 #include "nn/conv2d.h"
 #include "nn/gradcheck.h"
 #include "tensor/ops.h"
+#include "tests/values.h"
 
 namespace slimgrad {
 namespace {
-
-Tensor random(Shape shape, std::uint64_t seed = 1) {
-    Stream stream(seed, "test");
-    return normal(std::move(shape), 0, 1, stream);
-}
 
 /// The exact rule on matrices, as a user may write it: the image is unfolded.
 class OnMatrices final : public BackwardRule {

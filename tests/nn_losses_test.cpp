@@ -7,16 +7,12 @@
 #include "autograd/gradcheck.h"
 #include "tensor/ops.h"
 #include "tensor/random.h"
+#include "tests/values.h"
 
 namespace slimgrad {
 namespace {
 
 using Labels = std::vector<std::int32_t>;
-
-Tensor random(Shape shape, std::uint64_t seed = 1) {
-    Stream stream(seed, "test");
-    return normal(std::move(shape), 0, 1, stream);
-}
 
 double loss(const Tensor& x, const Labels& labels, const CrossEntropyOptions& options = {}) {
     Tape tape;

@@ -6,14 +6,10 @@
 #include "nn/models/mlp.h"
 #include "nn/models/vit.h"
 #include "tensor/ops.h"
+#include "tests/values.h"
 
 namespace slimgrad {
 namespace {
-
-Tensor random(Shape shape, std::uint64_t seed = 1) {
-    Stream stream(seed, "test");
-    return normal(std::move(shape), 0, 1, stream);
-}
 
 ModelConfig config_of(std::int64_t channels, std::int64_t side, std::uint64_t seed = 0) {
     ModelConfig config;

@@ -7,14 +7,10 @@
 #include "autograd/ops.h"
 #include "nn/gradcheck.h"
 #include "tensor/ops.h"
+#include "tests/values.h"
 
 namespace slimgrad {
 namespace {
-
-Tensor random(Shape shape, std::uint64_t seed = 1) {
-    Stream stream(seed, "test");
-    return normal(std::move(shape), 0, 1, stream);
-}
 
 std::vector<real> list(const Tensor& t) { return {t.values().begin(), t.values().end()}; }
 

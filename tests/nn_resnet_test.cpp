@@ -12,14 +12,10 @@
 #include "nn/gradcheck.h"
 #include "nn/losses.h"
 #include "tensor/ops.h"
+#include "tests/values.h"
 
 namespace slimgrad {
 namespace {
-
-Tensor random(Shape shape, std::uint64_t seed = 1) {
-    Stream stream(seed, "test");
-    return normal(std::move(shape), 0, 1, stream);
-}
 
 std::int64_t count_parameters(Module& model) {
     std::int64_t n = 0;

@@ -14,23 +14,13 @@
 #include "nn/linear.h"
 #include "tensor/ops.h"
 #include "tensor/random.h"
+#include "tests/values.h"
 
 namespace slimgrad {
 
 // One linear map under a rule, and the dense matrices that it stands for.
 
 constexpr auto number = static_cast<std::int64_t>(sizeof(real));
-
-inline Tensor random(Shape shape, std::uint64_t seed) {
-    Stream stream(seed, "test");
-    return normal(std::move(shape), 0, 1, stream);
-}
-
-inline void expect_close(const Tensor& a, const Tensor& b, const std::string& what) {
-    ASSERT_EQ(a.shape(), b.shape()) << what;
-    const double tolerance = sizeof(real) == 8 ? 1e-10 : 2e-5;
-    EXPECT_LE(std::sqrt(sum_squares(a - b)), tolerance * std::sqrt(sum_squares(b))) << what;
-}
 
 /// Multiplies the axis of the subspace by PᵀP: the dense meaning of a projection.
 inline Tensor dense(const Subspace& p, const Tensor& x) {

@@ -5,6 +5,7 @@
 #include <limits>
 #include <map>
 
+#include "instant/calibration/calibrator.h"
 #include "instant/methods/galore.h"
 #include "instant/methods/method.h"
 #include "instant/methods/options.h"
@@ -95,6 +96,26 @@ TEST(Galore, AtFullRankPlainSgdIsAsIfItWereNotThere) {
             expect_close(projected.w.value, plain.w.value, to_string(shape));
         }
     }
+}
+
+TEST(Galore, WhatARuleHasLeftOnABasisStaysThere) {
+    Stream stream(1, "layer");
+    Linear layer(6, 5, stream);
+    name_modules(layer);
+    MethodOptions options{.method = "galore+compact"};
+    options.own.set("[test]", rank_option(), std::int64_t{2});
+    const Calibrator calibrator(layer, options);
+    const auto optimizer = make_optimizer(layer, {.name = "adam", .lr = 0.1});
+    optimizer->set_projection(make_projection(layer, options));
+    Tape tape;
+    const Var y = layer.forward(tape.constant(random({2, 3, 6}, "x")));
+    tape.backward(y, random({2, 3, 5}, "gy"));
+    ASSERT_NE(layer.weight().grad.basis, nullptr);
+    optimizer->step();
+    std::map<std::string, Shape> state;
+    optimizer->visit_state([&](const std::string& name, Tensor& t) { state[name] = t.shape(); });
+    EXPECT_EQ(state.at("exp_avg.weight"), (Shape{5, 2}));
+    EXPECT_FALSE(state.contains("basis.weight"));
 }
 
 /// The leading right singular vectors of g (p, q), p ≥ q, as rows, by another way: the eigenvectors

@@ -48,7 +48,8 @@ std::string trained_share(Module& model, const std::string& method) {
 /// yet.
 void require_applicable(const MethodOptions& options, const std::vector<LinearShape>& shapes) {
     const Method& method = find_method(options.method);
-    if (!method.calibrated.x && !method.calibrated.g) compressions_of(shapes, options);
+    const bool calibrated = method.calibrated.x || method.calibrated.g;
+    if (method.closed_form && !calibrated) compressions_of(shapes, options);
 }
 
 }  // namespace

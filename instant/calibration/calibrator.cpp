@@ -159,8 +159,11 @@ void Calibrator::install() {
 }
 
 std::vector<LayerRanks> Calibrator::ranks() const {
+    const auto layers = linear_maps(model_);
+    const auto is_exact = [](LinearMap* layer) { return layer->rule() == ExactRule::instance(); };
+    const bool compresses = !std::ranges::all_of(layers, is_exact);
     std::vector<LayerRanks> all;
-    for (LinearMap* layer : linear_maps(model_)) {
+    for (LinearMap* layer : layers) {
         LayerRanks ranks;
         ranks.name = layer->path();
         if (const Slot* slot = find(x_, layer->input_group()); slot && uses_x(*layer)) {
@@ -176,12 +179,8 @@ std::vector<LayerRanks> Calibrator::ranks() const {
             ranks.note += (ranks.note.empty() ? "" : "; ") + left_vanilla("g", *ranks.g);
         if (needed() && !ranks.x && !ranks.g)
             ranks.note = layer->compressible() ? "not calibrated, or no token axis" : "excluded";
-        if (!needed() && method_.closed_form) {
-            if (!layer->compressible())
-                ranks.note = "excluded";
-            else if (layer->rule() == ExactRule::instance())
-                ranks.note = "left exact by the method";
-        }
+        if (!needed() && compresses && is_exact(layer))
+            ranks.note = layer->compressible() ? "left exact by the method" : "excluded";
         all.push_back(ranks);
     }
     return all;

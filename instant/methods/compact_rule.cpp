@@ -90,7 +90,7 @@ std::shared_ptr<const BackwardRule> compact_rule(const RuleRequest& request) {
                              .basis = basis_options(options)});
 }
 
-Compression compact_form(const LinearShape& shape, const MethodOptions& options) {
+Compression compact_compression(const LinearShape& shape, const MethodOptions& options) {
     if (shape.attention_output) return {};
     const std::int64_t rank = chosen_rank(options, shape.in_channels);
     Compression compression;

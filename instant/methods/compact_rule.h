@@ -47,7 +47,7 @@ class CompactRule final : public SubspaceRule {
 /// The rule of a layer, and its closed form: 2 L Cx r FLOPs more in forward, 2 L Cy r for Ĝ, and L
 /// r numbers kept, a sample.
 std::shared_ptr<const BackwardRule> compact_rule(const RuleRequest& request);
-Compression compact_form(const LinearShape& layer, const MethodOptions& options);
+Compression compact_compression(const LinearShape& layer, const MethodOptions& options);
 
 }  // namespace SLIMGRAD_PRECISION
 }  // namespace slimgrad

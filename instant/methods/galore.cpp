@@ -1,8 +1,10 @@
 #include "instant/methods/galore.h"
 
 #include <algorithm>
+#include <set>
 
 #include "instant/methods/options.h"
+#include "nn/linear_map.h"
 #include "tensor/linalg.h"
 #include "tensor/ops.h"
 
@@ -68,7 +70,7 @@ Galore::Galore(std::map<std::string, Target> targets, std::int64_t redraw_every,
 
 Grad Galore::project(const std::string& name, const Parameter& parameter, std::int64_t step) {
     const auto found = subspaces_.find(name);
-    if (found == subspaces_.end()) return parameter.grad;
+    if (found == subspaces_.end() || parameter.grad.basis) return parameter.grad;
     Subspace& s = found->second;
     const Tensor& gradient = parameter.grad.value;
     require(gradient.shape() == s.target.shape,
@@ -119,6 +121,26 @@ void Galore::set_space(const StateSpace& space) {
             slimgrad::shown(space.name), shown(expected), shown(space.shape));
     s.basis = Tensor::zeros(expected).mark(Category::optimizer);
     s.period = space.period;
+}
+
+std::unique_ptr<GradientProjection> galore_projection(Module& model, const MethodOptions& options) {
+    std::set<const Parameter*> weights;
+    for (LinearMap* layer : linear_maps(model))
+        if (layer->compressible()) weights.insert(&layer->weight());
+    std::map<std::string, Galore::Target> targets;
+    for_each_parameter(model, [&](const std::string& name, const Parameter& parameter) {
+        const Shape& shape = parameter.value.shape();
+        if (!weights.contains(&parameter) || parameter.value.numel() == 0) return;
+        const std::int64_t axis = std::min(shape[0], numel(shape) / shape[0]);
+        const std::int64_t rank = chosen_rank(options, axis);
+        if (rank < axis) targets[name] = {shape, rank};
+    });
+    require(
+        !targets.empty() || weights.empty(),
+        "[galore] no linear map has both axes longer than its rank: there is nothing to project. "
+        "Hint: a smaller rank");
+    return std::make_unique<Galore>(
+        std::move(targets), options.own.get<std::int64_t>(redraw_option()), basis_options(options));
 }
 
 }  // namespace SLIMGRAD_PRECISION

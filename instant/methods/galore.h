@@ -1,8 +1,11 @@
 #pragma once
 
 #include <map>
+#include <memory>
+#include <string>
 
 #include "autograd/matrix_basis.h"
+#include "instant/methods/method.h"
 #include "optim/projection.h"
 
 namespace slimgrad {
@@ -16,7 +19,8 @@ inline namespace SLIMGRAD_PRECISION {
 ///
 /// Filters (Cy, C, kh, kw) are matrices (Cy, C·kh·kw). Their paper keeps the moments as they are
 /// when the basis changes. FLOPs count under `optimizer`: 2 Cy Cx r to project and again to expand;
-/// for a new basis one comparison an element and the nominal 14 p q² + 8 q³ (p ≥ q the axes).
+/// for a new basis one comparison an element and the nominal 14 p q² + 8 q³ (p ≥ q the axes). A
+/// gradient that a rule has left on a basis of its own stays there (galore+compact).
 class Galore final : public GradientProjection {
   public:
     struct Target {
@@ -42,6 +46,10 @@ class Galore final : public GradientProjection {
     std::int64_t redraw_every_;
     MatrixBasis::Options options_;
 };
+
+/// Of the weights of linear maps that have both axes longer than the rank. Throws Error if a
+/// model's linear maps have none.
+std::unique_ptr<GradientProjection> galore_projection(Module& model, const MethodOptions& options);
 
 }  // namespace SLIMGRAD_PRECISION
 }  // namespace slimgrad

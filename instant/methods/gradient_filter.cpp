@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "instant/methods/patches.h"
+#include "instant/methods/patch_rule.h"
 #include "tensor/ops.h"
 
 namespace slimgrad {
@@ -123,7 +123,7 @@ std::shared_ptr<const BackwardRule> gradient_filter_rule(const RuleRequest& requ
     return std::make_shared<const GradientFilterRule>(request.options, patch_of(request.options));
 }
 
-Compression gradient_filter_cost(const LinearShape& layer, const MethodOptions& options) {
+Compression gradient_filter_compression(const LinearShape& layer, const MethodOptions& options) {
     const std::string text = options.own.get<std::string>(grid_option());
     const PatchGrid of_y = patch_grid(layer, text, patch_of(options));
     const std::int64_t taps = layer.window ? layer.window->taps() : 1;

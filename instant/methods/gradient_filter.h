@@ -21,7 +21,7 @@ inline namespace SLIMGRAD_PRECISION {
 const Option& patch_option();
 
 std::shared_ptr<const BackwardRule> gradient_filter_rule(const RuleRequest& request);
-Compression gradient_filter_cost(const LinearShape& layer, const MethodOptions& options);
+Compression gradient_filter_compression(const LinearShape& layer, const MethodOptions& options);
 
 }  // namespace SLIMGRAD_PRECISION
 }  // namespace slimgrad

@@ -4,7 +4,7 @@
 #include <array>
 #include <bit>
 
-#include "instant/methods/patches.h"
+#include "instant/methods/patch_rule.h"
 #include "nn/token_projection.h"
 #include "tensor/ops.h"
 
@@ -48,21 +48,6 @@ const PatchGrid& mirrorable(const PatchGrid& grid, const std::string& layer) {
     return grid;
 }
 
-/// The token of the image that stands at each place of each patch.
-std::vector<std::int64_t> mirrored_tokens(const PatchGrid& grid) {
-    const auto position = [](const PatchAxis& axis, std::int64_t i, std::int64_t t) {
-        const std::int64_t at = std::abs(axis.start(i) + t), last = axis.length - 1;
-        return last - std::abs(last - at);
-    };
-    std::vector<std::int64_t> tokens;
-    for (std::int64_t i = 0; i < grid.rows.count; ++i)
-        for (std::int64_t j = 0; j < grid.columns.count; ++j)
-            for (std::int64_t t = 0; t < size; ++t)
-                tokens.push_back(position(grid.rows, i, t / side) * grid.columns.length +
-                                 position(grid.columns, j, t % side));
-    return tokens;
-}
-
 /// Samples [first, first + count) of a batch, as (count, L, C).
 using Part = std::function<Tensor(std::int64_t first, std::int64_t count)>;
 
@@ -75,37 +60,6 @@ void for_each_part(std::int64_t batch, const PatchGrid& grid, std::int64_t chann
         1, numbers / std::max<std::int64_t>(1, grid.patches() * size * channels));
     for (std::int64_t first = 0; first < batch; first += most)
         f(first, std::min(most, batch - first));
-}
-
-/// (B, L, C) in patches, ragged ones mirrored: (B·p, 64, C)
-Tensor to_patches(const Tensor& x, const PatchGrid& grid, const std::vector<std::int64_t>& token) {
-    const std::int64_t batch = x.size(0), channels = x.size(2), places = grid.patches() * size;
-    Tensor y({batch * grid.patches(), size, channels});
-#pragma omp parallel for collapse(2) schedule(static) if (y.numel() > parallel_threshold)
-    for (std::int64_t b = 0; b < batch; ++b)
-        for (std::int64_t t = 0; t < places; ++t)
-            std::copy_n(x.data() + (b * x.size(1) + grid.extra + token[std::size_t(t)]) * channels,
-                        channels, y.data() + (b * places + t) * channels);
-    return y;
-}
-
-/// Writes (B·p, 64, C) into the image of tokens (B, L, C); what is beyond its edges is dropped.
-void from_patches(const Tensor& y, const PatchGrid& grid, Tensor& x) {
-    const std::int64_t batch = x.size(0), channels = x.size(2);
-    const std::int64_t columns = grid.columns.count, patches = grid.patches();
-#pragma omp parallel for collapse(2) schedule(static) if (y.numel() > parallel_threshold)
-    for (std::int64_t b = 0; b < batch; ++b)
-        for (std::int64_t p = 0; p < patches; ++p) {
-            const std::int64_t i = p / columns, j = p % columns;
-            const PatchAxis::Range vertical = grid.rows.inside(i), run = grid.columns.inside(j);
-            for (std::int64_t r = vertical.begin; r < vertical.end; ++r) {
-                const std::int64_t place =
-                    (r - grid.rows.start(i)) * side + run.begin - grid.columns.start(j);
-                const std::int64_t to = grid.extra + r * grid.columns.length + run.begin;
-                std::copy_n(y.data() + ((b * patches + p) * size + place) * channels,
-                            run.size() * channels, x.data() + (b * x.size(1) + to) * channels);
-            }
-        }
 }
 
 class LbpWhtRule final : public PatchRule {
@@ -204,7 +158,7 @@ std::shared_ptr<const BackwardRule> lbp_wht_rule(const RuleRequest& request) {
     return std::make_shared<const LbpWhtRule>(request.options, order_of(request.options));
 }
 
-Compression lbp_wht_cost(const LinearShape& layer, const MethodOptions& options) {
+Compression lbp_wht_compression(const LinearShape& layer, const MethodOptions& options) {
     const std::string text = options.own.get<std::string>(grid_option());
     const PatchGrid grid = mirrorable(patch_grid(layer, text, side), layer.name);
     const std::int64_t rank = functions(order_of(options));

@@ -20,7 +20,7 @@ inline namespace SLIMGRAD_PRECISION {
 const Option& order_option();
 
 std::shared_ptr<const BackwardRule> lbp_wht_rule(const RuleRequest& request);
-Compression lbp_wht_cost(const LinearShape& layer, const MethodOptions& options);
+Compression lbp_wht_compression(const LinearShape& layer, const MethodOptions& options);
 
 }  // namespace SLIMGRAD_PRECISION
 }  // namespace slimgrad

@@ -5,147 +5,13 @@
 #include <algorithm>
 #include <map>
 #include <mutex>
-#include <set>
 
-#include "instant/methods/compact_rule.h"
-#include "instant/methods/espace_rule.h"
-#include "instant/methods/galore.h"
-#include "instant/methods/gradient_filter.h"
-#include "instant/methods/lbp_wht.h"
-#include "instant/methods/lora.h"
-#include "instant/methods/low_rank_rule.h"
 #include "instant/methods/options.h"
-#include "instant/methods/patches.h"
-#include "instant/methods/random_rule.h"
+#include "instant/methods/table.h"
 
 namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {
 namespace {
-
-std::shared_ptr<const BackwardRule> low_rank(const RuleRequest& r) {
-    if (!r.p && !r.q) return nullptr;
-    return std::make_shared<const LowRankRule>(r.p, r.q);
-}
-
-std::shared_ptr<const BackwardRule> espace(const RuleRequest& r) {
-    if (!r.p) return nullptr;
-    return std::make_shared<const EspaceRule>(r.p);
-}
-
-const std::vector<std::string> ranks{"epsilon", "oversample", "side", "offset", "break_even"};
-
-std::vector<std::string> and_ranks(std::vector<std::string> names) {
-    names.insert(names.end(), ranks.begin(), ranks.end());
-    return names;
-}
-
-/// Of linear maps that a rank smaller than both axes compresses.
-std::unique_ptr<GradientProjection> galore(Module& model, const MethodOptions& options) {
-    std::set<const Parameter*> weights;
-    for (LinearMap* layer : linear_maps(model))
-        if (layer->compressible()) weights.insert(&layer->weight());
-    std::map<std::string, Galore::Target> targets;
-    for_each_parameter(model, [&](const std::string& name, const Parameter& parameter) {
-        const Shape& shape = parameter.value.shape();
-        if (!weights.contains(&parameter) || parameter.value.numel() == 0) return;
-        const std::int64_t axis = std::min(shape[0], numel(shape) / shape[0]);
-        const std::int64_t rank = chosen_rank(options, axis);
-        if (rank < axis) targets[name] = {shape, rank};
-    });
-    require(
-        !targets.empty() || weights.empty(),
-        "[galore] no linear map has both axes longer than its rank: there is nothing to project. "
-        "Hint: a smaller rank");
-    return std::make_unique<Galore>(
-        std::move(targets), options.own.get<std::int64_t>(redraw_option()), basis_options(options));
-}
-
-const std::vector<Option> on_a_basis{rank_option(), ratio_option(), redraw_option(), scale_option(),
-                                     moments_option()};
-
-std::deque<Method>& table() {
-    static std::deque<Method> all{
-        {.name = "vanilla",
-         .help = "the exact backward",
-         .x_slot = "x",
-         .g_slot = "g W",
-         .rule = [](const RuleRequest&) { return nullptr; }},
-        {.name = "compress-x",
-         .help = "INSTANT's x slot alone",
-         .x_slot = "P x",
-         .g_slot = "g W",
-         .calibrated = {true, false},
-         .rule = low_rank,
-         .heeds = and_ranks({"rank_x", "side_x"})},
-        {.name = "compress-gy",
-         .help = "INSTANT's g slot alone",
-         .x_slot = "x",
-         .g_slot = "Qᵀ((Q g) W)",
-         .calibrated = {false, true},
-         .rule = low_rank,
-         .heeds = and_ranks({"rank_g", "side_g"})},
-        {.name = "instant",
-         .help = "both slots in calibrated subspaces (INSTANT)",
-         .x_slot = "P x",
-         .g_slot = "Qᵀ((Q g) W)",
-         .calibrated = {true, true},
-         .rule = low_rank,
-         .heeds = and_ranks({"rank_x", "rank_g", "side_x", "side_g"})},
-        {.name = "random",
-         .help = "INSTANT in random subspaces, drawn instead of calibrated",
-         .x_slot = "P x",
-         .g_slot = "Qᵀ((Q g) W)",
-         .rule = [](const RuleRequest& r) { return std::make_shared<const RandomRule>(r.options); },
-         .closed_form = random_compression,
-         .heeds = {"rank_x", "rank_g", "side_x", "side_g", "side"},
-         .options = {rank_option(), ratio_option(), redraw_option()}},
-        {.name = "espace",
-         .help = "forward too in a calibrated subspace of x, while training (ESPACE)",
-         .x_slot = "P x",
-         .g_slot = "Pᵀ((P g) W)",
-         .calibrated = {true, false},
-         .truncation = espace_truncation,
-         .rule = espace,
-         .closed_form = espace_compression,
-         .heeds = {"side_x", "side"},
-         .options = {rank_option(), ratio_option()}},
-        {.name = "lbp-wht",
-         .help = "low-order Walsh-Hadamard coefficients of 8x8 patches of tokens",
-         .x_slot = "H x",
-         .g_slot = "Hᵀ((H g) W) / 64",
-         .rule = lbp_wht_rule,
-         .closed_form = lbp_wht_cost,
-         .options = {order_option(), grid_option()}},
-        {.name = "gradient-filter",
-         .help = "one value for each patch of tokens",
-         .x_slot = "sums of patches of x",
-         .g_slot = "(means of patches of g) W, copied to the patches",
-         .rule = gradient_filter_rule,
-         .closed_form = gradient_filter_cost,
-         .options = {patch_option(), grid_option()}},
-        {.name = "compact",
-         .help = "a random sketch of x's channels; g_w stays a sketch until the update (CompAct)",
-         .x_slot = "x Pᵀ",
-         .g_slot = "g W",
-         .rule = compact_rule,
-         .closed_form = compact_form,
-         .options = on_a_basis},
-        {.name = "galore",
-         .help = "the exact backward; the optimiser works in a subspace of g_w (GaLore)",
-         .x_slot = "x",
-         .g_slot = "g W",
-         .projection = galore,
-         .options = on_a_basis},
-        {.name = "lora",
-         .help = "W frozen, (α/r) B A trained beside it (LoRA)",
-         .x_slot = "x of A, x Aᵀ of B",
-         .g_slot = "g W + (α/r) (g B) A",
-         .adapt = add_lora,
-         .adapted_shapes = lora_shapes,
-         .options = {rank_option(), alpha_option()}},
-    };
-    return all;
-}
 
 bool same(const Option& a, const Option& b) {
     return a.help == b.help && a.initial == b.initial && describe(a.range) == describe(b.range);
@@ -168,8 +34,8 @@ bool made_of(const std::string& text, std::initializer_list<std::string_view> ch
 }
 
 const Method& entry(const std::string& name) {
-    const auto found = std::ranges::find(table(), name, &Method::name);
-    if (found == table().end())
+    const auto found = std::ranges::find(method_table(), name, &Method::name);
+    if (found == method_table().end())
         fail("[method] unknown method {}; known: {}", slimgrad::shown(name),
              fmt::join(method_names(), ", "));
     return *found;
@@ -212,7 +78,7 @@ Method combined(const std::string& name) {
 
 }  // namespace
 
-const std::deque<Method>& methods() { return table(); }
+const std::deque<Method>& methods() { return method_table(); }
 
 const Method& find_method(const std::string& name) {
     if (name.find('+') == name.npos) return entry(name);
@@ -233,7 +99,7 @@ void adapt(Module& model, const MethodOptions& options, std::uint64_t seed) {
 void register_method(Method method) {
     require(!method.name.empty() && (method.rule || method.projection || method.adapt),
             "[method] expected an entry with a name and a rule");
-    require(std::ranges::find(table(), method.name, &Method::name) == table().end(),
+    require(std::ranges::find(method_table(), method.name, &Method::name) == method_table().end(),
             "[method] there is already a method '{}'", method.name);
     constexpr std::string_view letters = "abcdefghijklmnopqrstuvwxyz", digits = "0123456789";
     constexpr std::string_view capitals = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
@@ -251,7 +117,7 @@ void register_method(Method method) {
                     "[method] '{}': there is already an option '{}', and it means something else",
                     method.name, option.name);
     }
-    table().push_back(std::move(method));
+    method_table().push_back(std::move(method));
 }
 
 std::unique_ptr<GradientProjection> make_projection(Module& model, const MethodOptions& options) {
@@ -262,7 +128,7 @@ std::unique_ptr<GradientProjection> make_projection(Module& model, const MethodO
 
 std::vector<std::string> method_names() {
     std::vector<std::string> names;
-    for (const Method& method : table()) names.push_back(method.name);
+    for (const Method& method : method_table()) names.push_back(method.name);
     return names;
 }
 
@@ -274,7 +140,7 @@ Option name_option() { return {"method", AnyText{method_names()}, "backward meth
 
 std::vector<Option> own_method_options() {
     std::vector<Option> all;
-    for (const Method& method : table())
+    for (const Method& method : method_table())
         for (const Option& option : method.options)
             if (std::ranges::find(all, option.name, &Option::name) == all.end())
                 all.push_back(option);

@@ -66,10 +66,11 @@ struct Method {
     /// How many directions of a calibrated slot's spectrum it keeps, of an axis of this length, and
     /// how it scales them. Null: as the options of INSTANT say, `break_even` too.
     std::function<Truncation(const MethodOptions&, std::int64_t dim)> truncation{};
-    /// The rule of a layer that the method may compress. Null: the layer stays exact.
+    /// The rule of a layer that the method may compress. Null, or one that is null: the layer stays
+    /// exact.
     std::function<std::shared_ptr<const BackwardRule>(const RuleRequest&)> rule{};
     /// What it does with a layer that it compresses, for the closed forms of FLOPs and bytes. Null:
-    /// it projects its calibrated slots.
+    /// it projects its calibrated slots; what a rule without any costs is not known in advance.
     std::function<Compression(const LinearShape&, const MethodOptions&)> closed_form{};
     /// What puts the gradients of a model on bases before the optimiser's step. Null: nothing does.
     std::function<std::unique_ptr<GradientProjection>(Module&, const MethodOptions&)> projection{};

@@ -4,6 +4,7 @@
 #include "instant/calibration/calibrator.h"
 #include "lifetimes.h"
 #include "method_options.h"
+#include "nn/low_rank_adapter.h"
 
 namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {
@@ -107,8 +108,17 @@ void construct(nb::handle_t<Calibrator> self, nb::handle_t<Module> model, const 
                const nb::kwargs& options) {
     Module& module = to_module(model);
     name_if_unnamed(module);
-    new (nb::inst_ptr<Calibrator>(self))
-        Calibrator(module, to_method_options("calibrator", method, options));
+    const MethodOptions asked = to_method_options("calibrator", method, options);
+    const Method& entry = find_method(method);
+    require(!entry.adapt || has_adapters(module),
+            "[calibrator] '{}' trains adapters, and the model has none. Hint: sg.adapt(model, "
+            "method='{}') first",
+            method, method);
+    require(!entry.projection || entry.rule,
+            "[calibrator] '{}' changes nothing in the layers. Hint: "
+            "optimizer.set_projection(model, method='{}')",
+            method, method);
+    new (nb::inst_ptr<Calibrator>(self)) Calibrator(module, asked);
     nb::inst_mark_ready(self);
     keep_parts(self, model);
 }
@@ -130,12 +140,17 @@ void bind_instant(nb::module_& here) {
         .def("__init__", &construct, "model"_a, "method"_a = "instant", "options"_a,
              nb::sig("def __init__(self, model: Module, method: str = 'instant', "
                      "*, " SLIMGRAD_METHOD_SIGNATURE ") -> None"),
-             "method: vanilla, compress-x, compress-gy, instant. epsilon: the share of the energy "
+             "method: one of sg.method_names(), or several with + between them. epsilon: the share "
+             "of the energy "
              "Σ σᵢ² that the rank keeps; oversample: directions added; rank_x, rank_g: fixed ranks "
              "instead. side: token, channel, or auto for the shorter axis; side_x, side_g: for one "
              "slot. offset: none, energy or signal. min_tokens: layers that see fewer stay exact. "
              "break_even: report, or vanilla to leave slots beyond their break-even rank exact; "
-             "batch: samples of a step, for that rank. Raises sg.Error for an unknown word or a "
+             "batch: samples of a step, for that rank. Other options are the method's own. Of "
+             "methods "
+             "that do more than this, sg.adapt() comes before it (lora) and "
+             "optimizer.set_projection() after it (galore). Raises sg.Error for an unknown word or "
+             "a "
              "value out of range.")
         .def_prop_ro("needed", &Calibrator::needed, "False for vanilla.")
         .def(

@@ -46,6 +46,15 @@ void assign(const std::string& where, const Option& option, nb::handle value, Op
         member = take<std::string>(where, option, value);
 }
 
+/// An option that some entry brings, given for a method that does not have it, is a slip.
+void require_meant(const std::string& place, const Method& method, const std::string& name) {
+    const auto has = [&](const std::vector<Option>& options) {
+        return std::ranges::find(options, name, &Option::name) != options.end();
+    };
+    require(!has(own_method_options()) || has(method.options), "{} method '{}' has no option '{}'",
+            place, method.name, name);
+}
+
 }  // namespace
 
 MethodOptions to_method_options(const std::string& where, const std::string& method,
@@ -65,6 +74,7 @@ MethodOptions to_method_options(const std::string& where, const std::string& met
         see(batch_option(), result.batch);
         require(std::ranges::find(known, name) != known.end(), "{} unknown option '{}'; known: {}",
                 place, name, fmt::join(known, ", "));
+        if (!value.is_none()) require_meant(place, find_method(method), name);
     }
     return result;
 }

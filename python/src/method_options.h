@@ -11,7 +11,7 @@ namespace python {
 
 /// A method and its options from keyword arguments, in the words of the command line; None counts
 /// as not given. Throws Error, in the name of `where`, for an unknown word and lists the known
-/// ones.
+/// ones, and for an option that only other methods have.
 MethodOptions to_method_options(const std::string& where, const std::string& method,
                                 const nb::dict& options);
 

@@ -3,7 +3,9 @@
 #include "optim/optimizer.h"
 
 #include "bind.h"
+#include "instant/methods/method.h"
 #include "lifetimes.h"
+#include "method_options.h"
 #include "optim/clip.h"
 #include "optim/schedule.h"
 
@@ -21,6 +23,25 @@ void bind_optim(nb::module_& core, nb::module_& here) {
                   "copied model");
     optimizer.def_prop_ro("name", &Optimizer::name, "sgd, adam or adamw.")
         .def("step", &Optimizer::step, no_gil(), "One update.")
+        .def(
+            "set_projection",
+            [](Optimizer& self, nb::handle_t<Module> model, const std::string& method,
+               const nb::kwargs& options) {
+                Module& module = to_module(model);
+                name_if_unnamed(module);
+                auto projection =
+                    make_projection(module, to_method_options("optimizer", method, options));
+                require(projection != nullptr, "[optimizer] method '{}' projects no gradients",
+                        method);
+                self.set_projection(std::move(projection));
+            },
+            "model"_a, "method"_a = "galore", "options"_a,
+            nb::sig("def set_projection(self, model: Module, method: str = 'galore', **options: "
+                    "object) -> None"),
+            "Puts the gradients of the model's linear layers in subspaces before each update, as "
+            "method='galore' does: rank= (or ratio=), redraw_every=, scale=, moments=. Call it "
+            "before the first step; sg.train does it by itself. Raises sg.Error for a method that "
+            "projects no gradients, and for a model with nothing to project.")
         .def_prop_rw("lr", &Optimizer::lr, &Optimizer::set_lr, "The learning rate.")
         .def_prop_rw(
             "steps", &Optimizer::steps,

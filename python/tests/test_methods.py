@@ -105,6 +105,11 @@ def test_a_calibrator_installs_it_in_either_precision(half):
     assert all(layer.rule.name == "vanilla" for layer in sg.linear_maps(model))
 
 
+def test_what_it_costs_is_not_guessed():
+    with pytest.raises(sg.Error, match="method 'py-every-nth' has no closed form"):
+        sg.cost("vit-micro", method="py-every-nth")
+
+
 def test_what_cannot_be():
     def refused(message, name="py-other", rule=make, **options):
         with pytest.raises(sg.Error, match=message):

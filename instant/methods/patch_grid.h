@@ -1,9 +1,12 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
+#include <vector>
 
-#include "instant/methods/method.h"
+#include "instant/cost/trace.h"
 #include "nn/backward_rule.h"
+#include "tensor/checked.h"
 
 namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {
@@ -48,9 +51,8 @@ struct PatchGrid {
     }
 };
 
-/// "16x32": how the tokens are an image. Empty: as the model states it.
-const Option& grid_option();
-
+/// Throws Error unless a text is a grid, "16x32", or empty.
+void check_grid(const std::string& grid);
 /// The tokens of a linear map in patches of patch x patch tokens: those of a convolution are the
 /// positions of its window, others have the rows and columns of `grid` or, if it is empty, those
 /// that the model states. Throws Error, naming the layer, if there are none, or if they are not the
@@ -58,35 +60,15 @@ const Option& grid_option();
 PatchGrid patch_grid(const LinearCall& call, const std::string& grid, std::int64_t patch);
 PatchGrid patch_grid(const LinearShape& layer, const std::string& grid, std::int64_t patch);
 
-/// Backward from few rows that stand for many tokens:
-///
-///   kept of x   x̂: (B, n, C)
-///   g_w         Σ_b ĝ_bᵀ x̂_b of ĝ: (B, n, Cy)
-///   g_x         ĝ W, spread over the tokens
-///
-/// ĝ is made once for both. A method says how x̂ and ĝ come from tokens, and how g_x comes back.
-class PatchRule : public BackwardRule {
-  public:
-    /// `form`: what x̂ depends on beside its x: the method and its options.
-    PatchRule(const MethodOptions& options, std::int64_t patch, std::string form);
+/// The token of the image that stands at each place of each patch; beyond an edge it is the mirror
+/// image that stands there.
+std::vector<std::int64_t> mirrored_tokens(const PatchGrid& grid);
 
-    bool applies(const LinearCall& call) const override { return call.op->tokens() >= min_tokens_; }
-    void save(const LinearInput& x, Saved& saved, const LinearCall& call) const override;
-    LinearGrads backward(const LinearGradient& gy, const Saved& saved,
-                         const LinearCall& call) const override;
-
-  protected:
-    PatchGrid grid(const LinearCall& call) const { return patch_grid(call, grid_, patch_); }
-    virtual Tensor reduce_x(const LinearInput& x, const LinearCall& call) const = 0;      // x̂
-    virtual Tensor reduce_g(const LinearGradient& gy, const LinearCall& call) const = 0;  // ĝ
-    virtual Tensor gw(const Tensor& g_hat, const Tensor& x_hat, const LinearCall& call) const;
-    virtual Tensor gx(const Tensor& g_hat, const LinearCall& call) const = 0;
-
-  private:
-    std::string grid_;
-    std::int64_t patch_, min_tokens_;
-    std::string form_;
-};
+/// (B, L, C) in patches, `token` at each of their places: (B·p, patch_size, C)
+Tensor to_patches(const Tensor& x, const PatchGrid& grid, const std::vector<std::int64_t>& token);
+/// Writes (B·p, patch_size, C) into the image of tokens (B, L, C); what is beyond its edges is
+/// dropped.
+void from_patches(const Tensor& y, const PatchGrid& grid, Tensor& x);
 
 }  // namespace SLIMGRAD_PRECISION
 }  // namespace slimgrad

@@ -1,9 +1,12 @@
-#include "instant/methods/patches.h"
+#include "instant/methods/patch_grid.h"
 
 #include <algorithm>
 #include <charconv>
+#include <cstdlib>
+#include <optional>
 
-#include "tensor/ops.h"
+#include "tensor/kernels/elementwise.h"
+#include "tensor/option.h"
 
 namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {
@@ -47,16 +50,6 @@ PatchGrid cut(const std::string& layer, std::int64_t tokens, bool convolution, T
     return result;
 }
 
-class KeptRows final : public PackedTensor {
-  public:
-    explicit KeptRows(Tensor rows) : rows_(std::move(rows)) {}
-    Tensor unpack() const override { return rows_; }
-    std::vector<std::shared_ptr<Storage>> held() const override { return {rows_.storage()}; }
-
-  private:
-    Tensor rows_;
-};
-
 }  // namespace
 
 std::int64_t PatchAxis::start(std::int64_t i) const {
@@ -77,12 +70,7 @@ std::int64_t PatchGrid::covered() const {
     return covered(rows) * covered(columns);
 }
 
-const Option& grid_option() {
-    static const Option option{"grid", AnyText{},
-                               "rows x columns of the tokens, 16x32 (empty: as the model states)",
-                               std::string()};
-    return option;
-}
+void check_grid(const std::string& grid) { parse_grid(grid); }
 
 PatchGrid patch_grid(const LinearCall& call, const std::string& grid, std::int64_t patch) {
     return cut(call.layer, call.op->tokens(), call.op->window(), call.layout, grid, patch);
@@ -93,46 +81,50 @@ PatchGrid patch_grid(const LinearShape& layer, const std::string& grid, std::int
     return cut(layer.name, layer.tokens, layer.window.has_value(), stated, grid, patch);
 }
 
-PatchRule::PatchRule(const MethodOptions& options, std::int64_t patch, std::string form)
-    : grid_(options.own.get<std::string>(grid_option())),
-      patch_(patch),
-      min_tokens_(options.min_tokens),
-      form_(std::move(form)) {
-    parse_grid(grid_);  // before anything is trained
+std::vector<std::int64_t> mirrored_tokens(const PatchGrid& grid) {
+    const auto position = [](const PatchAxis& axis, std::int64_t i, std::int64_t t) {
+        const std::int64_t at = std::abs(axis.start(i) + t), last = axis.length - 1;
+        return last - std::abs(last - at);
+    };
+    std::vector<std::int64_t> tokens;
+    for (std::int64_t i = 0; i < grid.rows.count; ++i)
+        for (std::int64_t j = 0; j < grid.columns.count; ++j)
+            for (std::int64_t r = 0; r < grid.rows.patch; ++r)
+                for (std::int64_t c = 0; c < grid.columns.patch; ++c)
+                    tokens.push_back(position(grid.rows, i, r) * grid.columns.length +
+                                     position(grid.columns, j, c));
+    return tokens;
 }
 
-void PatchRule::save(const LinearInput& x, Saved& saved, const LinearCall& call) const {
-    if (!call.needs.gw) return;
-    // Made once for all layers that share x: Q, K and V keep one x̂.
-    const Packer packer(&grid_option(), fmt::format("{} {} {}", form_, grid_, call.input_group));
-    saved.keep_once("x_hat", packer, x.held(), [&] {
-        const PhaseScope phase("compress");
-        return std::make_shared<KeptRows>(reduce_x(x, call));
-    });
+Tensor to_patches(const Tensor& x, const PatchGrid& grid, const std::vector<std::int64_t>& token) {
+    const std::int64_t batch = x.size(0), channels = x.size(2);
+    const std::int64_t places = grid.patches() * grid.patch_size();
+    Tensor y({batch * grid.patches(), grid.patch_size(), channels});
+#pragma omp parallel for collapse(2) schedule(static) if (y.numel() > parallel_threshold)
+    for (std::int64_t b = 0; b < batch; ++b)
+        for (std::int64_t t = 0; t < places; ++t)
+            std::copy_n(x.data() + (b * x.size(1) + grid.extra + token[std::size_t(t)]) * channels,
+                        channels, y.data() + (b * places + t) * channels);
+    return y;
 }
 
-LinearGrads PatchRule::backward(const LinearGradient& gy, const Saved& saved,
-                                const LinearCall& call) const {
-    LinearGrads grads;
-    if (!call.needs.gw && !call.needs.gx) return grads;
-    Tensor g_hat;
-    {
-        const PhaseScope phase(call.needs.gw ? "g_w" : "g_x");
-        g_hat = reduce_g(gy, call);
-    }
-    if (call.needs.gw) {
-        const PhaseScope phase("g_w");
-        grads.gw = gw(g_hat, saved.tensor("x_hat"), call);
-    }
-    if (call.needs.gx) {
-        const PhaseScope phase("g_x");
-        grads.gx = gx(g_hat, call);
-    }
-    return grads;
-}
-
-Tensor PatchRule::gw(const Tensor& g_hat, const Tensor& x_hat, const LinearCall&) const {
-    return matmul_sum(g_hat, x_hat);  // (Cy,B·n)·(B·n,Cx)
+void from_patches(const Tensor& y, const PatchGrid& grid, Tensor& x) {
+    const std::int64_t batch = x.size(0), channels = x.size(2);
+    const std::int64_t columns = grid.columns.count, patches = grid.patches();
+    const std::int64_t side = grid.columns.patch, size = grid.patch_size();
+#pragma omp parallel for collapse(2) schedule(static) if (y.numel() > parallel_threshold)
+    for (std::int64_t b = 0; b < batch; ++b)
+        for (std::int64_t p = 0; p < patches; ++p) {
+            const std::int64_t i = p / columns, j = p % columns;
+            const PatchAxis::Range vertical = grid.rows.inside(i), run = grid.columns.inside(j);
+            for (std::int64_t r = vertical.begin; r < vertical.end; ++r) {
+                const std::int64_t place =
+                    (r - grid.rows.start(i)) * side + run.begin - grid.columns.start(j);
+                const std::int64_t to = grid.extra + r * grid.columns.length + run.begin;
+                std::copy_n(y.data() + ((b * patches + p) * size + place) * channels,
+                            run.size() * channels, x.data() + (b * x.size(1) + to) * channels);
+            }
+        }
 }
 
 }  // namespace SLIMGRAD_PRECISION

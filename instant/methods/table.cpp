@@ -1,0 +1,126 @@
+#include "instant/methods/table.h"
+
+#include "instant/methods/compact_rule.h"
+#include "instant/methods/espace_rule.h"
+#include "instant/methods/galore.h"
+#include "instant/methods/gradient_filter.h"
+#include "instant/methods/lbp_wht.h"
+#include "instant/methods/lora.h"
+#include "instant/methods/low_rank_rule.h"
+#include "instant/methods/options.h"
+#include "instant/methods/patch_rule.h"
+#include "instant/methods/random_rule.h"
+
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
+namespace {
+
+std::shared_ptr<const BackwardRule> low_rank(const RuleRequest& r) {
+    if (!r.p && !r.q) return nullptr;
+    return std::make_shared<const LowRankRule>(r.p, r.q);
+}
+
+std::shared_ptr<const BackwardRule> espace(const RuleRequest& r) {
+    if (!r.p) return nullptr;
+    return std::make_shared<const EspaceRule>(r.p);
+}
+
+const std::vector<std::string> ranks{"epsilon", "oversample", "side", "offset", "break_even"};
+
+std::vector<std::string> and_ranks(std::vector<std::string> names) {
+    names.insert(names.end(), ranks.begin(), ranks.end());
+    return names;
+}
+
+const std::vector<Option> on_a_basis{rank_option(), ratio_option(), redraw_option(), scale_option(),
+                                     moments_option()};
+
+}  // namespace
+
+std::deque<Method>& method_table() {
+    static std::deque<Method> all{
+        {.name = "vanilla",
+         .help = "the exact backward",
+         .x_slot = "x",
+         .g_slot = "g W",
+         .rule = [](const RuleRequest&) { return nullptr; },
+         .closed_form = [](const LinearShape&, const MethodOptions&) { return Compression{}; }},
+        {.name = "compress-x",
+         .help = "INSTANT's x slot alone",
+         .x_slot = "P x",
+         .g_slot = "g W",
+         .calibrated = {true, false},
+         .rule = low_rank,
+         .heeds = and_ranks({"rank_x", "side_x"})},
+        {.name = "compress-gy",
+         .help = "INSTANT's g slot alone",
+         .x_slot = "x",
+         .g_slot = "Qᵀ((Q g) W)",
+         .calibrated = {false, true},
+         .rule = low_rank,
+         .heeds = and_ranks({"rank_g", "side_g"})},
+        {.name = "instant",
+         .help = "both slots in calibrated subspaces (INSTANT)",
+         .x_slot = "P x",
+         .g_slot = "Qᵀ((Q g) W)",
+         .calibrated = {true, true},
+         .rule = low_rank,
+         .heeds = and_ranks({"rank_x", "rank_g", "side_x", "side_g"})},
+        {.name = "random",
+         .help = "INSTANT in random subspaces, drawn instead of calibrated",
+         .x_slot = "P x",
+         .g_slot = "Qᵀ((Q g) W)",
+         .rule = [](const RuleRequest& r) { return std::make_shared<const RandomRule>(r.options); },
+         .closed_form = random_compression,
+         .heeds = {"rank_x", "rank_g", "side_x", "side_g", "side"},
+         .options = {rank_option(), ratio_option(), redraw_option()}},
+        {.name = "espace",
+         .help = "forward too in a calibrated subspace of x, while training (ESPACE)",
+         .x_slot = "P x",
+         .g_slot = "Pᵀ((P g) W)",
+         .calibrated = {true, false},
+         .truncation = espace_truncation,
+         .rule = espace,
+         .closed_form = espace_compression,
+         .heeds = {"side_x", "side"},
+         .options = {rank_option(), ratio_option()}},
+        {.name = "lbp-wht",
+         .help = "low-order Walsh-Hadamard coefficients of 8x8 patches of tokens",
+         .x_slot = "H x",
+         .g_slot = "Hᵀ((H g) W) / 64",
+         .rule = lbp_wht_rule,
+         .closed_form = lbp_wht_compression,
+         .options = {order_option(), grid_option()}},
+        {.name = "gradient-filter",
+         .help = "one value for each patch of tokens",
+         .x_slot = "sums of patches of x",
+         .g_slot = "(means of patches of g) W, copied to the patches",
+         .rule = gradient_filter_rule,
+         .closed_form = gradient_filter_compression,
+         .options = {patch_option(), grid_option()}},
+        {.name = "compact",
+         .help = "a random sketch of x's channels; g_w stays a sketch until the update (CompAct)",
+         .x_slot = "x Pᵀ",
+         .g_slot = "g W",
+         .rule = compact_rule,
+         .closed_form = compact_compression,
+         .options = on_a_basis},
+        {.name = "galore",
+         .help = "the exact backward; the optimiser works in a subspace of g_w (GaLore)",
+         .x_slot = "x",
+         .g_slot = "g W",
+         .projection = galore_projection,
+         .options = on_a_basis},
+        {.name = "lora",
+         .help = "W frozen, (α/r) B A trained beside it (LoRA)",
+         .x_slot = "x of A, x Aᵀ of B",
+         .g_slot = "g W + (α/r) (g B) A",
+         .adapt = add_lora,
+         .adapted_shapes = lora_shapes,
+         .options = {rank_option(), alpha_option()}},
+    };
+    return all;
+}
+
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad
