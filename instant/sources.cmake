@@ -2,6 +2,7 @@ list(APPEND SLIMGRAD_SOURCES
      instant/calibration/calibrator.cpp
      instant/calibration/gram.cpp
      instant/calibration/projector.cpp
+     instant/codec/quantised.cpp
      instant/cost/architectures.cpp
      instant/cost/break_even.cpp
      instant/cost/cost_model.cpp
@@ -24,5 +25,8 @@ list(APPEND SLIMGRAD_SOURCES
      instant/methods/patch_grid.cpp
      instant/methods/patch_rule.cpp
      instant/methods/random_rule.cpp
+     instant/methods/rank_controller.cpp
+     instant/methods/sketch.cpp
+     instant/methods/sketch_rule.cpp
      instant/methods/subspace_rule.cpp
      instant/methods/table.cpp)

@@ -32,6 +32,7 @@ const std::map<std::string, std::map<std::string, OptionValue>> exact_limits{
     {"instant", {}},
     {"espace", {{"rank", std::int64_t{1000}}}},
     {"gradient-filter", {{"patch", std::int64_t{1}}}},
+    {"sketch", {{"rank", std::int64_t{1000}}}},
     {"lbp-wht", {{"order", std::int64_t{15}}}},
 };
 

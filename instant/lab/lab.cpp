@@ -1,6 +1,9 @@
 #include "instant/lab/lab.h"
 
+#include <numeric>
+
 #include "instant/calibration/calibrator.h"
+#include "instant/methods/sketch_rule.h"
 #include "instant/methods/subspace_rule.h"
 #include "nn/linear.h"
 #include "tensor/meter.h"
@@ -82,17 +85,20 @@ void check(const Tensor& x, const Tensor& w, const Tensor& gy, const LabOptions&
     }
 }
 
+/// The call of the layer that the bench will make.
+LinearCall call_of(const LinearMap& layer, const Tensor& x, std::uint64_t seed) {
+    return {.op = std::make_shared<TokenOperator>(x.shape()),
+            .w = layer.weight().value,
+            .needs = {true, true, true},
+            .layer = layer.path(),
+            .input_group = layer.input_group(),
+            .seed = seed};
+}
+
 /// Reports the subspaces of a rule that has any, as it uses them in this call.
-void report_subspaces(const LinearMap& layer, const Tensor& x, std::uint64_t seed,
-                      LabResult& result) {
+void report_subspaces(const LinearMap& layer, const LinearCall& call, LabResult& result) {
     const auto* rule = dynamic_cast<const SubspaceRule*>(layer.rule().get());
     if (rule == nullptr) return;
-    const LinearCall call{.op = std::make_shared<TokenOperator>(x.shape()),
-                          .w = layer.weight().value,
-                          .needs = {true, true, true},
-                          .layer = layer.path(),
-                          .input_group = layer.input_group(),
-                          .seed = seed};
     const auto report = [&](const std::shared_ptr<const Subspace>& subspace, Tensor& basis,
                             auto& side, auto& rank) {
         if (!subspace) return;
@@ -103,6 +109,21 @@ void report_subspaces(const LinearMap& layer, const Tensor& x, std::uint64_t see
     };
     report(rule->p(call), result.p, result.side_x, result.rank_x);
     report(rule->q(call), result.q, result.side_g, result.rank_g);
+}
+
+/// Reports the sketch that a rule makes of g_y, as it makes it in this call.
+void report_sketch(const LinearMap& layer, const LinearCall& call, const Tensor& gy,
+                   LabResult& result) {
+    const auto* rule = dynamic_cast<const SketchRule*>(layer.rule().get());
+    if (rule == nullptr) return;
+    rule->settle(gy, call);
+    const Sketch s = rule->sketch_of(gy, call, rule->rank(call));
+    const std::vector<double> energies = s.energies();
+    const double total = sum_squares(gy);
+    result.u = transpose(s.left, {0, 2, 1});
+    result.side_g = s.side;
+    result.rank_g = s.left.size(1);
+    result.kept = total > 0 ? std::accumulate(energies.begin(), energies.end(), 0.0) / total : 1.0;
 }
 
 }  // namespace
@@ -132,7 +153,9 @@ LabResult lab_linear(const Tensor& x, const Tensor& w, const Tensor& gy, LabOpti
     });
 
     LabResult result;
-    report_subspaces(bench.layer(), x, options.seed, result);
+    const LinearCall call = call_of(bench.layer(), x, options.seed);
+    report_subspaces(bench.layer(), call, result);
+    report_sketch(bench.layer(), call, gy, result);
     {
         const std::int64_t held_before = ledger()[Category::saved].live;
         Tape tape({.seed = options.seed});

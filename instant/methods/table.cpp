@@ -10,6 +10,7 @@
 #include "instant/methods/options.h"
 #include "instant/methods/patch_rule.h"
 #include "instant/methods/random_rule.h"
+#include "instant/methods/sketch_rule.h"
 
 namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {
@@ -74,6 +75,14 @@ std::deque<Method>& method_table() {
          .closed_form = random_compression,
          .heeds = {"rank_x", "rank_g", "side_x", "side_g", "side"},
          .options = {rank_option(), ratio_option(), redraw_option()}},
+        {.name = "sketch",
+         .help = "a fresh sketch of each sample's own g, for both products",
+         .x_slot = "x",
+         .g_slot = "Fᵀ (A W) of g ≈ Fᵀ A",
+         .rule = sketch_rule,
+         .closed_form = sketch_compression,
+         .heeds = {"side", "break_even"},
+         .options = {rank_option(), tolerance_option(), power_option(), keep_x_option()}},
         {.name = "espace",
          .help = "forward too in a calibrated subspace of x, while training (ESPACE)",
          .x_slot = "P x",

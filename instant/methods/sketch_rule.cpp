@@ -1,0 +1,242 @@
+#include "instant/methods/sketch_rule.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "instant/codec/quantised.h"
+#include "instant/methods/options.h"
+#include "tensor/ops.h"
+
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
+namespace {
+
+/// A call as the formulas see it: one sample, with what is asked for.
+struct Sample {
+    std::int64_t tokens, in_channels, out_channels;
+    Side side;
+    std::int64_t power;
+    bool gw = true, gx = true;
+
+    std::int64_t axis() const { return side == Side::token ? tokens : out_channels; }
+    Checked exact() const {
+        return (int{gw} + int{gx}) * 2 * Checked(tokens) * in_channels * out_channels;
+    }
+    /// Making and measuring the factors.
+    Checked factors(std::int64_t rank) const {
+        const Checked r = rank, l = tokens, cy = out_channels;
+        const Checked other = side == Side::token ? cy : l;
+        return (power + 1) * (4 * r * l * cy + orthonormalise_flops(rank, axis())) + 2 * r * other +
+               2 * l * cy;
+    }
+    /// g_w or g_x from them.
+    Checked product(std::int64_t rank) const {
+        return 2 * Checked(rank) * in_channels * (Checked(tokens) + out_channels);
+    }
+    /// The largest rank that is cheaper than exact products; 0 if none is.
+    std::int64_t break_even() const {
+        const auto cheaper = [&](std::int64_t rank) {
+            return factors(rank) + (int{gw} + int{gx}) * product(rank) < exact();
+        };
+        std::int64_t rank = 0;
+        while (rank < axis() && cheaper(rank + 1)) ++rank;
+        return rank;
+    }
+};
+
+Sample sample_of(const LinearCall& call, const SketchRule::Options& options) {
+    const std::int64_t tokens = call.op->tokens(), cy = call.w.size(0);
+    return {tokens,        call.w.size(1), cy,           chosen_side(options.side, tokens, cy),
+            options.power, call.needs.gw,  call.needs.gx};
+}
+
+int bits_of(const std::string& keep_x) { return keep_x == "exact" ? 0 : keep_x == "8" ? 8 : 4; }
+
+SketchRule::Options options_of(const MethodOptions& o) {
+    SketchRule::Options result;
+    const OptionValue& rank = o.own.given(rank_option());
+    if (const auto* given = std::get_if<std::int64_t>(&rank)) result.rank = *given;
+    const OptionValue& tolerance = o.own.given(tolerance_option());
+    if (const auto* given = std::get_if<double>(&tolerance)) result.tolerance = *given;
+    result.power = o.own.get<std::int64_t>(power_option());
+    result.bits = bits_of(o.own.get<std::string>(keep_x_option()));
+    result.side = parse_side(o.side);
+    result.exact_beyond_break_even = o.break_even == "vanilla";
+    result.min_tokens = o.min_tokens;
+    return result;
+}
+
+/// Samples of x as matrices (count, L, Cx): of a convolution they are unfolded.
+Tensor matrices(const Tensor& held, const LinearCall& call, std::int64_t first,
+                std::int64_t count) {
+    const Window2d* window = call.op->window();
+    if (window) return im2col(held.rows(first, count), *window);
+    return held.reshape({call.op->batch(), call.op->tokens(), -1}).rows(first, count);
+}
+
+/// Goes through a batch in parts: of a convolution no more is unfolded at once.
+template <class F>
+void for_each_part(const LinearCall& call, F f) {
+    constexpr std::int64_t numbers = 1 << 22;
+    const std::int64_t batch = call.op->batch();
+    const std::int64_t sample = std::max<std::int64_t>(1, call.op->tokens() * call.w.size(1));
+    const std::int64_t most =
+        call.op->window() ? std::max<std::int64_t>(1, numbers / sample) : batch;
+    for (std::int64_t first = 0; first < batch; first += most)
+        f(first, std::min(most, batch - first));
+}
+
+/// g_w = Σ_b A_bᵀ (F_b x_b)
+Tensor sketched_gw(const Sketch& s, const Tensor& held, const LinearCall& call) {
+    Tensor f_x({s.left.size(0), s.left.size(1), call.w.size(1)});
+    for_each_part(call, [&](std::int64_t first, std::int64_t count) {
+        Tensor part = f_x.rows(first, count);
+        part.copy_from(matmul(s.left.rows(first, count), matrices(held, call, first, count)));
+    });
+    return matmul_sum(s.right, f_x);  // (Cy,B·R)·(B·R,Cx)
+}
+
+/// g_x = F_bᵀ (A_b W)
+Tensor sketched_gx(const Sketch& s, const LinearCall& call) {
+    const Tensor a_w = matmul(s.right, call.w);  // (B·R,Cy)·(Cy,Cx)
+    Tensor gx(call.op->x_shape());
+    for_each_part(call, [&](std::int64_t first, std::int64_t count) {
+        Tensor part = gx.rows(first, count);
+        const Tensor matrix =
+            matmul(s.left.rows(first, count), a_w.rows(first, count), Op::transpose);
+        if (!call.op->window()) return part.copy_from(matrix.reshape(part.shape()));
+        const PhaseScope phase("fold");
+        part.copy_from(col2im(matrix, *call.op->window()));
+    });
+    return gx;
+}
+
+}  // namespace
+
+const Option& tolerance_option() {
+    static const Option option{
+        "tolerance", Reals{0, 1, true},
+        "share of the gradients' energy that sketches may lose; ranks follow"};
+    return option;
+}
+
+const Option& power_option() {
+    static const Option option{"power", Integers{0, 16}, "power steps of a sketch",
+                               std::int64_t{1}};
+    return option;
+}
+
+const Option& keep_x_option() {
+    static const Option option{"keep_x", Words{{"exact", "8", "4"}},
+                               "x as it is, or in so many bits an element", std::string("exact")};
+    return option;
+}
+
+SketchRule::SketchRule(Options options) : options_(options) {
+    constexpr std::int64_t most = 1'000'000;  // a call is left exact beyond its own break-even
+    if (options_.tolerance)
+        controller_ = std::make_unique<RankController>(*options_.tolerance, options_.rank, most);
+}
+
+void SketchRule::save(const LinearInput& x, Saved& saved, const LinearCall& call) const {
+    if (!call.needs.gw) return;
+    if (options_.bits == 0) return ExactRule::instance()->save(x, saved, call);
+    static constexpr char owner = 0;  // of all rules: those of one group quantise alike
+    const Packer packer(&owner, fmt::format("{} {}", call.input_group, options_.bits));
+    saved.keep_once("x", packer, x.held(), [&] {
+        const PhaseScope phase("compress");
+        return std::make_shared<const Quantised>(x.held(), options_.bits, [&](std::int64_t sample) {
+            return Stream(call.seed, "sketch x " + call.input_group, call.step,
+                          static_cast<std::uint32_t>(call.first_sample + sample));
+        });
+    });
+}
+
+Sketch SketchRule::sketch_of(const Tensor& g, const LinearCall& call, std::int64_t rank) const {
+    const Sample sample = sample_of(call, options_);
+    const std::int64_t other = sample.side == Side::token ? sample.out_channels : sample.tokens;
+    Stream stream(call.seed, "sketch " + call.layer, call.step);
+    return sketch(g, sample.side, normal({rank, other}, 0, 1, stream), options_.power);
+}
+
+std::int64_t SketchRule::rank(const LinearCall& call) const {
+    return std::min(controller_ ? controller_->rank(call.step) : options_.rank,
+                    sample_of(call, options_).axis());
+}
+
+void SketchRule::settle(const Tensor& g, const LinearCall& call) const {
+    if (!controller_) return;
+    const double total = sum_squares(g);
+    for (std::uint64_t pass = 0; pass < 200; ++pass) {
+        const std::int64_t before = controller_->next_rank();
+        const std::int64_t rank = std::min(before, sample_of(call, options_).axis());
+        controller_->observe(call.step, sketch_of(g, call, rank).energies(), total);
+        if (rank < before || controller_->next_rank() == before) return;
+    }
+}
+
+LinearGrads SketchRule::backward(const LinearGradient& gy, const Saved& saved,
+                                 const LinearCall& call) const {
+    const auto& [needs_gx, needs_gw, needs_gb] = call.needs;
+    if (!needs_gx && !needs_gw) return {};
+    const Sample sample = sample_of(call, options_);
+    const std::int64_t rank = this->rank(call);
+    if ((controller_ || options_.exact_beyond_break_even) && rank > sample.break_even())
+        return ExactRule::instance()->backward(gy, saved, call);
+
+    Sketch s;
+    {
+        const PhaseScope phase(needs_gw ? "g_w" : "g_x");
+        s = sketch_of(gy.matrix(), call, rank);
+        const std::vector<double> energies = s.energies();
+        const double total = sum_squares(gy.matrix());
+        if (controller_) controller_->observe(call.step, energies, total);
+        const double kept = std::accumulate(energies.begin(), energies.end(), 0.0);
+        if (controller_ && kept < (1 - 2 * *options_.tolerance) * total) s = {};
+    }
+    if (!s.left.defined()) return ExactRule::instance()->backward(gy, saved, call);
+    LinearGrads grads;
+    if (needs_gw) {
+        const PhaseScope phase("g_w");
+        grads.gw = sketched_gw(s, saved.tensor("x"), call);
+    }
+    if (needs_gx) {
+        const PhaseScope phase("g_x");
+        grads.gx = sketched_gx(s, call);
+    }
+    return grads;
+}
+
+std::shared_ptr<const BackwardRule> sketch_rule(const RuleRequest& request) {
+    return std::make_shared<const SketchRule>(options_of(request.options));
+}
+
+Compression sketch_compression(const LinearShape& layer, const MethodOptions& options) {
+    const SketchRule::Options o = options_of(options);
+    const Side side = chosen_side(o.side, layer.tokens, layer.out_channels);
+    Compression compression;
+    compression.drawn = true;
+    compression.form = [o, side](const LinearShape& shape, std::int64_t samples,
+                                 const Counted& counted) {
+        const Sample sample{shape.tokens, shape.in_channels, shape.out_channels, side,
+                            o.power,      counted.gw,        counted.gx};
+        const std::int64_t rank = std::min(o.rank, sample.axis());
+        LinearCost cost = exact_cost(shape, samples, counted);
+        if (counted.gw && o.bits > 0 && !counted.shares_x) {
+            cost.compress = Checked(samples) * 5 * shape.held_elements;
+            cost.saved_bytes = Quantised::bytes(samples, shape.held_elements, o.bits, number_bytes);
+        }
+        if (!o.exact_beyond_break_even || rank <= sample.break_even()) {
+            if (counted.gw) cost.g_w = samples * sample.product(rank);
+            if (counted.gx) cost.g_x = samples * sample.product(rank);
+            if (counted.gw || counted.gx)
+                (counted.gw ? cost.g_w : cost.g_x) += samples * sample.factors(rank);
+        }
+        if (counted.gw && o.bits > 0) cost.g_w += Checked(samples) * 2 * shape.held_elements;
+        return cost;
+    };
+    return compression;
+}
+
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

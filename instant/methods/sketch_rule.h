@@ -1,0 +1,68 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "instant/methods/method.h"
+#include "instant/methods/rank_controller.h"
+#include "instant/methods/sketch.h"
+
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
+
+/// Backward by a fresh sketch of each sample's own gradient, one for both products (sketch.h):
+///
+///   g_b ≈ F_bᵀ A_b
+///   g_x   F_bᵀ (A_b W)
+///   g_w   Σ_b A_bᵀ (F_b x_b)
+///
+/// Nothing is calibrated and nothing kept from step to step. x is kept as it is, or quantised
+/// (quantised.h): how much memory is saved and how many operations are two choices. Ω is drawn from
+/// (seed, step, layer).
+class SketchRule final : public BackwardRule {
+  public:
+    struct Options {
+        std::int64_t rank = 8;  // the first one, with a tolerance
+        /// The share of Σ ‖g_b‖² that may be lost: the rank follows, and a call that loses more
+        /// than twice as much is made exact.
+        std::optional<double> tolerance{};
+        std::int64_t power = 1;
+        int bits = 0;  // of the kept x; 0: as it is
+        std::optional<Side> side{};
+        /// Whether ranks beyond break-even leave the layer exact; with a tolerance they always do.
+        bool exact_beyond_break_even = false;
+        std::int64_t min_tokens = 1;
+    };
+    explicit SketchRule(Options options);
+
+    std::string name() const override { return "sketch"; }
+    bool applies(const LinearCall& call) const override {
+        return call.op->tokens() >= options_.min_tokens;
+    }
+    void save(const LinearInput& x, Saved& saved, const LinearCall& call) const override;
+    LinearGrads backward(const LinearGradient& gy, const Saved& saved,
+                         const LinearCall& call) const override;
+
+    /// The rank of a call, and the sketch that it then makes of g: (B, L, Cy).
+    std::int64_t rank(const LinearCall& call) const;
+    Sketch sketch_of(const Tensor& g, const LinearCall& call, std::int64_t rank) const;
+    /// With a tolerance: lets the rank follow this g until it stays.
+    void settle(const Tensor& g, const LinearCall& call) const;
+    const Options& options() const { return options_; }
+
+  private:
+    Options options_;
+    std::unique_ptr<RankController> controller_;  // with a tolerance
+};
+
+// The options that it brings.
+const Option& tolerance_option();
+const Option& power_option();
+const Option& keep_x_option();
+
+/// The rule of a layer, and its closed form. With a tolerance the form is that of the first rank.
+std::shared_ptr<const BackwardRule> sketch_rule(const RuleRequest& request);
+Compression sketch_compression(const LinearShape& layer, const MethodOptions& options);
+
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad

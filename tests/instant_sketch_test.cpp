@@ -1,0 +1,269 @@
+// The sketch of a gradient, the rule that is made of it, and the ranks that follow a tolerance.
+#include "instant/methods/sketch.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <numeric>
+
+#include "instant/codec/quantised.h"
+#include "instant/methods/options.h"
+#include "instant/methods/sketch_rule.h"
+#include "tensor/meter.h"
+#include "tests/error_of.h"
+#include "tests/layer_step.h"
+#include "tests/one_layer.h"
+
+namespace slimgrad {
+namespace {
+
+constexpr double rounding = sizeof(real) == 8 ? 1e-12 : 5e-6;
+
+double distance(const Tensor& a, const Tensor& b) { return std::sqrt(sum_squares(a - b)); }
+
+/// Rows (B, R, N) with their Gram matrices I.
+void expect_orthonormal(const Tensor& rows, const std::string& what) {
+    const Tensor gram = matmul(rows, rows, Op::none, Op::transpose);
+    const std::int64_t rank = rows.size(1);
+    double worst = 0;
+    for (std::int64_t i = 0; i < gram.numel(); ++i) {
+        const bool diagonal = i % (rank * rank) / rank == i % rank;
+        worst = std::max(worst, std::abs(double{gram.data()[i]} - (diagonal ? 1 : 0)));
+    }
+    EXPECT_LT(worst, 10 * rounding) << what;
+}
+
+/// (B, L, C) of samples of this rank.
+Tensor of_rank(std::int64_t rank, const Shape& shape, std::uint64_t seed = 1) {
+    return matmul(random({shape[0], shape[1], rank}, seed),
+                  random({shape[0], rank, shape[2]}, seed + 1));
+}
+
+TEST(Sketch, RowsBecomeOrthonormalWhateverTheyAre) {
+    for (const auto& [rank, length] : {std::pair{1, 1}, {1, 9}, {4, 9}, {9, 9}, {64, 70}}) {
+        Tensor rows = random({3, rank, length});
+        const Tensor given = rows.clone();
+        meter().reset();
+        orthonormalise_rows(rows);
+        EXPECT_EQ(meter().total(), 3 * orthonormalise_flops(rank, length));
+        expect_orthonormal(rows, fmt::format("{} of {}", rank, length));
+        // The same span: what was given is a sum of them.
+        const Tensor back = matmul(matmul(given, rows, Op::none, Op::transpose), rows);
+        expect_close(back, given, "span", 20 * rounding);
+    }
+    Tensor dependent = of_rank(2, {2, 5, 8});
+    orthonormalise_rows(dependent);
+    expect_orthonormal(dependent, "of rank two");
+    Tensor zeros = Tensor::zeros({2, 5, 8});
+    orthonormalise_rows(zeros);
+    expect_orthonormal(zeros, "zeros");
+    Tensor too_many = random({1, 4, 3});
+    EXPECT_EQ(error_of([&] { orthonormalise_rows(too_many); }),
+              "[sketch] 4 directions do not fit into 3 dimensions");
+}
+
+TEST(Sketch, TheErrorIsWhatTheEnergiesSay) {
+    const Tensor g = random({3, 7, 6});
+    for (const Side side : {Side::token, Side::channel})
+        for (const std::int64_t rank : {1, 3, 6})
+            for (const std::int64_t power : {0, 1, 2}) {
+                const std::string what =
+                    fmt::format("{} rank {} power {}", to_string(side), rank, power);
+                const bool token = side == Side::token;
+                const Sketch s = sketch(g, side, random({rank, token ? 6 : 7}, 5), power);
+                expect_orthonormal(token ? s.left : s.right, what);
+                const Tensor product = matmul(s.left, s.right, Op::transpose);
+                const std::vector<double> energies = s.energies();
+                const double kept = std::accumulate(energies.begin(), energies.end(), 0.0);
+                const double lost = distance(product, g) * distance(product, g);
+                EXPECT_NEAR(lost, sum_squares(g) - kept, 20 * rounding * sum_squares(g)) << what;
+            }
+}
+
+TEST(Sketch, PowerStepsBringItToTheOptimum) {
+    // Singular values that fall slowly: 1, 0.8, 0.8², ...
+    Tensor g = Tensor::zeros({1, 12, 12});
+    for (std::int64_t i = 0; i < 12; ++i) g.data()[i * 13] = static_cast<real>(std::pow(0.8, i));
+    const double optimum = [] {
+        double tail = 0;
+        for (int i = 4; i < 12; ++i) tail += std::pow(0.64, i);
+        return tail;
+    }();
+    std::vector<double> lost;
+    for (const std::int64_t power : {0, 1, 2, 20}) {
+        double mean = 0;
+        for (std::uint64_t seed = 0; seed < 20; ++seed) {
+            const Sketch s = sketch(g, Side::token, random({4, 12}, seed), power);
+            const std::vector<double> energies = s.energies();
+            mean += (sum_squares(g) - std::accumulate(energies.begin(), energies.end(), 0.0)) / 20;
+        }
+        lost.push_back(mean);
+    }
+    EXPECT_GT(lost[0], 1.3 * lost[1]);
+    EXPECT_GT(lost[1], lost[2]);
+    EXPECT_GT(lost[2], optimum);
+    EXPECT_NEAR(lost[3], optimum, 1e-3 * optimum);
+}
+
+TEST(Sketch, TheRuleIsItsDenseMeaning) {
+    for (OneLayer& layer : every_layer())
+        for (const Side side : {Side::token, Side::channel}) {
+            const SketchRule::Options options{.rank = 3, .side = side};
+            const auto rule = std::make_shared<const SketchRule>(options);
+            layer.map->set_rule(rule);
+            const Outcome got = run(layer, {.seed = 4, .step = 9});
+            LinearCall call = layer.call(4, 9);
+            call.layer = layer.map->path();
+            const Sketch s = rule->sketch_of(layer.g_matrix, call, 3);
+            const Tensor g = matmul(s.left, s.right, Op::transpose);
+            const std::string what = layer.shape.name + " " + to_string(side);
+            expect_close(got.gw, matmul_sum(g, layer.x_matrix), what, 1e-4);
+            expect_close(got.gx, layer.op->x_of(matmul(g, layer.w)), what, 1e-4);
+            EXPECT_GT(distance(g, layer.g_matrix), 0.1) << "it compresses";
+        }
+}
+
+TEST(Sketch, SidesAndKeptInputsAreCountedToTheLastUnit) {
+    for (OneLayer& layer : every_layer())
+        for (const char* side : {"token", "channel", "auto"})
+            for (const char* keep : {"exact", "8", "4"})
+                for (const std::int64_t power : {0, 2}) {
+                    MethodOptions options{.method = "sketch", .side = side};
+                    options.own.set("[test]", rank_option(), std::int64_t{2});
+                    options.own.set("[test]", power_option(), power);
+                    options.own.set("[test]", keep_x_option(), std::string(keep));
+                    SCOPED_TRACE(fmt::format("{} {} {} {}", layer.shape.name, side, keep, power));
+                    step_of(*layer.map, options, layer.x);
+                }
+}
+
+TEST(Sketch, BeyondBreakEvenALayerMayStayExact) {
+    OneLayer layer = one_linear();
+    MethodOptions options{.method = "sketch"};
+    options.own.set("[test]", rank_option(), std::int64_t{5});
+    const Step compressed = step_of(*layer.map, options, layer.x);
+    options.break_even = "vanilla";
+    const Step left = step_of(*layer.map, options, layer.x);
+    const Step exact = exact_step_of(*layer.map, layer.x);
+    EXPECT_TRUE(identical(left.gx, exact.gx));
+    EXPECT_FALSE(identical(compressed.gx, exact.gx));
+}
+
+TEST(Sketch, WhatIsQuantisedIsRightOnAverage) {
+    const Tensor x = random({2, 3, 100});
+    for (const int bits : {1, 2, 4, 8}) {
+        Tensor mean = Tensor::zeros(x.shape());
+        constexpr int draws = 400;
+        double worst = 0;
+        for (int i = 0; i < draws; ++i) {
+            meter().reset();
+            const Quantised q(x, bits, [&](std::int64_t sample) {
+                return Stream(7, "test", static_cast<std::uint64_t>(i),
+                              static_cast<std::uint32_t>(sample));
+            });
+            const Tensor back = q.unpack();
+            EXPECT_EQ(meter().total(), 7 * x.numel());
+            for (std::int64_t k = 0; k < x.numel(); ++k)
+                worst = std::max(worst, std::abs(double{back.data()[k]} - x.data()[k]));
+            mean = mean + back * (real(1) / draws);
+        }
+        // The values of a group spread over less than eight; one step is that over 2^bits − 1.
+        const double step = 8.0 / ((1 << bits) - 1);
+        EXPECT_LT(worst, step) << bits;
+        EXPECT_LT(distance(mean, x) / std::sqrt(x.numel()), step / std::sqrt(draws)) << bits;
+    }
+    std::int64_t held = 0;
+    const Quantised q(x, 4, [](std::int64_t) { return Stream(1, "test"); });
+    for (const auto& storage : q.held()) held += static_cast<std::int64_t>(storage->bytes());
+    EXPECT_EQ(held, 2 * (150 + 2 * 2 * number)) << "two groups a sample: 256 and 44 elements";
+    EXPECT_EQ(held, Quantised::bytes(2, 300, 4, number));
+    EXPECT_EQ(error_of([&] { Quantised(x, 3, [](std::int64_t) { return Stream(1, "test"); }); }),
+              "[codec] expected 1, 2, 4 or 8 bits, got 3");
+}
+
+TEST(Sketch, QuantisedEdgeCases) {
+    const auto stream = [](std::int64_t) { return Stream(1, "test"); };
+    const Tensor same = Tensor::full({2, 300}, real(0.7));
+    EXPECT_TRUE(identical(Quantised(same, 4, stream).unpack(), same)) << "no range, no error";
+    EXPECT_EQ(Quantised(Tensor({0, 4}), 4, stream).unpack().shape(), (Shape{0, 4}));
+    // The ends of a group are met exactly, whatever is drawn.
+    Tensor ends = Tensor::zeros({1, 2});
+    ends.data()[1] = 3;
+    EXPECT_TRUE(identical(Quantised(ends, 1, stream).unpack(), ends));
+}
+
+TEST(Sketch, ASampleIsQuantisedAlikeHoweverTheBatchIsSplit) {
+    const Tensor x = random({4, 300});
+    const auto stream = [](std::int64_t sample) {
+        return Stream(1, "test", 0, static_cast<std::uint32_t>(sample));
+    };
+    const Tensor whole = Quantised(x, 4, stream).unpack();
+    const Tensor half =
+        Quantised(x.rows(2, 2).clone(), 4, [&](std::int64_t s) { return stream(s + 2); }).unpack();
+    EXPECT_TRUE(identical(half, whole.rows(2, 2).clone()));
+}
+
+TEST(RankController, FindsTheSmallestRankThatKeepsEnough) {
+    // Direction i of a layer holds 2^-i of the energy: five of them keep 1 − 1/32.
+    const auto energies = [](std::int64_t rank) {
+        std::vector<double> all;
+        for (std::int64_t i = 1; i <= rank; ++i) all.push_back(std::pow(0.5, i));
+        return all;
+    };
+    for (const std::int64_t first : {1, 4, 5, 20}) {
+        RankController controller(0.04, first, 30);
+        std::int64_t rank = 0;
+        for (std::uint64_t step = 0; step < 20; ++step) {
+            rank = controller.rank(step);
+            controller.observe(step, energies(rank), 1);
+        }
+        EXPECT_EQ(rank, 5) << "from " << first;
+    }
+    RankController bounded(0.001, 2, 6);
+    for (std::uint64_t step = 0; step < 20; ++step)
+        bounded.observe(step, energies(bounded.rank(step)), 1);
+    EXPECT_EQ(bounded.next_rank(), 6);
+}
+
+TEST(RankController, GoesOnFromACheckpoint) {
+    const auto energies = [](std::uint64_t step, std::int64_t rank) {
+        std::vector<double> all;
+        for (std::int64_t i = 1; i <= rank; ++i)
+            all.push_back(std::pow(step < 10 ? 0.5 : 0.8, i) * (step < 10 ? 1 : 0.25));
+        return all;
+    };
+    RankController whole(0.02, 8, 40), parted(0.02, 8, 40);
+    for (std::uint64_t step = 0; step < 25; ++step) {
+        if (step % 7 == 3) {  // between two steps
+            RankController next(0.02, 8, 40);
+            next.set_rank(parted.next_rank());
+            parted.set_rank(next.next_rank());
+        }
+        const std::int64_t rank = whole.rank(step);
+        ASSERT_EQ(parted.rank(step), rank) << step;
+        EXPECT_EQ(whole.rank(step), rank) << "the same all through a step";
+        whole.observe(step, energies(step, rank), 1);
+        parted.observe(step, energies(step, rank), 1);
+    }
+}
+
+TEST(Sketch, WithAToleranceNoCallLosesMoreThanTwiceIt) {
+    OneLayer layer = one_linear();
+    layer.x = layer.x_matrix = random({2, 40, 5}, 1);
+    const auto rule = std::make_shared<const SketchRule>(
+        SketchRule::Options{.rank = 1, .tolerance = 0.05, .side = Side::token});
+    layer.map->set_rule(rule);
+    for (std::uint64_t step = 0; step < 12; ++step) {
+        const Tensor gy = of_rank(step < 6 ? 1 : 2, {2, 40, 6}, 20 + step);
+        layer.map->set_rule(ExactRule::instance());
+        const Outcome exact = run(layer, {.step = step}, layer.x, gy);
+        layer.map->set_rule(rule);
+        const Outcome got = run(layer, {.step = step}, layer.x, gy);
+        // gx = g W: what W makes of an error of 10 % of the energy.
+        const double share = sum_squares(got.gx - exact.gx) / sum_squares(exact.gx);
+        EXPECT_LT(share, 0.5) << step;
+    }
+}
+
+}  // namespace
+}  // namespace slimgrad
