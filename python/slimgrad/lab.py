@@ -28,6 +28,8 @@ class LinearResult:
     gb: NDArray[Any] | None  # (Cy,); None without a bias
     P: NDArray[Any] | None  # (rank_x, n), scaled as it is used; None where x is not compressed
     Q: NDArray[Any] | None  # (rank_g, n); None where gy is not compressed
+    U: NDArray[Any] | None  # (B, L, R): the basis of each sample's gy (sketch; orthonormal columns on the token side)
+    kept: float | None  # the share of all gy² that the sketch holds
     rank_x: int | None
     rank_g: int | None
     side_x: str | None  # "token" or "channel"

@@ -46,6 +46,8 @@ nb::dict to_dict(const LabResult& r) {
     d["gb"] = array_or_none(r.gb);
     d["P"] = array_or_none(r.p);
     d["Q"] = array_or_none(r.q);
+    d["U"] = array_or_none(r.u);
+    d["kept"] = r.kept;
     d["rank_x"] = r.rank_x;
     d["rank_g"] = r.rank_g;
     d["side_x"] = side_or_none(r.side_x);
