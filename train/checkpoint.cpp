@@ -10,7 +10,7 @@ namespace slimgrad {
 namespace {
 
 constexpr const char* format_key = "slimgrad_checkpoint";
-constexpr const char* format_version = "5";  // 5: where the optimiser's state lives
+constexpr const char* format_version = "6";  // 6: ranks of sketches
 constexpr const char* projector_prefix = "projector.";
 constexpr std::int64_t max_dim = 1 << 20;  // beyond that a file is damaged
 
@@ -99,6 +99,7 @@ void save_checkpoint(const std::filesystem::path& file, RunState& state) {
         {"options", identity(state.config)},
         {"data", {{"train", state.data.train}, {"test", state.data.test}}},
         {"slots", slots_json(slots)},
+        {"sketch_ranks", state.calibrator.sketch_ranks()},
         {"metrics_bytes", state.metrics_bytes},
         {"measurements", state.measurements}};
     write_safetensors(file, tensors, {{format_key, format_version}, {"state", counters.dump()}});
@@ -120,6 +121,7 @@ void load_checkpoint(const std::filesystem::path& path, RunState& state) {
     std::int64_t optimizer_steps = 0;
     Calibrator::State slots;
     std::vector<StateSpace> spaces;
+    std::map<std::string, std::int64_t> sketch_ranks;
     try {
         counters = nlohmann::json::parse(file.metadata().at("state"));
         counters.at("step").get_to(state.step);
@@ -128,6 +130,7 @@ void load_checkpoint(const std::filesystem::path& path, RunState& state) {
         counters.at("measurements").get_to(measurements);
         slots = slots_from(counters.at("slots"));
         spaces = spaces_from(counters.at("optimizer_spaces"));
+        counters.at("sketch_ranks").get_to(sketch_ranks);
         require_same_run(path, counters, state);
     } catch (const nlohmann::json::exception&) {
         fail("[checkpoint] '{}' is damaged: its counters cannot be read", path.string());
@@ -155,6 +158,7 @@ void load_checkpoint(const std::filesystem::path& path, RunState& state) {
     require_finite(file, named_tensors(state.model, "model."));
     load_tensors(file, targets);
     state.calibrator.restore(slots);
+    state.calibrator.set_sketch_ranks(sketch_ranks);
     state.optimizer.set_steps(optimizer_steps);
     state.measurements = std::move(measurements);
 }

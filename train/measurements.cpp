@@ -66,6 +66,12 @@ void to_json(nlohmann::json& json, const Measurements& m) {
     };
     for (const auto& [name, r] : m.ranks) ranks[name] = {slot(r.x), slot(r.g)};
     for (const Evaluation& e : m.evaluations) evaluations.push_back({e.scores, e.loss, e.samples});
+    const auto records = [](const std::map<std::string, SketchRecord>& all) {
+        nlohmann::json sketches = nlohmann::json::object();
+        for (const auto& [name, s] : all)
+            sketches[name] = {s.calls, s.exact, s.ranks, s.kept, s.least_kept};
+        return sketches;
+    };
     json = {{"flops", flops},
             {"seconds", m.seconds},
             {"saved", m.saved},
@@ -73,6 +79,8 @@ void to_json(nlohmann::json& json, const Measurements& m) {
             {"peaks", m.peaks},
             {"ranks", ranks},
             {"calibrations", m.calibrations},
+            {"sketches", records(m.sketches)},
+            {"new_sketches", records(m.new_sketches)},
             {"epoch_loss", m.epoch_loss},
             {"epoch_steps", m.epoch_steps},
             {"evaluations", evaluations},
@@ -93,6 +101,14 @@ void from_json(const nlohmann::json& json, Measurements& m) {
     for (const auto& [name, r] : json.at("ranks").items())
         m.ranks[name] = {slot(r.at(0)), slot(r.at(1))};
     json.at("calibrations").get_to(m.calibrations);
+    const auto records = [](const nlohmann::json& sketches) {
+        std::map<std::string, SketchRecord> all;
+        for (const auto& [name, s] : sketches.items())
+            all[name] = {s.at(0), s.at(1), s.at(2), s.at(3), s.at(4)};
+        return all;
+    };
+    m.sketches = records(json.at("sketches"));
+    m.new_sketches = records(json.at("new_sketches"));
     json.at("epoch_loss").get_to(m.epoch_loss);
     json.at("epoch_steps").get_to(m.epoch_steps);
     for (const auto& e : json.at("evaluations"))

@@ -45,6 +45,8 @@ struct Measurements {
     };
     std::map<std::string, Ranks> ranks;  // by layer
     std::int64_t calibrations = 0;
+    /// Of layers that make sketches: all, and what metrics.jsonl does not have yet.
+    std::map<std::string, SketchRecord> sketches, new_sketches;
 
     double epoch_loss = 0;  // summed over the steps of this epoch so far
     std::int64_t epoch_steps = 0;

@@ -25,6 +25,30 @@ nlohmann::json calibration_line(std::int64_t step, const std::vector<LayerRanks>
     return line;
 }
 
+nlohmann::json sketch_json(const SketchRecord& record) {
+    nlohmann::json json{{"calls", record.calls},
+                        {"exact", record.exact},
+                        {"rank", nullptr},
+                        {"kept", nullptr},
+                        {"least_kept", nullptr}};
+    const auto made = static_cast<double>(record.calls - record.exact);
+    if (made == 0) return json;
+    json["rank"] = static_cast<double>(record.ranks) / made;
+    json["kept"] = record.kept / made;
+    json["least_kept"] = record.least_kept;
+    return json;
+}
+
+nlohmann::json sketch_line(std::int64_t step, const std::map<std::string, SketchRecord>& layers) {
+    nlohmann::json line{{"type", "sketch"}, {"step", step}, {"layers", nlohmann::json::array()}};
+    for (const auto& [name, record] : layers) {
+        nlohmann::json entry = sketch_json(record);
+        entry["name"] = name;
+        line["layers"].push_back(entry);
+    }
+    return line;
+}
+
 std::string left_vanilla_message(std::int64_t step, const std::vector<LayerRanks>& layers) {
     int x = 0, g = 0;
     for (const LayerRanks& layer : layers) {

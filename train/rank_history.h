@@ -16,6 +16,13 @@ void put_slot(nlohmann::json& layer, const std::string& slot, const CalibratedSl
 /// The line of metrics.jsonl for a calibration: every layer with a slot that it looked at.
 nlohmann::json calibration_line(std::int64_t step, const std::vector<LayerRanks>& layers);
 
+/// What sketches of a layer did: calls, how many of them stayed exact, and of the others the mean
+/// rank, the mean and the least share of the gradients' energy that they kept.
+nlohmann::json sketch_json(const SketchRecord& record);
+
+/// The line of metrics.jsonl for what sketches did since the line before.
+nlohmann::json sketch_line(std::int64_t step, const std::map<std::string, SketchRecord>& layers);
+
 /// What to tell the person who waits; empty if every slot is compressed.
 std::string left_vanilla_message(std::int64_t step, const std::vector<LayerRanks>& layers);
 

@@ -106,6 +106,10 @@ json layer_json(const LinearShape& shape, const BreakEvens& limits, const LayerR
     const Measurements::Ranks all = found == m.ranks.end() ? Measurements::Ranks{} : found->second;
     put_ranks(layer, "x", last.x, all.x);
     put_ranks(layer, "g", last.g, all.g);
+    if (const auto sketch = m.sketches.find(shape.name); sketch != m.sketches.end()) {
+        layer["sketch"] = sketch_json(sketch->second);
+        if (!layer["sketch"]["rank"].is_null()) layer["mean_rank_g"] = layer["sketch"]["rank"];
+    }
     if (last.side_x || last.side_g)
         layer["side"] = to_string(last.side_x ? *last.side_x : *last.side_g);
     if (!last.note.empty()) layer["note"] = last.note;

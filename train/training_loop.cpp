@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "data/prefetcher.h"
 #include "instant/cost/cost_model.h"
@@ -222,6 +223,17 @@ double TrainingLoop::train_step(const Batch& batch) {
     return value;
 }
 
+/// Where a method makes sketches: every so many steps what each layer's did since.
+void TrainingLoop::take_sketches() {
+    constexpr std::int64_t every = 50;
+    for (const auto& [layer, record] : calibrator_.take_sketch_records()) {
+        m_.sketches[layer] += record;
+        m_.new_sketches[layer] += record;
+    }
+    if (m_.new_sketches.empty() || (step_ + 1) % every != 0) return;
+    run_.append_metrics(sketch_line(step_, std::exchange(m_.new_sketches, {})));
+}
+
 void TrainingLoop::log(const Batch& batch, double loss) {
     nlohmann::json line{{"type", "step"},
                         {"step", step_},
@@ -302,6 +314,7 @@ void TrainingLoop::train(Progress& progress) {
             require_finite(batch, step_, config_.data);
         }
         const double loss = train_step(batch);
+        take_sketches();
         m_.epoch_loss += loss;
         ++m_.epoch_steps;
         if (step_ % config_.log_every == 0) log(batch, loss);

@@ -48,6 +48,7 @@ class TrainingLoop {
     void calibrate(Progress& progress);
     void calibration_batches();
     double train_step(const Batch& batch);
+    void take_sketches();
     void log(const Batch& batch, double loss);
     void end_epoch(Progress& progress);
     void save();

@@ -227,5 +227,39 @@ void Calibrator::restore(const State& state) {
     install();
 }
 
+template <class F>
+void Calibrator::for_each_sketch(F f) const {
+    for (LinearMap* layer : linear_maps(model_))
+        if (const auto* rule = dynamic_cast<const SketchRule*>(layer->rule().get()))
+            f(layer->path(), *rule);
+}
+
+std::map<std::string, std::int64_t> Calibrator::sketch_ranks() const {
+    std::map<std::string, std::int64_t> all;
+    for_each_sketch([&](const std::string& layer, const SketchRule& rule) {
+        if (const auto rank = rule.next_rank()) all[layer] = *rank;
+    });
+    return all;
+}
+
+void Calibrator::set_sketch_ranks(const std::map<std::string, std::int64_t>& ranks) {
+    std::map<std::string, const SketchRule*> rules;
+    for_each_sketch([&](const std::string& layer, const SketchRule& rule) {
+        if (rule.next_rank()) rules[layer] = &rule;
+    });
+    for (const auto& [layer, rank] : ranks) {
+        require(rules.contains(layer), "[calibrator] '{}' has no sketch whose rank follows", layer);
+        rules.at(layer)->set_rank(rank);
+    }
+}
+
+std::map<std::string, SketchRecord> Calibrator::take_sketch_records() const {
+    std::map<std::string, SketchRecord> all;
+    for_each_sketch([&](const std::string& layer, const SketchRule& rule) {
+        if (const SketchRecord record = rule.take_record(); record.calls > 0) all[layer] = record;
+    });
+    return all;
+}
+
 }  // namespace SLIMGRAD_PRECISION
 }  // namespace slimgrad

@@ -10,6 +10,7 @@
 #include "instant/calibration/gram.h"
 #include "instant/methods/low_rank_rule.h"
 #include "instant/methods/method.h"
+#include "instant/methods/sketch_rule.h"
 #include "nn/linear_map.h"
 
 namespace slimgrad {
@@ -70,6 +71,12 @@ class Calibrator {
     };
     using State = std::vector<SlotState>;
     State state() const;
+    /// The next ranks of layers whose sketches follow a tolerance, for a checkpoint too.
+    std::map<std::string, std::int64_t> sketch_ranks() const;
+    /// Throws Error for a layer that follows none.
+    void set_sketch_ranks(const std::map<std::string, std::int64_t>& ranks);
+    /// What the sketches of each layer did since this was last asked.
+    std::map<std::string, SketchRecord> take_sketch_records() const;
     /// Throws Error for names or shapes that do not belong to this model.
     void restore(const State& state);
 
@@ -92,6 +99,8 @@ class Calibrator {
                    const std::optional<std::int64_t>& rank, std::int64_t in_channels,
                    std::int64_t out_channels) const;
     void install();
+    template <class F>
+    void for_each_sketch(F f) const;
 
     Module& model_;
     MethodOptions options_;

@@ -55,9 +55,10 @@ void RankController::conclude() {
             kept += energy;
             ++enough;
         }
-        if (kept < asked)
+        const bool at_its_rank = std::ssize(sorted) >= rank_;
+        if (kept < asked && at_its_rank)
             rank_ = std::min(most_, rank_ + std::max<std::int64_t>(1, rank_ / 4));
-        else if (rank_ - enough >= std::max<std::int64_t>(1, rank_ / 8))
+        else if (kept >= asked && rank_ - enough >= std::max<std::int64_t>(1, rank_ / 8))
             rank_ = std::max<std::int64_t>(1, enough);
     }
     energies_.clear();

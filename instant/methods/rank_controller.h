@@ -18,7 +18,8 @@ inline namespace SLIMGRAD_PRECISION {
 ///                            is an eighth fewer (or one, below eight)
 ///
 /// Directions are counted by their own energies, largest first; a fresh sketch of so many holds at
-/// least about as much.
+/// least about as much. A layer may be looked at with fewer directions than its rank: that can make
+/// it smaller and not larger.
 class RankController {
   public:
     /// Ranks are from 1 to `most`; the first is `first`, or that.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
 #include "instant/codec/quantised.h"
 #include "instant/methods/options.h"
@@ -49,6 +50,8 @@ Sample sample_of(const LinearCall& call, const SketchRule::Options& options) {
     return {tokens,        call.w.size(1), cy,           chosen_side(options.side, tokens, cy),
             options.power, call.needs.gw,  call.needs.gx};
 }
+
+constexpr std::uint64_t look_again = 50;  // steps
 
 int bits_of(const std::string& keep_x) { return keep_x == "exact" ? 0 : keep_x == "8" ? 8 : 4; }
 
@@ -132,6 +135,21 @@ const Option& keep_x_option() {
     return option;
 }
 
+void SketchRecord::add(std::int64_t rank, double share) {
+    ranks += rank;
+    kept += share;
+    least_kept = std::min(least_kept, share);
+}
+
+SketchRecord& SketchRecord::operator+=(const SketchRecord& other) {
+    calls += other.calls;
+    exact += other.exact;
+    ranks += other.ranks;
+    kept += other.kept;
+    least_kept = std::min(least_kept, other.least_kept);
+    return *this;
+}
+
 SketchRule::SketchRule(Options options) : options_(options) {
     constexpr std::int64_t most = 1'000'000;  // a call is left exact beyond its own break-even
     if (options_.tolerance)
@@ -175,36 +193,59 @@ void SketchRule::settle(const Tensor& g, const LinearCall& call) const {
     }
 }
 
+std::optional<Sketch> SketchRule::worthwhile_sketch(const Tensor& g, const LinearCall& call) const {
+    const PhaseScope phase(call.needs.gw ? "g_w" : "g_x");
+    const std::int64_t rank = this->rank(call);
+    const std::int64_t most = sample_of(call, options_).break_even();
+    std::optional<Sketch> result;
+    // A layer that asks for more than it may have is looked at again now and then.
+    const bool beyond = rank > most && (controller_ || options_.exact_beyond_break_even);
+    const bool look = !beyond || (controller_ && most > 0 && call.step % look_again == 0);
+    if (look) {
+        Sketch s = sketch_of(g, call, beyond ? most : rank);
+        const std::vector<double> energies = s.energies();
+        const double total = sum_squares(g);
+        const double kept = std::accumulate(energies.begin(), energies.end(), 0.0);
+        if (controller_) controller_->observe(call.step, energies, total);
+        const bool good = !controller_ || kept >= (1 - 2 * *options_.tolerance) * total;
+        const std::lock_guard lock(mutex_);
+        if (good) record_.add(s.left.size(1), total > 0 ? kept / total : 1);
+        if (good) result = std::move(s);
+    }
+    const std::lock_guard lock(mutex_);
+    ++record_.calls;
+    record_.exact += int{!result};
+    return result;
+}
+
 LinearGrads SketchRule::backward(const LinearGradient& gy, const Saved& saved,
                                  const LinearCall& call) const {
-    const auto& [needs_gx, needs_gw, needs_gb] = call.needs;
-    if (!needs_gx && !needs_gw) return {};
-    const Sample sample = sample_of(call, options_);
-    const std::int64_t rank = this->rank(call);
-    if ((controller_ || options_.exact_beyond_break_even) && rank > sample.break_even())
-        return ExactRule::instance()->backward(gy, saved, call);
-
-    Sketch s;
-    {
-        const PhaseScope phase(needs_gw ? "g_w" : "g_x");
-        s = sketch_of(gy.matrix(), call, rank);
-        const std::vector<double> energies = s.energies();
-        const double total = sum_squares(gy.matrix());
-        if (controller_) controller_->observe(call.step, energies, total);
-        const double kept = std::accumulate(energies.begin(), energies.end(), 0.0);
-        if (controller_ && kept < (1 - 2 * *options_.tolerance) * total) s = {};
-    }
-    if (!s.left.defined()) return ExactRule::instance()->backward(gy, saved, call);
+    if (!call.needs.gx && !call.needs.gw) return {};
+    const std::optional<Sketch> s = worthwhile_sketch(gy.matrix(), call);
+    if (!s) return ExactRule::instance()->backward(gy, saved, call);
     LinearGrads grads;
-    if (needs_gw) {
+    if (call.needs.gw) {
         const PhaseScope phase("g_w");
-        grads.gw = sketched_gw(s, saved.tensor("x"), call);
+        grads.gw = sketched_gw(*s, saved.tensor("x"), call);
     }
-    if (needs_gx) {
+    if (call.needs.gx) {
         const PhaseScope phase("g_x");
-        grads.gx = sketched_gx(s, call);
+        grads.gx = sketched_gx(*s, call);
     }
     return grads;
+}
+
+SketchRecord SketchRule::take_record() const {
+    const std::lock_guard lock(mutex_);
+    return std::exchange(record_, {});
+}
+
+std::optional<std::int64_t> SketchRule::next_rank() const {
+    return controller_ ? std::optional(controller_->next_rank()) : std::nullopt;
+}
+
+void SketchRule::set_rank(std::int64_t rank) const {
+    if (controller_) controller_->set_rank(rank);
 }
 
 std::shared_ptr<const BackwardRule> sketch_rule(const RuleRequest& request) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
 #include <optional>
 
 #include "instant/methods/method.h"
@@ -9,6 +10,16 @@
 
 namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {
+
+/// What sketches of a layer's gradients did in some calls.
+struct SketchRecord {
+    std::int64_t calls = 0, exact = 0;  // exact: calls that were left exact
+    std::int64_t ranks = 0;             // summed over the others
+    double kept = 0, least_kept = 1;  // shares of Σ ‖g_b‖²: summed over the others, and the least
+
+    void add(std::int64_t rank, double share);
+    SketchRecord& operator+=(const SketchRecord& other);
+};
 
 /// Backward by a fresh sketch of each sample's own gradient, one for both products (sketch.h):
 ///
@@ -50,9 +61,20 @@ class SketchRule final : public BackwardRule {
     void settle(const Tensor& g, const LinearCall& call) const;
     const Options& options() const { return options_; }
 
+    /// What it did since it was last asked.
+    SketchRecord take_record() const;
+    /// With a tolerance: the rank of the next step, for a checkpoint between two.
+    std::optional<std::int64_t> next_rank() const;
+    void set_rank(std::int64_t rank) const;
+
   private:
+    /// The sketch to use, or none where the call is left exact.
+    std::optional<Sketch> worthwhile_sketch(const Tensor& g, const LinearCall& call) const;
+
     Options options_;
     std::unique_ptr<RankController> controller_;  // with a tolerance
+    mutable std::mutex mutex_;                    // calls of one layer may run side by side
+    mutable SketchRecord record_;
 };
 
 // The options that it brings.
