@@ -26,6 +26,14 @@ std::shared_ptr<const BackwardRule> espace(const RuleRequest& r) {
     return std::make_shared<const EspaceRule>(r.p);
 }
 
+/// No slot is compressed. The sides are those whose break-even ranks are shown.
+Compression exact_compression(const LinearShape& layer, const MethodOptions& options) {
+    Compression none;
+    none.side_x = chosen_side(options.side_of_x(), layer.tokens, layer.in_channels);
+    none.side_g = chosen_side(options.side_of_g(), layer.tokens, layer.out_channels);
+    return none;
+}
+
 const std::vector<std::string> ranks{"epsilon", "oversample", "side", "offset", "break_even"};
 
 std::vector<std::string> and_ranks(std::vector<std::string> names) {
@@ -45,7 +53,7 @@ std::deque<Method>& method_table() {
          .x_slot = "x",
          .g_slot = "g W",
          .rule = [](const RuleRequest&) { return nullptr; },
-         .closed_form = [](const LinearShape&, const MethodOptions&) { return Compression{}; }},
+         .closed_form = exact_compression},
         {.name = "compress-x",
          .help = "INSTANT's x slot alone",
          .x_slot = "P x",

@@ -44,7 +44,7 @@ def galore(w, shape, steps, every):
 @pytest.mark.parametrize("shape", [(7, 5), (5, 7)])
 def test_galore_is_its_formulas(precision, shape):
     layer = precision.sg.nn.Linear(shape[1], shape[0], bias=False)
-    layer.weight.value = precision.sg.tensor(precision.normal(*shape))
+    layer.weight.value = sg.tensor(precision.normal(*shape))
     optimizer = sg.optim.AdamW(layer, lr=LR, betas=BETAS, eps=EPS, weight_decay=DECAY)
     optimizer.set_projection(
         layer, "galore", rank=RANK, redraw_every=2, scale=SCALE, moments="reset"
