@@ -70,7 +70,8 @@ TEST(Sketch, TheErrorIsWhatTheEnergiesSay) {
                 const std::string what =
                     fmt::format("{} rank {} power {}", to_string(side), rank, power);
                 const bool token = side == Side::token;
-                const Sketch s = sketch(g, side, random({rank, token ? 6 : 7}, 5), power);
+                const Sketch s =
+                    sketch(g, {.side = side, .power = power}, random({rank, token ? 6 : 7}, 5));
                 expect_orthonormal(token ? s.left : s.right, what);
                 const Tensor product = matmul(s.left, s.right, Op::transpose);
                 const std::vector<double> energies = s.energies();
@@ -93,7 +94,7 @@ TEST(Sketch, PowerStepsBringItToTheOptimum) {
     for (const std::int64_t power : {0, 1, 2, 20}) {
         double mean = 0;
         for (std::uint64_t seed = 0; seed < 20; ++seed) {
-            const Sketch s = sketch(g, Side::token, random({4, 12}, seed), power);
+            const Sketch s = sketch(g, {.power = power}, random({4, 12}, seed));
             const std::vector<double> energies = s.energies();
             mean += (sum_squares(g) - std::accumulate(energies.begin(), energies.end(), 0.0)) / 20;
         }
@@ -103,6 +104,49 @@ TEST(Sketch, PowerStepsBringItToTheOptimum) {
     EXPECT_GT(lost[1], lost[2]);
     EXPECT_GT(lost[2], optimum);
     EXPECT_NEAR(lost[3], optimum, 1e-3 * optimum);
+}
+
+/// ‖mean error‖² and the rest of the mean ‖error‖², over draws of the complement.
+struct Split {
+    double bias, variance;
+};
+
+Split split(const Tensor& g, const SketchOptions& options, const Tensor& omega, int draws) {
+    Tensor mean = Tensor::zeros(g.shape());
+    double squares = 0;
+    const std::int64_t axis = options.side == Side::token ? g.size(1) : g.size(2);
+    for (int i = 0; i < draws; ++i) {
+        const auto seed = static_cast<std::uint64_t>(100 + i);
+        const Sketch s = sketch(g, options, omega, random({options.complement, axis}, seed));
+        const Tensor error = matmul(s.left, s.right, Op::transpose) - g;
+        squares += sum_squares(error) / draws;
+        mean = mean + error * (real(1) / static_cast<real>(draws));
+    }
+    // The mean of the draws has a share of the variance too.
+    const double bias = (sum_squares(mean) * draws - squares) / (draws - 1);
+    return {bias, squares - bias};
+}
+
+TEST(Sketch, ItsComplementTradesBiasForVarianceAsDerived) {
+    const Tensor g = random({1, 14, 9});
+    for (const Side side : {Side::token, Side::channel}) {
+        const std::int64_t axis = side == Side::token ? 14 : 9, rank = 3;
+        const Tensor omega = random({rank, 23 - axis}, 5);
+        const Sketch alone = sketch(g, {.side = side}, omega);
+        const std::vector<double> energies = alone.energies();
+        const double tail = sum_squares(g) - std::accumulate(energies.begin(), energies.end(), 0.0);
+        const double share = 2.0 / static_cast<double>(axis - rank);  // r / m
+        for (const std::optional<double> scale : {std::optional<double>(), {1.0}, {2.0}}) {
+            const SketchOptions options{.side = side, .complement = 2, .scale = scale};
+            const double c = scale.value_or(1 / share);
+            const auto [bias, variance] = split(g, options, omega, 4000);
+            EXPECT_NEAR(bias, std::pow(1 - c * share, 2) * tail, 0.02 * tail) << c;
+            EXPECT_NEAR(variance / tail, c * c * share * (1 - share), 0.08 * c * c * share) << c;
+        }
+        // As many as there are beside the basis: nothing is left out.
+        const Sketch all = sketch(g, {.side = side, .complement = 50}, omega, random({50, axis}));
+        expect_close(matmul(all.left, all.right, Op::transpose), g, "all", 20 * rounding);
+    }
 }
 
 TEST(Sketch, TheRuleIsItsDenseMeaning) {
@@ -129,6 +173,7 @@ TEST(Sketch, SidesAndKeptInputsAreCountedToTheLastUnit) {
             for (const char* keep : {"exact", "8", "4"})
                 for (const std::int64_t power : {0, 2}) {
                     MethodOptions options{.method = "sketch", .side = side};
+                    options.own.set("[test]", complement_option(), power);
                     options.own.set("[test]", rank_option(), std::int64_t{2});
                     options.own.set("[test]", power_option(), power);
                     options.own.set("[test]", keep_x_option(), std::string(keep));

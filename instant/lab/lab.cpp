@@ -120,9 +120,9 @@ void report_sketch(const LinearMap& layer, const LinearCall& call, const Tensor&
     const Sketch s = rule->sketch_of(gy, call, rule->rank(call));
     const std::vector<double> energies = s.energies();
     const double total = sum_squares(gy);
-    result.u = transpose(s.left, {0, 2, 1});
+    result.u = transpose(slice(s.left, 1, 0, s.principal), {0, 2, 1});
     result.side_g = s.side;
-    result.rank_g = s.left.size(1);
+    result.rank_g = s.principal;
     result.kept = total > 0 ? std::accumulate(energies.begin(), energies.end(), 0.0) / total : 1.0;
 }
 

@@ -46,6 +46,26 @@ void orthonormalise(real* rows, std::int64_t rank, std::int64_t length) {
             reflect(reflector(j), rows + k * length + j, length - j);
 }
 
+/// The rows of both, one matrix after the other: (B, R, N) and (B, r, N).
+Tensor below(const Tensor& upper, const Tensor& lower) {
+    const std::int64_t batch = upper.size(0), first = upper.size(1) * upper.size(2),
+                       second = lower.size(1) * lower.size(2);
+    Tensor all({batch, upper.size(1) + lower.size(1), upper.size(2)});
+    for (std::int64_t b = 0; b < batch; ++b) {
+        real* to = all.data() + b * (first + second);
+        std::copy_n(upper.data() + b * first, first, to);
+        std::copy_n(lower.data() + b * second, second, to + first);
+    }
+    return all;
+}
+
+/// Random directions orthogonal to the basis (B, R, N): the rows of `tail`, made so.
+Tensor complement_of(const Tensor& basis, const Tensor& tail) {
+    Tensor all = below(basis, broadcast_to(tail, {basis.size(0), tail.size(0), tail.size(1)}));
+    orthonormalise_rows(all);
+    return slice(all, 1, basis.size(1), tail.size(0));
+}
+
 }  // namespace
 
 std::int64_t orthonormalise_flops(std::int64_t rank, std::int64_t length) {
@@ -70,19 +90,20 @@ void orthonormalise_rows(Tensor& rows) {
 
 std::vector<double> Sketch::energies() const {
     const Tensor& other = side == Side::token ? right : left;
-    const std::int64_t batch = other.size(0), rank = other.size(1), length = other.size(2);
-    std::vector<double> all(static_cast<std::size_t>(rank), 0);
+    const std::int64_t batch = other.size(0), rows = other.size(1), length = other.size(2);
+    std::vector<double> all(static_cast<std::size_t>(principal), 0);
     for (std::int64_t b = 0; b < batch; ++b)
-        for (std::int64_t j = 0; j < rank; ++j) {
-            const real* row = other.data() + (b * rank + j) * length;
+        for (std::int64_t j = 0; j < principal; ++j) {
+            const real* row = other.data() + (b * rows + j) * length;
             all[static_cast<std::size_t>(j)] += dot(row, row, length);
         }
-    meter().add(2 * other.numel());
+    meter().add(2 * batch * principal * length);
     return all;
 }
 
-Sketch sketch(const Tensor& g, Side side, const Tensor& omega, std::int64_t power) {
-    const bool token = side == Side::token;
+Sketch sketch(const Tensor& g, const SketchOptions& options, const Tensor& omega,
+              const Tensor& tail) {
+    const bool token = options.side == Side::token;
     // From one factor to the other, and back: each a product with g.
     const auto other = [&](const Tensor& basis) {
         return matmul(basis, g, Op::none, token ? Op::none : Op::transpose);
@@ -93,11 +114,33 @@ Sketch sketch(const Tensor& g, Side side, const Tensor& omega, std::int64_t powe
         return basis;
     };
     Tensor basis = onto(omega), coefficients = other(basis);
-    for (std::int64_t i = 0; i < power; ++i) {
+    for (std::int64_t i = 0; i < options.power; ++i) {
         basis = onto(coefficients);
         coefficients = other(basis);
     }
-    return token ? Sketch{basis, coefficients, side} : Sketch{coefficients, basis, side};
+    const std::int64_t rank = basis.size(1), length = basis.size(2);
+    const std::int64_t random = std::min(options.complement, length - rank);
+    if (random > 0) {
+        const Tensor directions = complement_of(basis, tail.rows(0, random));
+        const double unbiased = static_cast<double>(length - rank) / static_cast<double>(random);
+        const auto root = static_cast<real>(std::sqrt(options.scale.value_or(unbiased)));
+        coefficients = below(coefficients, other(directions) * root);
+        basis = below(basis, directions * root);
+    }
+    if (token) return {basis, coefficients, options.side, rank};
+    return {coefficients, basis, options.side, rank};
+}
+
+std::int64_t sketch_flops(const SketchOptions& options, std::int64_t rank, std::int64_t tokens,
+                          std::int64_t channels) {
+    const std::int64_t length = options.side == Side::token ? tokens : channels;
+    const Checked l = tokens, cy = channels, r = rank;
+    Checked flops = (options.power + 1) * (4 * r * l * cy + orthonormalise_flops(rank, length));
+    const std::int64_t random = std::min(options.complement, length - rank);
+    if (random > 0)
+        flops +=
+            orthonormalise_flops(rank + random, length) + 2 * random * l * cy + random * (l + cy);
+    return flops;
 }
 
 }  // namespace SLIMGRAD_PRECISION

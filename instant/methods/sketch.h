@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "nn/linear_operator.h"
@@ -19,19 +20,40 @@ inline namespace SLIMGRAD_PRECISION {
 ///
 /// The side is that of the orthonormal factor. What the product misses of a sample is orthogonal to
 /// it, so ‖g_b − F_bᵀ A_b‖² = ‖g_b‖² − ‖the other factor‖²: the error costs nothing to know.
+///
+/// What is missed is a bias. `complement` random directions beside the basis, orthonormal and
+/// orthogonal to it, stand for the tail: each scaled by √c in both factors, so that the product has
+/// c times what they hold of g. With c = (n − R) / complement, n the length of the axis, the
+/// product is unbiased, and its error least among those that are (PRAC, arXiv 2602.23111). Of a
+/// tail of energy T a smaller c leaves bias² (1 − c r/m)² T and variance c² (r/m) (1 − r/m) T, with
+/// r = complement and m = n − R.
 struct Sketch {
     Tensor left, right;
     Side side = Side::token;
+    std::int64_t principal = 0;  // rows that are not of the complement: they come first
 
-    /// ‖row j of the factor that is not orthonormal‖², over the samples: how much of Σ ‖g_b‖² each
-    /// direction holds. Counts 2 FLOPs an element.
+    /// ‖row j of the factor that is not orthonormal‖² of the principal rows, over the samples: how
+    /// much of Σ ‖g_b‖² each direction holds. Counts 2 FLOPs an element.
     std::vector<double> energies() const;
 };
 
-/// `g`: (B, L, Cy); `omega`: (R, Cy) on the token side, (R, L) on the other, R no more than the
-/// axis of the side. FLOPs count under the open phase: 4 (1 + power) R L Cy a sample, and
-/// orthonormalise_flops for each orthonormalisation.
-Sketch sketch(const Tensor& g, Side side, const Tensor& omega, std::int64_t power);
+struct SketchOptions {
+    Side side = Side::token;
+    std::int64_t power = 1;         // steps
+    std::int64_t complement = 0;    // random directions beside the principal ones
+    std::optional<double> scale{};  // c; none: the unbiased one
+};
+
+/// `g`: (B, L, Cy); `omega`: R rows of Cy numbers on the token side, of L on the other, R no more
+/// than the length of the side's axis. `tail`: rows of that length, as many as the complement may
+/// have at most; no more are used than fit beside R. FLOPs count under the open phase; see
+/// sketch_flops.
+Sketch sketch(const Tensor& g, const SketchOptions& options, const Tensor& omega,
+              const Tensor& tail = {});
+/// What that counts for one sample: 4 (1 + power) R L Cy and an orthonormalisation a pass; for r
+/// rows of the complement one more, of R + r rows, and 2 r L Cy + r (L + Cy).
+std::int64_t sketch_flops(const SketchOptions& options, std::int64_t rank, std::int64_t tokens,
+                          std::int64_t channels);
 
 /// Makes the rows of each matrix of (B, R, N), R ≤ N, orthonormal, in place: the span of the rows
 /// if they are independent, and completed by other directions where they are not. By Householder

@@ -15,24 +15,23 @@ namespace {
 /// A call as the formulas see it: one sample, with what is asked for.
 struct Sample {
     std::int64_t tokens, in_channels, out_channels;
-    Side side;
-    std::int64_t power;
+    SketchOptions sketch;
     bool gw = true, gx = true;
 
-    std::int64_t axis() const { return side == Side::token ? tokens : out_channels; }
+    std::int64_t axis() const { return sketch.side == Side::token ? tokens : out_channels; }
     Checked exact() const {
         return (int{gw} + int{gx}) * 2 * Checked(tokens) * in_channels * out_channels;
     }
     /// Making and measuring the factors.
     Checked factors(std::int64_t rank) const {
-        const Checked r = rank, l = tokens, cy = out_channels;
-        const Checked other = side == Side::token ? cy : l;
-        return (power + 1) * (4 * r * l * cy + orthonormalise_flops(rank, axis())) + 2 * r * other +
-               2 * l * cy;
+        const Checked other = sketch.side == Side::token ? out_channels : tokens;
+        return sketch_flops(sketch, rank, tokens, out_channels) + 2 * rank * other +
+               2 * Checked(tokens) * out_channels;
     }
     /// g_w or g_x from them.
     Checked product(std::int64_t rank) const {
-        return 2 * Checked(rank) * in_channels * (Checked(tokens) + out_channels);
+        const std::int64_t rows = std::min(rank + sketch.complement, axis());
+        return 2 * Checked(rows) * in_channels * (Checked(tokens) + out_channels);
     }
     /// The largest rank that is cheaper than exact products; 0 if none is.
     std::int64_t break_even() const {
@@ -45,10 +44,15 @@ struct Sample {
     }
 };
 
+SketchOptions sketch_options(const SketchRule::Options& o, std::int64_t tokens,
+                             std::int64_t out_channels) {
+    return {chosen_side(o.side, tokens, out_channels), o.power, o.complement, o.scale};
+}
+
 Sample sample_of(const LinearCall& call, const SketchRule::Options& options) {
     const std::int64_t tokens = call.op->tokens(), cy = call.w.size(0);
-    return {tokens,        call.w.size(1), cy,           chosen_side(options.side, tokens, cy),
-            options.power, call.needs.gw,  call.needs.gx};
+    return {tokens,        call.w.size(1), cy, sketch_options(options, tokens, cy),
+            call.needs.gw, call.needs.gx};
 }
 
 constexpr std::uint64_t look_again = 50;  // steps
@@ -62,6 +66,7 @@ SketchRule::Options options_of(const MethodOptions& o) {
     const OptionValue& tolerance = o.own.given(tolerance_option());
     if (const auto* given = std::get_if<double>(&tolerance)) result.tolerance = *given;
     result.power = o.own.get<std::int64_t>(power_option());
+    result.complement = o.own.get<std::int64_t>(complement_option());
     result.bits = bits_of(o.own.get<std::string>(keep_x_option()));
     result.side = parse_side(o.side);
     result.exact_beyond_break_even = o.break_even == "vanilla";
@@ -129,6 +134,13 @@ const Option& power_option() {
     return option;
 }
 
+const Option& complement_option() {
+    static const Option option{"complement", Integers{0, 1'000'000},
+                               "random directions beside a sketch, which make it unbiased",
+                               std::int64_t{0}};
+    return option;
+}
+
 const Option& keep_x_option() {
     static const Option option{"keep_x", Words{{"exact", "8", "4"}},
                                "x as it is, or in so many bits an element", std::string("exact")};
@@ -172,9 +184,14 @@ void SketchRule::save(const LinearInput& x, Saved& saved, const LinearCall& call
 
 Sketch SketchRule::sketch_of(const Tensor& g, const LinearCall& call, std::int64_t rank) const {
     const Sample sample = sample_of(call, options_);
-    const std::int64_t other = sample.side == Side::token ? sample.out_channels : sample.tokens;
+    const std::int64_t axis = sample.axis();
+    const std::int64_t other = sample.tokens + sample.out_channels - axis;
     Stream stream(call.seed, "sketch " + call.layer, call.step);
-    return sketch(g, sample.side, normal({rank, other}, 0, 1, stream), options_.power);
+    const Tensor omega = normal({rank, other}, 0, 1, stream);
+    if (options_.complement == 0) return sketch(g, sample.sketch, omega);
+    Stream beside(call.seed, "sketch complement " + call.layer, call.step);
+    return sketch(g, sample.sketch, omega,
+                  normal({std::min(options_.complement, axis), axis}, 0, 1, beside));
 }
 
 std::int64_t SketchRule::rank(const LinearCall& call) const {
@@ -209,7 +226,7 @@ std::optional<Sketch> SketchRule::worthwhile_sketch(const Tensor& g, const Linea
         if (controller_) controller_->observe(call.step, energies, total);
         const bool good = !controller_ || kept >= (1 - 2 * *options_.tolerance) * total;
         const std::lock_guard lock(mutex_);
-        if (good) record_.add(s.left.size(1), total > 0 ? kept / total : 1);
+        if (good) record_.add(s.principal, total > 0 ? kept / total : 1);
         if (good) result = std::move(s);
     }
     const std::lock_guard lock(mutex_);
@@ -254,13 +271,13 @@ std::shared_ptr<const BackwardRule> sketch_rule(const RuleRequest& request) {
 
 Compression sketch_compression(const LinearShape& layer, const MethodOptions& options) {
     const SketchRule::Options o = options_of(options);
-    const Side side = chosen_side(o.side, layer.tokens, layer.out_channels);
+    const SketchOptions how = sketch_options(o, layer.tokens, layer.out_channels);
     Compression compression;
     compression.drawn = true;
-    compression.form = [o, side](const LinearShape& shape, std::int64_t samples,
-                                 const Counted& counted) {
-        const Sample sample{shape.tokens, shape.in_channels, shape.out_channels, side,
-                            o.power,      counted.gw,        counted.gx};
+    compression.form = [o, how](const LinearShape& shape, std::int64_t samples,
+                                const Counted& counted) {
+        const Sample sample{shape.tokens, shape.in_channels, shape.out_channels,
+                            how,          counted.gw,        counted.gx};
         const std::int64_t rank = std::min(o.rank, sample.axis());
         LinearCost cost = exact_cost(shape, samples, counted);
         if (counted.gw && o.bits > 0 && !counted.shares_x) {

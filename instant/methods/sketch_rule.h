@@ -38,7 +38,9 @@ class SketchRule final : public BackwardRule {
         /// than twice as much is made exact.
         std::optional<double> tolerance{};
         std::int64_t power = 1;
-        int bits = 0;  // of the kept x; 0: as it is
+        std::int64_t complement = 0;    // random directions beside the principal ones
+        std::optional<double> scale{};  // of them; none: the unbiased one
+        int bits = 0;                   // of the kept x; 0: as it is
         std::optional<Side> side{};
         /// Whether ranks beyond break-even leave the layer exact; with a tolerance they always do.
         bool exact_beyond_break_even = false;
@@ -80,6 +82,7 @@ class SketchRule final : public BackwardRule {
 // The options that it brings.
 const Option& tolerance_option();
 const Option& power_option();
+const Option& complement_option();
 const Option& keep_x_option();
 
 /// The rule of a layer, and its closed form. With a tolerance the form is that of the first rank.

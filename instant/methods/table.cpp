@@ -90,7 +90,7 @@ std::deque<Method>& method_table() {
          .rule = sketch_rule,
          .closed_form = sketch_compression,
          .heeds = {"side", "break_even"},
-         .options = {rank_option(), tolerance_option(), power_option(), keep_x_option()}},
+         .options = {rank_option(), tolerance_option(), power_option(), complement_option(), keep_x_option()}},
         {.name = "espace",
          .help = "forward too in a calibrated subspace of x, while training (ESPACE)",
          .x_slot = "P x",
