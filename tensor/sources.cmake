@@ -9,6 +9,7 @@ list(APPEND SLIMGRAD_SOURCES
      tensor/kernels/gemm.cpp
      tensor/kernels/im2col.cpp
      tensor/kernels/layer_norm.cpp
+     tensor/kernels/orthonormal.cpp
      tensor/kernels/skinny.cpp
      tensor/kernels/softmax.cpp
      tensor/kernels/transcendental.cpp

@@ -3,12 +3,15 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 #include <numeric>
 
 #include "instant/codec/quantised.h"
 #include "instant/methods/options.h"
 #include "instant/methods/sketch_rule.h"
+#include "tensor/kernels/orthonormal.h"
+#include "tensor/kernels/skinny.h"
 #include "tensor/meter.h"
 #include "tests/error_of.h"
 #include "tests/layer_step.h"
@@ -39,27 +42,50 @@ Tensor of_rank(std::int64_t rank, const Shape& shape, std::uint64_t seed = 1) {
                   random({shape[0], rank, shape[2]}, seed + 1));
 }
 
+void orthonormalise_each(Tensor& rows) {
+    const std::int64_t size = rows.size(1) * rows.size(2);
+    for (std::int64_t b = 0; b < rows.size(0); ++b)
+        orthonormalise(rows.size(1), rows.size(2), rows.data() + b * size);
+}
+
 TEST(Sketch, RowsBecomeOrthonormalWhateverTheyAre) {
-    for (const auto& [rank, length] : {std::pair{1, 1}, {1, 9}, {4, 9}, {9, 9}, {64, 70}}) {
-        Tensor rows = random({3, rank, length});
-        const Tensor given = rows.clone();
-        meter().reset();
-        orthonormalise_rows(rows);
-        EXPECT_EQ(meter().total(), 3 * orthonormalise_flops(rank, length));
-        expect_orthonormal(rows, fmt::format("{} of {}", rank, length));
-        // The same span: what was given is a sum of them.
-        const Tensor back = matmul(matmul(given, rows, Op::none, Op::transpose), rows);
-        expect_close(back, given, "span", 20 * rounding);
-    }
+    for (const auto& [rank, length] : {std::pair{1, 1}, {1, 9}, {4, 9}, {9, 9}, {64, 70}})
+        for (const double size : {1.0, 1e-25, 1e25}) {
+            Tensor rows = random({3, rank, length}) * static_cast<real>(size);
+            const Tensor given = rows * static_cast<real>(1 / size);
+            orthonormalise_each(rows);
+            const std::string what = fmt::format("{} of {}, {}", rank, length, size);
+            expect_orthonormal(rows, what);
+            // The same span: what was given is a sum of them.
+            const Tensor back = matmul(matmul(given, rows, Op::none, Op::transpose), rows);
+            expect_close(back, given, what, 20 * rounding);
+        }
     Tensor dependent = of_rank(2, {2, 5, 8});
-    orthonormalise_rows(dependent);
+    orthonormalise_each(dependent);
     expect_orthonormal(dependent, "of rank two");
     Tensor zeros = Tensor::zeros({2, 5, 8});
-    orthonormalise_rows(zeros);
+    orthonormalise_each(zeros);
     expect_orthonormal(zeros, "zeros");
-    Tensor too_many = random({1, 4, 3});
-    EXPECT_EQ(error_of([&] { orthonormalise_rows(too_many); }),
-              "[sketch] 4 directions do not fit into 3 dimensions");
+}
+
+TEST(Sketch, ThinProductsAreProducts) {
+    for (const auto& [rank, length, channels] : {std::array<std::int64_t, 3>{1, 1, 1},
+                                                 {3, 5, 7},
+                                                 {8, 80, 384},
+                                                 {17, 33, 600},
+                                                 {64, 20, 9}}) {
+        const Tensor g = random({length, channels}), a = random({rank, channels}, 2),
+                     b = random({length, rank}, 3), c = random({rank, channels}, 4);
+        const std::string what = fmt::format("{} {} {}", rank, length, channels);
+        Tensor mixed({rank, length}), projected({rank, channels}), expanded({length, channels});
+        mix_sample(length, g.data(), ThinMatrix(rank, channels, a.data()), mixed.data());
+        expect_close(mixed, matmul(a, g, Op::none, Op::transpose), what);
+        project_sample(length, channels, rank, g.data(), b.data(), projected.data());
+        expect_close(projected, matmul(b, g, Op::transpose), what);
+        const Tensor q = random({rank, length}, 5);
+        expand_sample(rank, length, channels, q.data(), c.data(), expanded.data());
+        expect_close(expanded, matmul(q, c, Op::transpose), what);
+    }
 }
 
 TEST(Sketch, TheErrorIsWhatTheEnergiesSay) {

@@ -55,11 +55,7 @@ Sketch sketch(const Tensor& g, const SketchOptions& options, const Tensor& omega
 std::int64_t sketch_flops(const SketchOptions& options, std::int64_t rank, std::int64_t tokens,
                           std::int64_t channels);
 
-/// Makes the rows of each matrix of (B, R, N), R ≤ N, orthonormal, in place: the span of the rows
-/// if they are independent, and completed by other directions where they are not. By Householder
-/// reflections, in this precision.
-void orthonormalise_rows(Tensor& rows);
-/// What that counts for one matrix.
+/// What making the rows of one matrix (rank, length) orthonormal counts (orthonormal.h).
 std::int64_t orthonormalise_flops(std::int64_t rank, std::int64_t length);
 
 }  // namespace SLIMGRAD_PRECISION

@@ -6,6 +6,7 @@
 
 #include "instant/codec/quantised.h"
 #include "instant/methods/options.h"
+#include "tensor/kernels/skinny.h"
 #include "tensor/ops.h"
 
 namespace slimgrad {
@@ -82,24 +83,47 @@ Tensor matrices(const Tensor& held, const LinearCall& call, std::int64_t first,
     return held.reshape({call.op->batch(), call.op->tokens(), -1}).rows(first, count);
 }
 
-/// Goes through a batch in parts: of a convolution no more is unfolded at once.
+/// Goes through the batch of a convolution in parts: no more is unfolded at once.
 template <class F>
 void for_each_part(const LinearCall& call, F f) {
     constexpr std::int64_t numbers = 1 << 22;
-    const std::int64_t batch = call.op->batch();
     const std::int64_t sample = std::max<std::int64_t>(1, call.op->tokens() * call.w.size(1));
-    const std::int64_t most =
-        call.op->window() ? std::max<std::int64_t>(1, numbers / sample) : batch;
-    for (std::int64_t first = 0; first < batch; first += most)
-        f(first, std::min(most, batch - first));
+    const std::int64_t most = std::max<std::int64_t>(1, numbers / sample);
+    for (std::int64_t first = 0; first < call.op->batch(); first += most)
+        f(first, std::min(most, call.op->batch() - first));
+}
+
+/// f_b x_b, or f_bᵀ x_b, of samples side by side: f: (B, R, L).
+Tensor of_each(const Tensor& f, const Tensor& x, Op op) {
+    const std::int64_t batch = f.size(0), rank = f.size(1), length = f.size(2),
+                       channels = x.size(2);
+    const bool down = op == Op::none;  // from L rows to R
+    Tensor y({batch, down ? rank : length, channels});
+#pragma omp parallel for schedule(static) if (batch > 1 && f.numel() * channels > (1 << 16))
+    for (std::int64_t b = 0; b < batch; ++b) {
+        const real *of_f = f.data() + b * rank * length,
+                   *of_x = x.data() + b * x.size(1) * channels;
+        real* out = y.data() + b * y.size(1) * channels;
+        if (down)
+            project_sample(length, channels, rank, of_x, transposed(of_f, rank, length).data(),
+                           out);
+        else
+            expand_sample(rank, length, channels, of_f, of_x, out);
+    }
+    meter().add(2 * f.numel() * channels);
+    return y;
 }
 
 /// g_w = Σ_b A_bᵀ (F_b x_b)
 Tensor sketched_gw(const Sketch& s, const Tensor& held, const LinearCall& call) {
-    Tensor f_x({s.left.size(0), s.left.size(1), call.w.size(1)});
+    const std::int64_t batch = s.left.size(0);
+    if (!call.op->window())
+        return matmul_sum(s.right, of_each(s.left, matrices(held, call, 0, batch), Op::none));
+    Tensor f_x({batch, s.left.size(1), call.w.size(1)});
     for_each_part(call, [&](std::int64_t first, std::int64_t count) {
         Tensor part = f_x.rows(first, count);
-        part.copy_from(matmul(s.left.rows(first, count), matrices(held, call, first, count)));
+        part.copy_from(
+            of_each(s.left.rows(first, count), matrices(held, call, first, count), Op::none));
     });
     return matmul_sum(s.right, f_x);  // (Cy,B·R)·(B·R,Cx)
 }
@@ -107,14 +131,15 @@ Tensor sketched_gw(const Sketch& s, const Tensor& held, const LinearCall& call) 
 /// g_x = F_bᵀ (A_b W)
 Tensor sketched_gx(const Sketch& s, const LinearCall& call) {
     const Tensor a_w = matmul(s.right, call.w);  // (B·R,Cy)·(Cy,Cx)
+    const Window2d* window = call.op->window();
+    if (!window) return of_each(s.left, a_w, Op::transpose);
     Tensor gx(call.op->x_shape());
     for_each_part(call, [&](std::int64_t first, std::int64_t count) {
         Tensor part = gx.rows(first, count);
         const Tensor matrix =
-            matmul(s.left.rows(first, count), a_w.rows(first, count), Op::transpose);
-        if (!call.op->window()) return part.copy_from(matrix.reshape(part.shape()));
+            of_each(s.left.rows(first, count), a_w.rows(first, count), Op::transpose);
         const PhaseScope phase("fold");
-        part.copy_from(col2im(matrix, *call.op->window()));
+        part.copy_from(col2im(matrix, *window));
     });
     return gx;
 }

@@ -172,6 +172,57 @@ void expand_sample(std::int64_t rank, std::int64_t length, std::int64_t channels
     if (stream) hwy::FlushStream();
 }
 
+/// M rows of g times V vectors of rows of a: out(i, r) = Σ_k g(i, k) a(k, r), or adds it.
+template <int M, int V>
+HWY_INLINE void mix_tile(std::int64_t count, const real* g, std::int64_t stride_g, const real* a,
+                         std::int64_t stride_a, real* out, std::int64_t stride_out, bool add) {
+    const std::int64_t n = lanes();
+    Vector sum[M][V];
+    for (int i = 0; i < M; ++i)
+        for (int v = 0; v < V; ++v)
+            sum[i][v] = add ? hn::LoadU(d, out + i * stride_out + v * n) : hn::Zero(d);
+    for (std::int64_t k = 0; k < count; ++k) {
+        Vector b[V];
+        for (int v = 0; v < V; ++v) b[v] = hn::LoadU(d, a + k * stride_a + v * n);
+        for (int i = 0; i < M; ++i) {
+            const Vector x = hn::Set(d, g[i * stride_g + k]);
+            for (int v = 0; v < V; ++v) sum[i][v] = hn::MulAdd(x, b[v], sum[i][v]);
+        }
+    }
+    for (int i = 0; i < M; ++i)
+        for (int v = 0; v < V; ++v) hn::StoreU(sum[i][v], d, out + i * stride_out + v * n);
+}
+
+template <int M>
+void mix_rows(int vectors, std::int64_t count, const real* g, std::int64_t stride_g, const real* a,
+              std::int64_t stride_a, real* out, std::int64_t stride_out, bool add) {
+    if (vectors == 1)
+        mix_tile<M, 1>(count, g, stride_g, a, stride_a, out, stride_out, add);
+    else if (vectors == 2)
+        mix_tile<M, 2>(count, g, stride_g, a, stride_a, out, stride_out, add);
+    else
+        mix_tile<M, 3>(count, g, stride_g, a, stride_a, out, stride_out, add);
+}
+
+/// out = g aᵀ: (length, padded), a packed. Blocks of channels keep a in the first cache.
+void mix(std::int64_t length, std::int64_t channels, const real* g, const real* a,
+         std::int64_t padded, real* out) {
+    constexpr std::int64_t block = 256;
+    const std::int64_t width = tile_vectors * lanes();
+    for (std::int64_t k = 0; k < channels; k += block)
+        for (std::int64_t r = 0; r < padded; r += width) {
+            const auto vectors = static_cast<int>(std::min(width, padded - r) / lanes());
+            const std::int64_t count = std::min(block, channels - k);
+            const auto rows = [&]<int M>(std::int64_t l) {
+                mix_rows<M>(vectors, count, g + l * channels + k, channels, a + k * padded + r,
+                            padded, out + l * padded + r, padded, k > 0);
+            };
+            std::int64_t l = 0;
+            for (; l + tile_rows <= length; l += tile_rows) rows.template operator()<tile_rows>(l);
+            for (; l < length; ++l) rows.template operator()<1>(l);
+        }
+}
+
 std::int64_t vector_lanes() { return lanes(); }
 const char* target_name() { return hwy::TargetName(HWY_TARGET); }
 
@@ -186,6 +237,7 @@ inline namespace SLIMGRAD_PRECISION {
 
 HWY_EXPORT(project_sample);
 HWY_EXPORT(expand_sample);
+HWY_EXPORT(mix);
 HWY_EXPORT(vector_lanes);
 HWY_EXPORT(target_name);
 
@@ -245,6 +297,47 @@ void expand_tokens(std::int64_t batch, std::int64_t rank, std::int64_t length,
         for (std::int64_t i = 0; i < blocks; ++i) HWY_DYNAMIC_DISPATCH(expand_sample)
     (rank, length, channels, q, g + b * rank * channels, out + b * length * channels, i * block,
      std::min(length, (i + 1) * block), stream);
+}
+
+std::vector<real> transposed(const real* matrix, std::int64_t rows, std::int64_t length) {
+    std::vector<real> result(static_cast<std::size_t>(rows * length));
+    for (std::int64_t r = 0; r < rows; ++r)
+        for (std::int64_t l = 0; l < length; ++l)
+            result[static_cast<std::size_t>(l * rows + r)] = matrix[r * length + l];
+    return result;
+}
+
+void project_sample(std::int64_t length, std::int64_t channels, std::int64_t rows, const real* x,
+                    const real* a, real* out) {
+    std::vector<real*> at;
+    for (std::int64_t r = 0; r < rows; ++r) at.push_back(out + r * channels);
+    for (std::int64_t begin = 0; begin < channels; begin += panel_width)
+        HWY_DYNAMIC_DISPATCH(project_sample)
+    (length, channels, x, a, at, begin, std::min(channels, begin + panel_width));
+}
+
+void expand_sample(std::int64_t rank, std::int64_t length, std::int64_t channels, const real* q,
+                   const real* g, real* out) {
+    HWY_DYNAMIC_DISPATCH(expand_sample)(rank, length, channels, q, g, out, 0, length, false);
+}
+
+ThinMatrix::ThinMatrix(std::int64_t rows, std::int64_t channels, const real* values)
+    : rows_(rows), channels_(channels) {
+    const std::int64_t lanes = HWY_DYNAMIC_DISPATCH(vector_lanes)();
+    padded_ = (rows + lanes - 1) / lanes * lanes;
+    packed_.assign(static_cast<std::size_t>(channels * padded_), 0);
+    for (std::int64_t r = 0; r < rows; ++r)
+        for (std::int64_t c = 0; c < channels; ++c)
+            packed_[static_cast<std::size_t>(c * padded_ + r)] = values[r * channels + c];
+}
+
+void mix_sample(std::int64_t length, const real* g, const ThinMatrix& a, real* out) {
+    std::vector<real> mixed(static_cast<std::size_t>(length * a.padded()));
+    HWY_DYNAMIC_DISPATCH(mix)
+    (length, a.channels(), g, a.packed(), a.padded(), mixed.data());
+    for (std::int64_t r = 0; r < a.rows(); ++r)
+        for (std::int64_t l = 0; l < length; ++l)
+            out[r * length + l] = mixed[static_cast<std::size_t>(l * a.padded() + r)];
 }
 
 const char* skinny_target() { return HWY_DYNAMIC_DISPATCH(target_name)(); }
