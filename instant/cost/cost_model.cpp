@@ -49,7 +49,8 @@ Compression compression_of(const LinearShape& layer, const MethodOptions& option
     if (!can_compress(layer, options.min_tokens)) return result;
     if (method.closed_form) return method.closed_form(layer, options);
     require(!method.rule || slots.x || slots.g,
-            "[cost] method '{}' has no closed form. Hint: train with it, its run counts", method.name);
+            "[cost] method '{}' has no closed form. Hint: train with it, its run counts",
+            method.name);
     result.side_x = chosen_side(options.side_of_x(), layer.tokens, layer.in_channels);
     result.side_g = chosen_side(options.side_of_g(), layer.tokens, layer.out_channels);
     const auto choose = [&](const char* name, const std::optional<std::int64_t>& asked, Side side,
