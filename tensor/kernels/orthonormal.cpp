@@ -19,6 +19,7 @@ namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
+namespace {
 
 const hn::ScalableTag<real> d;
 using Vector = hn::Vec<decltype(d)>;
@@ -90,6 +91,8 @@ void reflect_rows(const real* v, real* x, std::int64_t rows, std::int64_t stride
     for (; k + 4 <= rows; k += 4) reflect<4>(v, x + k * stride, stride, n);
     for (; k < rows; ++k) reflect<1>(v, x + k * stride, stride, n);
 }
+
+}  // namespace
 
 /// The rows become Householder vectors v_j, zero before entry j, and then the first rows of
 /// H_0 H_1 … H_{R−1}.
