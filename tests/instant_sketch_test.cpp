@@ -196,8 +196,10 @@ TEST(Sketch, TheRuleIsItsDenseMeaning) {
 TEST(Sketch, SidesAndKeptInputsAreCountedToTheLastUnit) {
     for (OneLayer& layer : every_layer())
         for (const char* side : {"token", "channel", "auto"})
+            // Bytes in closed form are those of single precision, which codes have in both.
             for (const char* keep : {"exact", "8", "4"})
                 for (const std::int64_t power : {0, 2}) {
+                    if (sizeof(real) == 8 && std::string(keep) != "exact") continue;
                     MethodOptions options{.method = "sketch", .side = side};
                     options.own.set("[test]", complement_option(), power);
                     options.own.set("[test]", rank_option(), std::int64_t{2});
