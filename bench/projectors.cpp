@@ -6,6 +6,7 @@
 
 #include "instant/cost/cost_model.h"
 #include "instant/methods/espace_rule.h"
+#include "instant/methods/sketch_rule.h"
 #include "instant/methods/subspace_rule.h"
 #include "nn/linear.h"
 #include "tensor/error.h"
@@ -52,6 +53,62 @@ class PlainSubspaceRule final : public BackwardRule {
 
   private:
     std::shared_ptr<const Subspace> p_, q_;
+};
+
+/// Subtracts from `row` its parts along the rows before it, and makes its length 1.
+void orthonormalise(real* rows, std::int64_t row, std::int64_t n) {
+    real* const self = rows + row * n;
+    for (int pass = 0; pass < 2; ++pass)  // the second removes what rounding has left
+        for (std::int64_t before = 0; before < row; ++before) {
+            const real* other = rows + before * n;
+            const double along = std::inner_product(self, self + n, other, 0.0);
+            for (std::int64_t i = 0; i < n; ++i)
+                self[i] -= static_cast<real>(along * static_cast<double>(other[i]));
+        }
+    const double length = std::sqrt(std::inner_product(self, self + n, self, 0.0));
+    for (std::int64_t i = 0; i < n; ++i) self[i] = static_cast<real>(self[i] / length);
+}
+
+void orthonormalise(Tensor& rows) {
+    for (std::int64_t row = 0; row < rows.size(0); ++row)
+        orthonormalise(rows.data(), row, rows.size(1));
+}
+
+/// A sketch as the exact map of projected gradients: of each sample Π g, or g Π on the channel
+/// side.
+class PlainSketchRule final : public BackwardRule {
+  public:
+    explicit PlainSketchRule(std::shared_ptr<const SketchRule> rule) : rule_(std::move(rule)) {}
+    std::string name() const override { return "plain"; }
+    void save(const LinearInput& x, Saved& saved, const LinearCall& call) const override {
+        ExactRule::instance()->save(x, saved, call);
+    }
+    LinearGrads backward(const LinearGradient& gradient, const Saved& saved,
+                         const LinearCall& call) const override {
+        const Tensor& gy = gradient.matrix();
+        const Tensor omega = rule_->omega(call, rule_->rank(call));
+        const bool token = omega.size(1) == gy.size(2);
+        Tensor g(gy.shape());
+        for (std::int64_t b = 0; b < gy.size(0); ++b) {
+            const Tensor sample = gy.rows(b, 1).reshape({gy.size(1), gy.size(2)});
+            Tensor basis = token ? matmul(omega, sample, Op::none, Op::transpose)  // (R, L)
+                                 : matmul(omega, sample);                          // (R, Cy)
+            orthonormalise(basis);
+            for (std::int64_t step = 0; step < rule_->options().power; ++step) {
+                basis = token ? matmul(matmul(basis, sample), sample, Op::none, Op::transpose)
+                              : matmul(matmul(basis, sample, Op::none, Op::transpose), sample);
+                orthonormalise(basis);
+            }
+            const Tensor square = matmul(basis, basis, Op::transpose, Op::none);  // Π
+            Tensor part = g.rows(b, 1);
+            part.copy_from((token ? matmul(square, sample) : matmul(sample, square))
+                               .reshape({1, gy.size(1), gy.size(2)}));
+        }
+        return ExactRule::instance()->backward({call.op, g}, saved, call);
+    }
+
+  private:
+    std::shared_ptr<const SketchRule> rule_;
 };
 
 /// ESPACE as the exact map of a projected x: y = (Π x) Wᵀ, g_w = Σ_b g_bᵀ (Π x_b), g_x = Π (g W).
@@ -121,27 +178,13 @@ class PlainTokenRule final : public BackwardRule {
     Tensor on_x_, on_g_;  // A and D
 };
 
-/// Subtracts from `row` its parts along the rows before it, and makes its length 1.
-void orthonormalise(real* rows, std::int64_t row, std::int64_t n) {
-    real* const self = rows + row * n;
-    for (int pass = 0; pass < 2; ++pass)  // the second removes what rounding has left
-        for (std::int64_t before = 0; before < row; ++before) {
-            const real* other = rows + before * n;
-            const double along = std::inner_product(self, self + n, other, 0.0);
-            for (std::int64_t i = 0; i < n; ++i)
-                self[i] -= static_cast<real>(along * static_cast<double>(other[i]));
-        }
-    const double length = std::sqrt(std::inner_product(self, self + n, self, 0.0));
-    for (std::int64_t i = 0; i < n; ++i) self[i] = static_cast<real>(self[i] / length);
-}
-
 }  // namespace
 
 std::shared_ptr<const Projector> random_projector(Side side, std::int64_t rank, std::int64_t dim,
                                                   Stream& stream) {
     rank = std::min(rank, dim);
     Projector projector{{side, normal({rank, dim}, 0, 1, stream)}};
-    for (std::int64_t row = 0; row < rank; ++row) orthonormalise(projector.basis.data(), row, dim);
+    orthonormalise(projector.basis);
     projector.basis.mark(Category::projectors);
     return std::make_shared<const Projector>(std::move(projector));
 }
@@ -189,6 +232,8 @@ std::shared_ptr<const BackwardRule> make_rule(const LinearShape& shape, const Va
         call_of(shape, variant, {1, shape.tokens, shape.in_channels}, layer.weight().value);
     if (const auto* espace = dynamic_cast<const EspaceRule*>(rule.get()))
         return std::make_shared<PlainEspaceRule>(*espace->p(call));
+    if (auto sketches = std::dynamic_pointer_cast<const SketchRule>(rule))
+        return std::make_shared<PlainSketchRule>(std::move(sketches));
     if (const auto* subspaces = dynamic_cast<const SubspaceRule*>(rule.get()))
         return std::make_shared<PlainSubspaceRule>(subspaces->p(call), subspaces->q(call));
     // It sums pixels and W over the kernel, which is no matrix between tokens.

@@ -1,7 +1,5 @@
 #include "instant/lab/lab.h"
 
-#include <numeric>
-
 #include "instant/calibration/calibrator.h"
 #include "instant/methods/sketch_rule.h"
 #include "instant/methods/subspace_rule.h"
@@ -118,12 +116,10 @@ void report_sketch(const LinearMap& layer, const LinearCall& call, const Tensor&
     if (rule == nullptr) return;
     rule->settle(gy, call);
     const Sketch s = rule->sketch_of(gy, call, rule->rank(call));
-    const std::vector<double> energies = s.energies();
-    const double total = sum_squares(gy);
     result.u = transpose(slice(s.left, 1, 0, s.principal), {0, 2, 1});
     result.side_g = s.side;
     result.rank_g = s.principal;
-    result.kept = total > 0 ? std::accumulate(energies.begin(), energies.end(), 0.0) / total : 1.0;
+    result.kept = s.kept();
 }
 
 }  // namespace

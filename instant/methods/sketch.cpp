@@ -1,7 +1,10 @@
 #include "instant/methods/sketch.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <numeric>
+#include <utility>
 
 #include "tensor/checked.h"
 #include "tensor/kernels/orthonormal.h"
@@ -11,6 +14,18 @@
 namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {
 namespace {
+
+/// Σ x², in double: squares of small numbers must not vanish.
+double squares(const real* x, std::int64_t count) {
+    constexpr std::int64_t lanes = 16;  // sums side by side, so that none waits for another
+    std::array<double, lanes> sums{};
+    std::int64_t i = 0;
+    for (; i + lanes <= count; i += lanes)
+        for (std::int64_t lane = 0; lane < lanes; ++lane)
+            sums[lane] += static_cast<double>(x[i + lane]) * x[i + lane];
+    for (; i < count; ++i) sums[0] += static_cast<double>(x[i]) * x[i];
+    return std::accumulate(sums.begin(), sums.end(), 0.0);
+}
 
 /// The gradient of one sample, and the products of a sketch with it.
 struct SampleGradient {
@@ -23,11 +38,11 @@ struct SampleGradient {
 
     /// (rows, L) g = (rows, Cy)
     void over_tokens(std::int64_t rows, const real* a, real* out) const {
-        project_sample(tokens, channels, rows, g, transposed(a, rows, tokens).data(), out);
+        project_sample(tokens, channels, rows, g, a, out);
     }
     /// (rows, Cy) gᵀ = (rows, L)
     void over_channels(std::int64_t rows, const real* a, real* out) const {
-        mix_sample(tokens, g, ThinMatrix(rows, channels, a), out);
+        mix_sample(tokens, channels, rows, g, a, out);
     }
     /// From rows along the other axis to a basis of theirs along the axis of the side.
     void basis_of(std::int64_t rows, const real* a, real* basis) const {
@@ -57,6 +72,7 @@ std::int64_t sketch_flops(const SketchOptions& options, std::int64_t rank, std::
     const std::int64_t length = options.side == Side::token ? tokens : channels;
     const Checked l = tokens, cy = channels, r = rank;
     Checked flops = (options.power + 1) * (4 * r * l * cy + orthonormalise_flops(rank, length));
+    flops += 2 * (l * cy + r * (tokens + channels - length));
     const std::int64_t random = std::min(options.complement, length - rank);
     if (random > 0)
         flops +=
@@ -64,18 +80,8 @@ std::int64_t sketch_flops(const SketchOptions& options, std::int64_t rank, std::
     return flops;
 }
 
-std::vector<double> Sketch::energies() const {
-    const Tensor& other = side == Side::token ? right : left;
-    const std::int64_t batch = other.size(0), rows = other.size(1), length = other.size(2);
-    std::vector<double> all(static_cast<std::size_t>(principal), 0);
-    for (std::int64_t b = 0; b < batch; ++b)
-        for (std::int64_t j = 0; j < principal; ++j) {
-            const real* row = other.data() + (b * rows + j) * length;
-            for (std::int64_t i = 0; i < length; ++i)
-                all[static_cast<std::size_t>(j)] += static_cast<double>(row[i]) * row[i];
-        }
-    meter().add(2 * batch * principal * length);
-    return all;
+double Sketch::kept() const {
+    return total > 0 ? std::accumulate(energies.begin(), energies.end(), 0.0) / total : 1;
 }
 
 Sketch sketch(const Tensor& g, const SketchOptions& options, const Tensor& omega,
@@ -93,6 +99,8 @@ Sketch sketch(const Tensor& g, const SketchOptions& options, const Tensor& omega
     const auto root = static_cast<real>(std::sqrt(options.scale.value_or(unbiased)));
 
     Tensor bases({batch, rows, axis}), coefficients({batch, rows, other});
+    // Of each sample the squares of g and of every principal row.
+    std::vector<double> found_squares(static_cast<std::size_t>(batch * (1 + rank)));
 #pragma omp parallel for schedule(static) if (batch > 1 && g.numel() * rank > (1 << 16))
     for (std::int64_t b = 0; b < batch; ++b) {
         const SampleGradient sample{g.data() + b * tokens * channels, tokens, channels,
@@ -105,6 +113,10 @@ Sketch sketch(const Tensor& g, const SketchOptions& options, const Tensor& omega
             sample.basis_of(rank, found, basis);
             sample.coefficients_of(rank, basis, found);
         }
+        double* const of_sample = found_squares.data() + b * (1 + rank);
+        of_sample[0] = squares(sample.g, tokens * channels);
+        for (std::int64_t j = 0; j < rank; ++j)
+            of_sample[1 + j] = squares(found + j * other, other);
         if (random == 0) continue;
         // Of [basis; tail] the last rows, made orthonormal, are random directions beside the basis.
         std::vector<real> all(basis, basis + rank * axis);
@@ -116,8 +128,13 @@ Sketch sketch(const Tensor& g, const SketchOptions& options, const Tensor& omega
         std::for_each(found + rank * other, found + rows * other, [&](real& v) { v *= root; });
     }
     meter().add(Checked(batch) * sketch_flops(options, rank, tokens, channels));
-    if (token) return {bases, coefficients, options.side, rank};
-    return {coefficients, bases, options.side, rank};
+    std::vector<double> energies(static_cast<std::size_t>(1 + rank), 0);
+    for (std::size_t i = 0; i < found_squares.size(); ++i)
+        energies[i % energies.size()] += found_squares[i];
+    const double total = energies.front();
+    energies.erase(energies.begin());
+    return {token ? bases : coefficients, token ? coefficients : bases, options.side, rank, total,
+            std::move(energies)};
 }
 
 }  // namespace SLIMGRAD_PRECISION

@@ -31,10 +31,13 @@ struct Sketch {
     Tensor left, right;
     Side side = Side::token;
     std::int64_t principal = 0;  // rows that are not of the complement: they come first
+    double total = 0;            // Σ ‖g_b‖²
+    /// How much of the total each principal direction holds: the squares of its row of the factor
+    /// that is not orthonormal, summed over the samples.
+    std::vector<double> energies{};
 
-    /// ‖row j of the factor that is not orthonormal‖² of the principal rows, over the samples: how
-    /// much of Σ ‖g_b‖² each direction holds. Counts 2 FLOPs an element.
-    std::vector<double> energies() const;
+    /// The share of the total that the principal directions hold; 1 of zeros.
+    double kept() const;
 };
 
 struct SketchOptions {
@@ -51,7 +54,8 @@ struct SketchOptions {
 Sketch sketch(const Tensor& g, const SketchOptions& options, const Tensor& omega,
               const Tensor& tail = {});
 /// What that counts for one sample: 4 (1 + power) R L Cy and an orthonormalisation a pass; for r
-/// rows of the complement one more, of R + r rows, and 2 r L Cy + r (L + Cy).
+/// rows of the complement one more, of R + r rows, and 2 r L Cy + r (L + Cy); for the energies and
+/// the total 2 FLOPs an element.
 std::int64_t sketch_flops(const SketchOptions& options, std::int64_t rank, std::int64_t tokens,
                           std::int64_t channels);
 

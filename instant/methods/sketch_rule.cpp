@@ -1,7 +1,6 @@
 #include "instant/methods/sketch_rule.h"
 
 #include <algorithm>
-#include <numeric>
 #include <utility>
 
 #include "instant/codec/quantised.h"
@@ -23,11 +22,8 @@ struct Sample {
     Checked exact() const {
         return (int{gw} + int{gx}) * 2 * Checked(tokens) * in_channels * out_channels;
     }
-    /// Making and measuring the factors.
     Checked factors(std::int64_t rank) const {
-        const Checked other = sketch.side == Side::token ? out_channels : tokens;
-        return sketch_flops(sketch, rank, tokens, out_channels) + 2 * rank * other +
-               2 * Checked(tokens) * out_channels;
+        return sketch_flops(sketch, rank, tokens, out_channels);
     }
     /// g_w or g_x from them.
     Checked product(std::int64_t rank) const {
@@ -105,8 +101,7 @@ Tensor of_each(const Tensor& f, const Tensor& x, Op op) {
                    *of_x = x.data() + b * x.size(1) * channels;
         real* out = y.data() + b * y.size(1) * channels;
         if (down)
-            project_sample(length, channels, rank, of_x, transposed(of_f, rank, length).data(),
-                           out);
+            project_sample(length, channels, rank, of_x, of_f, out);
         else
             expand_sample(rank, length, channels, of_f, of_x, out);
     }
@@ -207,15 +202,18 @@ void SketchRule::save(const LinearInput& x, Saved& saved, const LinearCall& call
     });
 }
 
+Tensor SketchRule::omega(const LinearCall& call, std::int64_t rank) const {
+    const Sample sample = sample_of(call, options_);
+    Stream stream(call.seed, "sketch " + call.layer, call.step);
+    return normal({rank, sample.tokens + sample.out_channels - sample.axis()}, 0, 1, stream);
+}
+
 Sketch SketchRule::sketch_of(const Tensor& g, const LinearCall& call, std::int64_t rank) const {
     const Sample sample = sample_of(call, options_);
+    if (options_.complement == 0) return sketch(g, sample.sketch, omega(call, rank));
     const std::int64_t axis = sample.axis();
-    const std::int64_t other = sample.tokens + sample.out_channels - axis;
-    Stream stream(call.seed, "sketch " + call.layer, call.step);
-    const Tensor omega = normal({rank, other}, 0, 1, stream);
-    if (options_.complement == 0) return sketch(g, sample.sketch, omega);
     Stream beside(call.seed, "sketch complement " + call.layer, call.step);
-    return sketch(g, sample.sketch, omega,
+    return sketch(g, sample.sketch, omega(call, rank),
                   normal({std::min(options_.complement, axis), axis}, 0, 1, beside));
 }
 
@@ -226,11 +224,11 @@ std::int64_t SketchRule::rank(const LinearCall& call) const {
 
 void SketchRule::settle(const Tensor& g, const LinearCall& call) const {
     if (!controller_) return;
-    const double total = sum_squares(g);
     for (std::uint64_t pass = 0; pass < 200; ++pass) {
         const std::int64_t before = controller_->next_rank();
         const std::int64_t rank = std::min(before, sample_of(call, options_).axis());
-        controller_->observe(call.step, sketch_of(g, call, rank).energies(), total);
+        const Sketch s = sketch_of(g, call, rank);
+        controller_->observe(call.step, s.energies, s.total);
         if (rank < before || controller_->next_rank() == before) return;
     }
 }
@@ -245,13 +243,11 @@ std::optional<Sketch> SketchRule::worthwhile_sketch(const Tensor& g, const Linea
     const bool look = !beyond || (controller_ && most > 0 && call.step % look_again == 0);
     if (look) {
         Sketch s = sketch_of(g, call, beyond ? most : rank);
-        const std::vector<double> energies = s.energies();
-        const double total = sum_squares(g);
-        const double kept = std::accumulate(energies.begin(), energies.end(), 0.0);
-        if (controller_) controller_->observe(call.step, energies, total);
-        const bool good = !controller_ || kept >= (1 - 2 * *options_.tolerance) * total;
+        const double kept = s.kept();
+        if (controller_) controller_->observe(call.step, s.energies, s.total);
+        const bool good = !controller_ || kept >= 1 - 2 * *options_.tolerance;
         const std::lock_guard lock(mutex_);
-        if (good) record_.add(s.principal, total > 0 ? kept / total : 1);
+        if (good) record_.add(s.principal, kept);
         if (good) result = std::move(s);
     }
     const std::lock_guard lock(mutex_);

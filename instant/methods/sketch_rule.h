@@ -56,8 +56,9 @@ class SketchRule final : public BackwardRule {
     LinearGrads backward(const LinearGradient& gy, const Saved& saved,
                          const LinearCall& call) const override;
 
-    /// The rank of a call, and the sketch that it then makes of g: (B, L, Cy).
+    /// The rank of a call, Ω, and the sketch that it then makes of g: (B, L, Cy).
     std::int64_t rank(const LinearCall& call) const;
+    Tensor omega(const LinearCall& call, std::int64_t rank) const;
     Sketch sketch_of(const Tensor& g, const LinearCall& call, std::int64_t rank) const;
     /// With a tolerance: lets the rank follow this g until it stays.
     void settle(const Tensor& g, const LinearCall& call) const;

@@ -20,9 +20,10 @@ inline namespace SLIMGRAD_PRECISION {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// A tile is 8 rows by 3 vectors of columns: 24 sums live in registers while the inner dimension
-// runs.
-constexpr int tile_rows = 8;
+// A tile is 8 rows by 3 vectors of columns, or 4 by 3 with 16 registers: all of its sums live in
+// them while the inner dimension runs.
+constexpr bool many_registers = !HWY_ARCH_X86 || HWY_TARGET <= HWY_AVX3;
+constexpr int tile_rows = many_registers ? 8 : 4;
 constexpr int tile_vectors = 3;
 const hn::ScalableTag<real> d;
 using Vector = hn::Vec<decltype(d)>;
@@ -32,8 +33,8 @@ std::int64_t lanes() { return static_cast<std::int64_t>(hn::Lanes(d)); }
 /// What a tile computes: out_i(j) = Σ_k a(k, i) b(k, j), or adds it.
 struct Terms {
     std::int64_t count;  // of k
-    const real* a;       // a(k, i) at a[k * stride_a + i]
-    std::int64_t stride_a;
+    const real* a;       // a(k, i) at a[k * stride_k + i * stride_i]
+    std::int64_t stride_k, stride_i;
     const real* b;  // b(k, j) at b[k * stride_b + j]
     std::int64_t stride_b;
     bool add;     // to what `out` holds
@@ -56,7 +57,7 @@ HWY_INLINE void wide_tile(const Terms& t, real* const* out) {
         if constexpr (fetch_next)
             for (int v = 0; v < tile_vectors; ++v) hwy::Prefetch(row + (v + tile_vectors) * n);
         for (int i = 0; i < M; ++i) {
-            const Vector a = hn::Set(d, t.a[k * t.stride_a + i]);
+            const Vector a = hn::Set(d, t.a[k * t.stride_k + i * t.stride_i]);
             for (int v = 0; v < tile_vectors; ++v) sum[i][v] = hn::MulAdd(a, b[v], sum[i][v]);
         }
     }
@@ -77,7 +78,7 @@ HWY_INLINE void narrow_tile(const Terms& t, real* const* out, std::int64_t colum
     for (std::int64_t k = 0; k < t.count; ++k) {
         const Vector b = hn::MaskedLoad(mask, d, t.b + k * t.stride_b);
         for (int i = 0; i < M; ++i)
-            sum[i] = hn::MulAdd(hn::Set(d, t.a[k * t.stride_a + i]), b, sum[i]);
+            sum[i] = hn::MulAdd(hn::Set(d, t.a[k * t.stride_k + i * t.stride_i]), b, sum[i]);
     }
     for (int i = 0; i < M; ++i) hn::BlendedStore(sum[i], mask, d, out[i]);
 }
@@ -96,35 +97,22 @@ HWY_INLINE void tile(Terms t, real* const* out, std::int64_t columns, bool fetch
     }
 }
 
+template <int M = tile_rows>
 void tile(int rows, const Terms& t, real* const* out, std::int64_t columns, bool fetch_next) {
-    switch (rows) {
-        case 1:
-            return tile<1>(t, out, columns, fetch_next);
-        case 2:
-            return tile<2>(t, out, columns, fetch_next);
-        case 3:
-            return tile<3>(t, out, columns, fetch_next);
-        case 4:
-            return tile<4>(t, out, columns, fetch_next);
-        case 5:
-            return tile<5>(t, out, columns, fetch_next);
-        case 6:
-            return tile<6>(t, out, columns, fetch_next);
-        case 7:
-            return tile<7>(t, out, columns, fetch_next);
-        default:
-            return tile<8>(t, out, columns, fetch_next);
-    }
+    if constexpr (M > 1)
+        if (rows < M) return tile<M - 1>(rows, t, out, columns, fetch_next);
+    tile<M>(t, out, columns, fetch_next);
 }
 
 int rows_of_tile(std::int64_t rows, std::int64_t begin) {
     return static_cast<int>(std::min<std::int64_t>(tile_rows, rows - begin));
 }
 
-/// Columns [begin, end) of out = aᵀ x, a: (length, rows), for one sample. The rows of x come in
-/// blocks that stay in the first cache while every tile of a passes over them.
+/// Columns [begin, end) of out = a x for one sample, a(i, l) at a[i * stride_i + l * stride_l]. The
+/// rows of x come in blocks that stay in the first cache while every tile of a passes over them.
 void project_sample(std::int64_t length, std::int64_t channels, const real* x, const real* a,
-                    std::vector<real*> rows, std::int64_t begin, std::int64_t end) {
+                    std::int64_t stride_i, std::int64_t stride_l, std::vector<real*> rows,
+                    std::int64_t begin, std::int64_t end) {
     constexpr std::int64_t block = 64;
     const auto count = static_cast<std::int64_t>(rows.size());
     const std::int64_t width = tile_vectors * lanes();
@@ -136,8 +124,9 @@ void project_sample(std::int64_t length, std::int64_t channels, const real* x, c
             for (std::int64_t i = 0; i < count; i += tile_rows)
                 tile(rows_of_tile(count, i),
                      {.count = std::min(block, length - l),
-                      .a = a + l * count + i,
-                      .stride_a = count,
+                      .a = a + i * stride_i + l * stride_l,
+                      .stride_k = stride_l,
+                      .stride_i = stride_i,
                       .b = x + l * channels + j,
                       .stride_b = channels,
                       .add = l > 0,
@@ -161,7 +150,8 @@ void expand_sample(std::int64_t rank, std::int64_t length, std::int64_t channels
             tile(rows,
                  {.count = rank,
                   .a = q + i,
-                  .stride_a = length,
+                  .stride_k = length,
+                  .stride_i = 1,
                   .b = g + j,
                   .stride_b = channels,
                   .add = false,
@@ -172,55 +162,61 @@ void expand_sample(std::int64_t rank, std::int64_t length, std::int64_t channels
     if (stream) hwy::FlushStream();
 }
 
-/// M rows of g times V vectors of rows of a: out(i, r) = Σ_k g(i, k) a(k, r), or adds it.
-template <int M, int V>
-HWY_INLINE void mix_tile(std::int64_t count, const real* g, std::int64_t stride_g, const real* a,
-                         std::int64_t stride_a, real* out, std::int64_t stride_out, bool add) {
+/// out(i, j) = Σ_k a(i, k) b(j, k), or adds it, for M rows of a and N of b. What fills no vector is
+/// left out.
+template <int M, int N>
+HWY_INLINE void dot_tile(std::int64_t count, const real* a, std::int64_t stride_a, const real* b,
+                         std::int64_t stride_b, real* out, std::int64_t stride_out, bool add) {
     const std::int64_t n = lanes();
-    Vector sum[M][V];
+    Vector sum[M][N];
     for (int i = 0; i < M; ++i)
-        for (int v = 0; v < V; ++v)
-            sum[i][v] = add ? hn::LoadU(d, out + i * stride_out + v * n) : hn::Zero(d);
-    for (std::int64_t k = 0; k < count; ++k) {
-        Vector b[V];
-        for (int v = 0; v < V; ++v) b[v] = hn::LoadU(d, a + k * stride_a + v * n);
+        for (int j = 0; j < N; ++j) sum[i][j] = hn::Zero(d);
+    std::int64_t k = 0;
+    for (; k + n <= count; k += n) {
+        Vector of_b[N];
+        for (int j = 0; j < N; ++j) of_b[j] = hn::LoadU(d, b + j * stride_b + k);
         for (int i = 0; i < M; ++i) {
-            const Vector x = hn::Set(d, g[i * stride_g + k]);
-            for (int v = 0; v < V; ++v) sum[i][v] = hn::MulAdd(x, b[v], sum[i][v]);
+            const Vector of_a = hn::LoadU(d, a + i * stride_a + k);
+            for (int j = 0; j < N; ++j) sum[i][j] = hn::MulAdd(of_a, of_b[j], sum[i][j]);
         }
     }
     for (int i = 0; i < M; ++i)
-        for (int v = 0; v < V; ++v) hn::StoreU(sum[i][v], d, out + i * stride_out + v * n);
-}
-
-template <int M>
-void mix_rows(int vectors, std::int64_t count, const real* g, std::int64_t stride_g, const real* a,
-              std::int64_t stride_a, real* out, std::int64_t stride_out, bool add) {
-    if (vectors == 1)
-        mix_tile<M, 1>(count, g, stride_g, a, stride_a, out, stride_out, add);
-    else if (vectors == 2)
-        mix_tile<M, 2>(count, g, stride_g, a, stride_a, out, stride_out, add);
-    else
-        mix_tile<M, 3>(count, g, stride_g, a, stride_a, out, stride_out, add);
-}
-
-/// out = g aᵀ: (length, padded), a packed. Blocks of channels keep a in the first cache.
-void mix(std::int64_t length, std::int64_t channels, const real* g, const real* a,
-         std::int64_t padded, real* out) {
-    constexpr std::int64_t block = 256;
-    const std::int64_t width = tile_vectors * lanes();
-    for (std::int64_t k = 0; k < channels; k += block)
-        for (std::int64_t r = 0; r < padded; r += width) {
-            const auto vectors = static_cast<int>(std::min(width, padded - r) / lanes());
-            const std::int64_t count = std::min(block, channels - k);
-            const auto rows = [&]<int M>(std::int64_t l) {
-                mix_rows<M>(vectors, count, g + l * channels + k, channels, a + k * padded + r,
-                            padded, out + l * padded + r, padded, k > 0);
-            };
-            std::int64_t l = 0;
-            for (; l + tile_rows <= length; l += tile_rows) rows.template operator()<tile_rows>(l);
-            for (; l < length; ++l) rows.template operator()<1>(l);
+        for (int j = 0; j < N; ++j) {
+            real dot = hn::GetLane(hn::SumOfLanes(d, sum[i][j]));
+            for (std::int64_t rest = k; rest < count; ++rest)
+                dot += a[i * stride_a + rest] * b[j * stride_b + rest];
+            real& at = out[i * stride_out + j];
+            at = add ? at + dot : dot;
         }
+}
+
+constexpr int dot_rows = 4, dot_columns = many_registers ? 4 : 3;
+
+template <int M = dot_rows, int N = dot_columns>
+void dot_tile(int rows, int columns, std::int64_t count, const real* a, std::int64_t stride_a,
+              const real* b, std::int64_t stride_b, real* out, std::int64_t stride_out, bool add) {
+    if constexpr (M > 1)
+        if (rows < M)
+            return dot_tile<M - 1, N>(rows, columns, count, a, stride_a, b, stride_b, out,
+                                      stride_out, add);
+    if constexpr (N > 1)
+        if (columns < N)
+            return dot_tile<M, N - 1>(rows, columns, count, a, stride_a, b, stride_b, out,
+                                      stride_out, add);
+    dot_tile<M, N>(count, a, stride_a, b, stride_b, out, stride_out, add);
+}
+
+/// out = a gᵀ of one sample. Blocks of channels keep a in the first cache.
+void mix_sample(std::int64_t length, std::int64_t channels, std::int64_t rows, const real* g,
+                const real* a, real* out) {
+    constexpr std::int64_t block = 512;
+    for (std::int64_t k = 0; k < channels; k += block)
+        for (std::int64_t l = 0; l < length; l += dot_columns)
+            for (std::int64_t r = 0; r < rows; r += dot_rows)
+                dot_tile(static_cast<int>(std::min<std::int64_t>(dot_rows, rows - r)),
+                         static_cast<int>(std::min<std::int64_t>(dot_columns, length - l)),
+                         std::min(block, channels - k), a + r * channels + k, channels,
+                         g + l * channels + k, channels, out + r * length + l, length, k > 0);
 }
 
 std::int64_t vector_lanes() { return lanes(); }
@@ -237,7 +233,7 @@ inline namespace SLIMGRAD_PRECISION {
 
 HWY_EXPORT(project_sample);
 HWY_EXPORT(expand_sample);
-HWY_EXPORT(mix);
+HWY_EXPORT(mix_sample);
 HWY_EXPORT(vector_lanes);
 HWY_EXPORT(target_name);
 
@@ -275,7 +271,7 @@ void project_tokens(std::int64_t batch, std::int64_t length, std::int64_t channe
                 for (std::int64_t r = 0; r < p.rows; ++r)
                     out.push_back(p.out + (b * p.rows + r) * channels);
             HWY_DYNAMIC_DISPATCH(project_sample)
-            (length, channels, x + b * length * channels, a.data(), std::move(out),
+            (length, channels, x + b * length * channels, a.data(), 1, rows, std::move(out),
              panel * panel_width, std::min(channels, (panel + 1) * panel_width));
         }
     }
@@ -299,21 +295,13 @@ void expand_tokens(std::int64_t batch, std::int64_t rank, std::int64_t length,
      std::min(length, (i + 1) * block), stream);
 }
 
-std::vector<real> transposed(const real* matrix, std::int64_t rows, std::int64_t length) {
-    std::vector<real> result(static_cast<std::size_t>(rows * length));
-    for (std::int64_t r = 0; r < rows; ++r)
-        for (std::int64_t l = 0; l < length; ++l)
-            result[static_cast<std::size_t>(l * rows + r)] = matrix[r * length + l];
-    return result;
-}
-
 void project_sample(std::int64_t length, std::int64_t channels, std::int64_t rows, const real* x,
                     const real* a, real* out) {
     std::vector<real*> at;
     for (std::int64_t r = 0; r < rows; ++r) at.push_back(out + r * channels);
     for (std::int64_t begin = 0; begin < channels; begin += panel_width)
         HWY_DYNAMIC_DISPATCH(project_sample)
-    (length, channels, x, a, at, begin, std::min(channels, begin + panel_width));
+    (length, channels, x, a, length, 1, at, begin, std::min(channels, begin + panel_width));
 }
 
 void expand_sample(std::int64_t rank, std::int64_t length, std::int64_t channels, const real* q,
@@ -321,23 +309,9 @@ void expand_sample(std::int64_t rank, std::int64_t length, std::int64_t channels
     HWY_DYNAMIC_DISPATCH(expand_sample)(rank, length, channels, q, g, out, 0, length, false);
 }
 
-ThinMatrix::ThinMatrix(std::int64_t rows, std::int64_t channels, const real* values)
-    : rows_(rows), channels_(channels) {
-    const std::int64_t lanes = HWY_DYNAMIC_DISPATCH(vector_lanes)();
-    padded_ = (rows + lanes - 1) / lanes * lanes;
-    packed_.assign(static_cast<std::size_t>(channels * padded_), 0);
-    for (std::int64_t r = 0; r < rows; ++r)
-        for (std::int64_t c = 0; c < channels; ++c)
-            packed_[static_cast<std::size_t>(c * padded_ + r)] = values[r * channels + c];
-}
-
-void mix_sample(std::int64_t length, const real* g, const ThinMatrix& a, real* out) {
-    std::vector<real> mixed(static_cast<std::size_t>(length * a.padded()));
-    HWY_DYNAMIC_DISPATCH(mix)
-    (length, a.channels(), g, a.packed(), a.padded(), mixed.data());
-    for (std::int64_t r = 0; r < a.rows(); ++r)
-        for (std::int64_t l = 0; l < length; ++l)
-            out[r * length + l] = mixed[static_cast<std::size_t>(l * a.padded() + r)];
+void mix_sample(std::int64_t length, std::int64_t channels, std::int64_t rows, const real* g,
+                const real* a, real* out) {
+    HWY_DYNAMIC_DISPATCH(mix_sample)(length, channels, rows, g, a, out);
 }
 
 const char* skinny_target() { return HWY_DYNAMIC_DISPATCH(target_name)(); }

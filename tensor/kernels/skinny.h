@@ -2,7 +2,6 @@
 
 #include <cstdint>
 #include <span>
-#include <vector>
 
 #include "tensor/config.h"
 
@@ -32,34 +31,18 @@ void project_tokens(std::int64_t batch, std::int64_t length, std::int64_t channe
 void expand_tokens(std::int64_t batch, std::int64_t rank, std::int64_t length,
                    std::int64_t channels, const real* q, const real* g, real* out);
 
-// The same for one sample that has matrices of its own, by one thread, and the way to them. What is
-// read again, x or g, stays in the second cache meanwhile.
+// The same for one sample that has matrices of its own, by one thread. What is read again, x or g,
+// stays in the second cache meanwhile.
 
-/// (rows, length) as (length, rows).
-std::vector<real> transposed(const real* matrix, std::int64_t rows, std::int64_t length);
-/// out = aᵀ x, a: (length, rows), x: (length, channels), out: (rows, channels).
+/// out = a x, a: (rows, length), x: (length, channels), out: (rows, channels).
 void project_sample(std::int64_t length, std::int64_t channels, std::int64_t rows, const real* x,
                     const real* a, real* out);
 /// out = qᵀ g, q: (rank, length), g: (rank, channels), out: (length, channels).
 void expand_sample(std::int64_t rank, std::int64_t length, std::int64_t channels, const real* q,
                    const real* g, real* out);
-
-/// A matrix (rows, channels), few rows, as mix_sample reads it.
-class ThinMatrix {
-  public:
-    ThinMatrix(std::int64_t rows, std::int64_t channels, const real* values);
-    std::int64_t rows() const { return rows_; }
-    std::int64_t channels() const { return channels_; }
-    std::int64_t padded() const { return padded_; }
-    const real* packed() const { return packed_.data(); }
-
-  private:
-    std::int64_t rows_, channels_, padded_;
-    std::vector<real> packed_;  // (channels, padded): transposed, whole vectors of rows
-};
-
-/// out = a gᵀ, g: (length, channels), out: (rows, length).
-void mix_sample(std::int64_t length, const real* g, const ThinMatrix& a, real* out);
+/// out = a gᵀ, a: (rows, channels), g: (length, channels), out: (rows, length).
+void mix_sample(std::int64_t length, std::int64_t channels, std::int64_t rows, const real* g,
+                const real* a, real* out);
 
 /// The instruction set that these kernels use on this processor, "AVX3" for AVX-512.
 const char* skinny_target();
