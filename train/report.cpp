@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <string_view>
 
@@ -178,6 +179,36 @@ std::string rank_table(const std::vector<Group>& groups) {
     return out + "</tbody></table>";
 }
 
+bool has_sketches(const std::vector<Group>& groups) {
+    return std::ranges::any_of(groups, [](const Group& group) {
+        return std::ranges::any_of(layers_of(group),
+                                   [](const Json& layer) { return layer.contains("sketch"); });
+    });
+}
+
+/// What the sketches of each layer kept, and how often it was left exact.
+std::string sketch_table(const std::vector<Group>& groups) {
+    std::vector<std::string> head{"layer"};
+    for (const Group& group : groups) head.push_back(group.label);
+    std::string out = "<table><thead>" + row(head, "th") + "</thead><tbody>";
+    const auto shown = [](const Json& layer) -> std::string {
+        const auto of = [&](const char* what) { return number(layer, {"sketch", what}); };
+        if (std::isnan(of("calls"))) return "–";
+        const std::string exact = fmt::format("{:.0f} of {:.0f} exact", of("exact"), of("calls"));
+        if (std::isnan(of("kept"))) return exact;
+        return fmt::format("rank {:.1f} · keeps {:.3f}, at least {:.3f} · {}", of("rank"),
+                           of("kept"), of("least_kept"), exact);
+    };
+    const Json& first = layers_of(groups.front());
+    for (std::size_t i = 0; i < first.size(); ++i) {
+        std::vector<std::string> cells{first[i].value("name", "")};
+        for (const Group& group : groups)
+            cells.push_back(shown(i < layers_of(group).size() ? layers_of(group)[i] : Json()));
+        out += row(cells);
+    }
+    return out + "</tbody></table>";
+}
+
 Json finite(double value) { return std::isfinite(value) ? Json(value) : Json(); }
 Json points(const Curve& curve) {
     Json out = Json::array();
@@ -185,9 +216,10 @@ Json points(const Curve& curve) {
     return out;
 }
 
-Json rank_points(const RankCurves& ranks) {
-    return {
-        {"mean", points(ranks.mean)}, {"least", points(ranks.least)}, {"most", points(ranks.most)}};
+Json spread_points(const SpreadCurves& spread) {
+    return {{"mean", points(spread.mean)},
+            {"least", points(spread.least)},
+            {"most", points(spread.most)}};
 }
 
 /// What report.js draws.
@@ -198,8 +230,9 @@ Json chart_data(const std::vector<Group>& groups) {
         for (const Run& run : g.runs)
             group["runs"].push_back({{"loss", points(run.loss)},
                                      {"accuracy", points(run.accuracy)},
-                                     {"ranks_x", rank_points(run.ranks_x)},
-                                     {"ranks_g", rank_points(run.ranks_g)}});
+                                     {"ranks_x", spread_points(run.ranks_x)},
+                                     {"ranks_g", spread_points(run.ranks_g)},
+                                     {"kept", spread_points(run.kept)}});
         for (const char* phase : {"g_w", "g_x", "compress", "calibrate"})
             group["flops"][phase] = finite(statistics(g, {"flops", phase}).mean);
         for (const char* phase : {"forward", "backward", "calibrate", "optimizer", "total"})
@@ -256,8 +289,13 @@ constexpr Chart charts[] = {
      "Lines: the mean over the layers at each calibration. Bands: from the layer with the smallest "
      "rank to that with the largest. A line that falls or rises shows how the subspaces that hold "
      "the energy change as training goes on."},
-    {"ranks_g", "Ranks of g over the calibrations",
+    {"ranks_g", "Ranks of g over the calibrations, or of sketches",
      "The same for the gradients of the layers' outputs."},
+    {"kept", "What sketches keep of the gradients",
+     "The share of each output gradient's energy that its sketch holds. Lines: the mean over the "
+     "layers. Bands: from the least of any layer and step to the layer that keeps most. 1 is an "
+     "exact "
+     "backward."},
 };
 
 std::string option_list(const Json& options) {
@@ -303,7 +341,13 @@ std::string page(const std::vector<Group>& groups) {
            "<h3>Ranks by layer</h3>" + rank_table(groups) +
            "<p class=\"caption\">Of the last calibration, in brackets the smallest and the largest "
            "over all of them. “exact (30)”: rank 30 would cost more operations than it "
-           "saves, and the slot is left uncompressed.</p></section>\n";
+           "saves, and the slot is left uncompressed.</p>";
+    if (has_sketches(groups))
+        out +=
+            "<h3>Sketches by layer</h3>" + sketch_table(groups) +
+            "<p class=\"caption\">Means over the steps of the first run. A call stays exact where "
+            "a sketch would cost more than it saves, or loses twice what it may.</p>";
+    out += "</section>\n";
     out += "<section><h2>How it was run</h2><p>" + option_list(first.config) + "</p><p>" +
            option_list(first.summary.value("environment", Json::object())) + "</p></section>\n";
     out += fmt::format(

@@ -149,7 +149,7 @@
   bars("seconds", parts, "wall-clock time of the whole run (s)");
 
   // The mean as a line with a point at each calibration, and least to most as a band behind it.
-  function history(id, title) {
+  function history(id, title, scale = { beginAtZero: true }) {
     const datasets = [];
     groups.forEach((g) => g.runs.forEach((run, i) => {
       const { mean, least, most } = run[id];
@@ -171,7 +171,7 @@
         plugins: {
           legend: lines((dataset) => dataset.first),
         },
-        scales: { x: axis("step", { type: "linear" }), y: axis(title, { beginAtZero: true }) },
+        scales: { x: axis("step", { type: "linear" }), y: axis(title, scale) },
       },
     });
   }
@@ -180,4 +180,5 @@
   ranks("rank_g", "rank_g", "length_g", "rank of g (directions)");
   history("ranks_x", "rank of x (directions)");
   history("ranks_g", "rank of g (directions)");
+  history("kept", "share of the gradients' energy", { suggestedMax: 1 });
 })();

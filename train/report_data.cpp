@@ -55,16 +55,19 @@ Curve thinned(const Curve& curve) {
     return thin;
 }
 
-/// Adds the ranks that one calibration gave a slot, if it compressed any.
-void add_ranks(const Json& layers, const char* key, double step, RankCurves& curves) {
+/// Adds what the layers of one line of metrics.jsonl hold under a key; the least of them under
+/// another one, where a layer has several.
+void add_spread(const Json& layers, const char* key, double step, SpreadCurves& curves,
+                const char* least_key = nullptr) {
     double sum = 0, least = 0, most = 0;
     int count = 0;
     for (const Json& layer : layers) {
-        const double rank = number(layer, {key});
-        if (std::isnan(rank)) continue;
-        sum += rank;
-        least = count == 0 ? rank : std::min(least, rank);
-        most = std::max(most, rank);
+        const double value = number(layer, {key});
+        if (std::isnan(value)) continue;
+        const double lowest = least_key ? number(layer, {least_key}) : value;
+        sum += value;
+        least = count == 0 ? lowest : std::min(least, lowest);
+        most = std::max(most, value);
         ++count;
     }
     if (count == 0) return;
@@ -91,13 +94,18 @@ void read_metrics(const std::string& file, Run& run) {
         if (const double accuracy = number(json, {"accuracy"}); type == "epoch")
             run.accuracy.emplace_back(step, accuracy);
         if (type == "calibration" && json.contains("layers")) {
-            add_ranks(json["layers"], "rank_x", step, run.ranks_x);
-            add_ranks(json["layers"], "rank_g", step, run.ranks_g);
+            add_spread(json["layers"], "rank_x", step, run.ranks_x);
+            add_spread(json["layers"], "rank_g", step, run.ranks_g);
+        }
+        if (type == "sketch" && json.contains("layers")) {
+            add_spread(json["layers"], "rank", step, run.ranks_g);
+            add_spread(json["layers"], "kept", step, run.kept, "least_kept");
         }
     }
     run.loss = thinned(run.loss);
-    for (RankCurves* ranks : {&run.ranks_x, &run.ranks_g})
-        for (Curve* curve : {&ranks->mean, &ranks->least, &ranks->most}) *curve = thinned(*curve);
+    for (SpreadCurves* spread : {&run.ranks_x, &run.ranks_g, &run.kept})
+        for (Curve* curve : {&spread->mean, &spread->least, &spread->most})
+            *curve = thinned(*curve);
 }
 
 std::string text_of(const Json& config, const std::string& key) {
@@ -125,9 +133,14 @@ Statistics statistics(const Group& group, std::initializer_list<const char*> pat
 
 Run read_run(const std::string& directory) {
     const std::string summary = directory + "/summary.json";
-    Run run{
-        directory, read_object(config_file(directory).string()), read_object(summary), {}, {}, {},
-        {}};
+    Run run{directory,
+            read_object(config_file(directory).string()),
+            read_object(summary),
+            {},
+            {},
+            {},
+            {},
+            {}};
     for (const char* key : {"model", "data"})
         expect_text(run.config, key, fmt::format("'{}/config.json'", directory));
     if (const auto layers = run.summary.find("layers"); layers != run.summary.end())

@@ -13,8 +13,8 @@ namespace slimgrad::report {
 using Json = nlohmann::json;
 using Curve = std::vector<std::pair<double, double>>;  // step, value
 
-/// The ranks of one slot at each calibration, over the layers that were compressed.
-struct RankCurves {
+/// What layers have of one kind, of those that have it: ranks of a slot at each calibration, say.
+struct SpreadCurves {
     Curve mean, least, most;
 };
 
@@ -23,7 +23,8 @@ struct Run {
     std::string directory;
     Json config, summary;
     Curve loss, accuracy;  // of the training batches; of the test set
-    RankCurves ranks_x, ranks_g;
+    SpreadCurves ranks_x, ranks_g;
+    SpreadCurves kept;  // shares of the gradients' energy that sketches have kept
 };
 
 /// Runs that differ in nothing but the seed.

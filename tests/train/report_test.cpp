@@ -73,6 +73,27 @@ TEST(Report, DrawsTheRanksOverTheCalibrations) {
     EXPECT_NE(page.find("3 (2–6) / exact (30)"), std::string::npos);
 }
 
+TEST(Report, ShowsWhatSketchesKeep) {
+    const TemporaryDirectory directory;
+    const std::string run = make_run(directory, "sketch");
+    EXPECT_EQ(page_of(directory, {run}).find("Sketches by layer"), std::string::npos);
+    put(directory / "sketch0" / "metrics.jsonl",
+        "{\"type\": \"sketch\", \"step\": 9, \"layers\": [{\"name\": \"a\", \"rank\": 8, "
+        "\"kept\": 0.75, \"least_kept\": 0.5}, {\"name\": \"b\", \"rank\": 4, \"kept\": 1, "
+        "\"least_kept\": 0.875}, {\"name\": \"c\", \"rank\": null, \"kept\": null}]}\n");
+    put(directory / "sketch0" / "summary.json",
+        R"({"method": "sketch", "layers": [
+            {"name": "a", "sketch": {"calls": 9, "exact": 2, "rank": 6.5, "kept": 0.75, "least_kept": 0.5}},
+            {"name": "c", "sketch": {"calls": 9, "exact": 9, "rank": null, "kept": null, "least_kept": null}}]})");
+    const std::string page = page_of(directory, {run});
+    EXPECT_NE(page.find("rank 6.5 · keeps 0.750, at least 0.500 · 2 of 9 exact"),
+              std::string::npos);
+    EXPECT_NE(page.find("<td>9 of 9 exact</td>"), std::string::npos);
+    EXPECT_NE(page.find(R"("kept":{"least":[{"x":9.0,"y":0.5}],"mean":[{"x":9.0,"y":0.875}])"),
+              std::string::npos);
+    EXPECT_NE(page.find(R"("ranks_g":{"least":[{"x":9.0,"y":4.0}])"), std::string::npos);
+}
+
 TEST(Report, EscapesWhatRunsContain) {
     const TemporaryDirectory directory;
     const std::string page =
