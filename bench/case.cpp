@@ -153,10 +153,9 @@ MethodOptions options_of(const Variant& variant, const LinearShape& layer, std::
     MethodOptions options;
     options.method = variant.method;
     options.batch = batch;
-    options.rank_x = ranks.x;
-    options.rank_g = layer.name.ends_with("qkv") ? ranks.g_qkv.value_or(ranks.g) : ranks.g;
-    for (const Option& option : find_method(variant.method).options)
-        if (option.name == "rank") options.own.set("[bench]", option, ranks.x);
+    set_rank(options, ranks.x);
+    if (options.rank_g)
+        options.rank_g = layer.name.ends_with("qkv") ? ranks.g_qkv.value_or(ranks.g) : ranks.g;
     return options;
 }
 

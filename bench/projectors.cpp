@@ -104,7 +104,7 @@ class PlainSketchRule final : public BackwardRule {
             part.copy_from((token ? matmul(square, sample) : matmul(sample, square))
                                .reshape({1, gy.size(1), gy.size(2)}));
         }
-        return ExactRule::instance()->backward({call.op, g}, saved, call);
+        return ExactRule::instance()->backward({call.op, call.op->y_of(g)}, saved, call);
     }
 
   private:

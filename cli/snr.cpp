@@ -96,8 +96,8 @@ void write_files(const SnrRequest& o, const SnrFindings& found) {
 
 int snr_command(const SnrRequest& o) {
     const bool files = is_array(o.source), made = o.source == "synthetic";
-    require((o.sweep != "staleness" && o.sweep != "spectrum") || !(files || made),
-            "[snr] --sweep {} needs a run: --source RUN", o.sweep);
+    const bool of_run = o.sweep == "staleness" || o.sweep == "spectrum" || o.sweep == "rank";
+    require(!of_run || !(files || made), "[snr] --sweep {} needs a run: --source RUN", o.sweep);
     snr_choice(o, o.epsilon.empty() ? 0.95 : o.epsilon.front(), 0, Side::token);  // fails early
     require_free(o.out);
     const std::unique_ptr<DirectoryLock> lock = locked(o.out);
@@ -136,7 +136,8 @@ int snr_command(const SnrRequest& o) {
 /// take the answer for another one.
 void refuse_idle(const SnrRequest& o, const CLI::App& command) {
     const bool made = o.source == "synthetic", files = is_array(o.source), run = !made && !files;
-    const bool spectrum = o.sweep == "spectrum", staleness = o.sweep == "staleness";
+    const bool spectrum = o.sweep == "spectrum", staleness = o.sweep == "staleness",
+               rank = o.sweep == "rank";
     const std::vector<std::string> notes =
         idle_notes({{!files, {"weight"}, "the source is no array"},
                     {!made,
@@ -146,6 +147,9 @@ void refuse_idle(const SnrRequest& o, const CLI::App& command) {
                     {o.covariance == "separable", {"contrast"}, "the covariance is separable"},
                     {!run, {"layer", "batches", "calibrate_batches"}, "the source is no run"},
                     {!staleness, {"steps", "lr"}, "it is for --sweep staleness"},
+                    {!rank, {"methods", "rank", "draws"}, "it is for --sweep rank"},
+                    {rank, {"epsilon", "oversample"}, "the sweep is over the rank"},
+                    {rank, {"offset", "alpha"}, "methods have scales of their own"},
                     {made && !o.sweep.empty(), {"seeds"}, "a sweep is over one source"},
                     {o.sweep == "epsilon", {"epsilon"}, "the sweep is over it"},
                     {o.sweep == "oversample", {"oversample"}, "the sweep is over it"},
@@ -207,10 +211,14 @@ void add_measure_options(CLI::App& command, SnrRequest& o) {
     add("side", method_option("side").range, "axis; auto for runs only (default: the run's)",
         o.side);
     add("confidence", snr_confidences, "of the intervals", o.confidence);
-    add("sweep", Words{{"epsilon", "oversample", "offset", "staleness", "spectrum"}},
-        "the last two are of runs; spectrum: how many eigenvalues hold epsilon of the energy of "
-        "g_y",
+    add("sweep", Words{{"epsilon", "oversample", "offset", "staleness", "spectrum", "rank"}},
+        "the last three are of runs; spectrum: how many eigenvalues hold epsilon of the energy of "
+        "g_y; rank: the gradients of several methods",
         o.sweep);
+    add("methods", AnyText{},
+        "rank: methods, with commas; each may have options of its own, as in compare", o.methods);
+    add("rank", Integers{1, million}, "rank: ranks, with commas", o.ranks);
+    add("draws", Integers{1, 1000}, "rank: random draws of each method", o.draws);
     add("steps", Integers{0, million}, "staleness: steps since calibration, with commas", o.steps);
     add("lr", Reals{0, 1e38}, "staleness: constant learning rate (default: the run's base rate)",
         o.lr);
@@ -231,6 +239,7 @@ Action add_snr(CLI::App& program) {
         "  slimgrad snr --source runs/instant --out snr\n"
         "  slimgrad snr --source runs/instant --sweep staleness --oversample 0,5\n"
         "  slimgrad snr --source runs/instant --sweep spectrum --epsilon 0.95\n"
+        "  slimgrad snr --source runs/vanilla --sweep rank --methods instant,sketch --out snr\n"
         "  slimgrad snr --source g.npy --weight w.npy --epsilon 0.9,0.95",
         o->json);
     add_source_options(*command, *o);

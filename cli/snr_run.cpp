@@ -129,7 +129,8 @@ void snr_of_run(SnrRequest o, SnrFindings& found) {
     method.epsilon = o.epsilon.front();
     method.oversample = o.oversample.back();
     validate(method);
-    require(o.sweep.empty() || o.sweep == "staleness" || o.sweep == "spectrum" || !o.layer.empty(),
+    const bool of_all_layers = o.sweep == "staleness" || o.sweep == "spectrum" || o.sweep == "rank";
+    require(o.sweep.empty() || of_all_layers || !o.layer.empty(),
             "[snr] expected --layer NAME for a sweep over {} of a run", o.sweep);
     RunStudyOptions study;
     study.calibrate_batches = o.calibrate_batches.value_or(config.calibrate_batches);
@@ -146,6 +147,8 @@ void snr_of_run(SnrRequest o, SnrFindings& found) {
         staleness(o, run, method, study, found);
     else if (o.sweep == "spectrum")
         spectra(o, run, study, found);
+    else if (o.sweep == "rank")
+        add_methods(o, run, study, found);
     else
         layers(o, run, method, study, found);
     study.progress("");

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "train/figures.h"
-#include "train/snr_study.h"
+#include "train/method_study.h"
 
 namespace slimgrad::cli {
 
@@ -27,6 +27,10 @@ struct SnrRequest {
     SnrSourceOptions synthetic;
     std::int64_t batches = 10;
     std::optional<std::int64_t> calibrate_batches;
+    // Of a sweep over the rank.
+    std::vector<std::string> methods = MethodStudyOptions{}.methods;
+    std::vector<std::int64_t> ranks = MethodStudyOptions{}.ranks;
+    std::int64_t draws = MethodStudyOptions{}.draws;
 };
 
 /// What a command finds out, for every form of output.
@@ -50,6 +54,9 @@ SnrOptions snr_choice(const SnrRequest& request, double epsilon, std::int64_t ov
                       Side side);
 /// A sweep over epsilon, oversample or offset for one subject, with its chart.
 void add_sweep(const SnrRequest& request, const SnrSubject& subject, SnrFindings& found);
+/// The gradients of several methods at several ranks, with charts against what they cost.
+void add_methods(const SnrRequest& request, RunProbe& run, const RunStudyOptions& options,
+                 SnrFindings& found);
 /// In how many rows the theory lies within the interval of the measurement.
 void add_summary(const nlohmann::json& rows, SnrFindings& found);
 

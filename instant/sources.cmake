@@ -8,9 +8,11 @@ list(APPEND SLIMGRAD_SOURCES
      instant/cost/cost_model.cpp
      instant/cost/linear_cost.cpp
      instant/cost/trace.cpp
+     instant/lab/draw_study.cpp
      instant/lab/fieller.cpp
      instant/lab/gradient_study.cpp
      instant/lab/lab.cpp
+     instant/lab/range_finder.cpp
      instant/lab/snr.cpp
      instant/lab/snr_measure.cpp
      instant/lab/snr_source.cpp

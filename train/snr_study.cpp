@@ -78,17 +78,6 @@ std::vector<std::string> ordered(Module& model, const Layers& layers) {
     return names;
 }
 
-void calibrate(RunProbe& run, Calibrator& calibrator, const RunStudyOptions& options) {
-    calibrator.calibrate([&] {
-        for (std::int64_t i = 0; i < options.calibrate_batches; ++i) {
-            options.progress(
-                fmt::format("projectors, batch {} of {}", i + 1, options.calibrate_batches));
-            run.pass(run.step() + i);
-            zero_grad(run.model());
-        }
-    });
-}
-
 void merge(std::vector<LayerError>& all, const std::vector<LayerError>& more) {
     if (all.empty()) {
         all = more;
@@ -101,6 +90,17 @@ void merge(std::vector<LayerError>& all, const std::vector<LayerError>& more) {
 }
 
 }  // namespace
+
+void calibrate(RunProbe& run, Calibrator& calibrator, const RunStudyOptions& options) {
+    calibrator.calibrate([&] {
+        for (std::int64_t i = 0; i < options.calibrate_batches; ++i) {
+            options.progress(
+                fmt::format("projectors, batch {} of {}", i + 1, options.calibrate_batches));
+            run.pass(run.step() + i);
+            zero_grad(run.model());
+        }
+    });
+}
 
 SnrRow snr_row(const SnrSubject& subject, const SnrOptions& options) {
     SnrRow row{&subject, options, snr_theory(subject.modes, options), {}};

@@ -43,6 +43,9 @@ struct RunStudyOptions {
     std::function<void(const std::string&)> progress = [](const std::string&) {};
 };
 
+/// Calibrates on the next calibrate_batches batches of training, as training does.
+void calibrate(RunProbe& run, Calibrator& calibrator, const RunStudyOptions& options);
+
 /// Every layer that INSTANT would compress in g: those with a token axis that make g_x. C and
 /// `exact` come from the next calibrate_batches batches of training, the measurement from the
 /// batches after them, all with exact gradients.

@@ -62,15 +62,30 @@ struct Errors {
 
 }  // namespace
 
-void observe_gradients(Module& model, const std::function<void()>& run, const SeeGradient& see) {
+void watch_exact_backward(Module& model, const std::function<void()>& run,
+                          const std::function<void(const ExactBackward&)>& see) {
     const RuleSwap swap(model, [&](LinearMap& layer) {
-        return watched(ExactRule::instance(), [&](const LinearGradient& gy, const Saved&,
-                                                  const LinearCall& call, const LinearGrads&) {
-            if (call.needs.gx) see(layer, gy.matrix(), call.w);
-        });
+        return watched(
+            ExactRule::instance(),
+            [&see, &layer, own = layer.rule()](const LinearGradient& gy, const Saved& saved,
+                                               const LinearCall& call, const LinearGrads& grads) {
+                see({layer, *own, gy, saved, call, grads});
+            });
     });
     run();
     zero_grad(model);
+}
+
+LinearGrads made_by(const BackwardRule& rule, const ExactBackward& exact, const LinearCall& call) {
+    Saved kept({call.needs.gx, call.needs.gw}, nullptr, nullptr);
+    if (call.needs.gw) rule.save({call.op, exact.saved.tensor("x")}, kept, call);
+    return backward_by(rule, exact.gy.value(), kept, call);
+}
+
+void observe_gradients(Module& model, const std::function<void()>& run, const SeeGradient& see) {
+    watch_exact_backward(model, run, [&](const ExactBackward& exact) {
+        if (exact.call.needs.gx) see(exact.layer, exact.gy.matrix(), exact.call.w);
+    });
 }
 
 void GradientError::multiply(int exponent) {
@@ -106,21 +121,9 @@ double GradientError::cosine() const { return product_ / std::sqrt(approximate_ 
 
 std::vector<LayerError> local_errors(Module& model, const std::function<void()>& run) {
     Errors errors(model);
-    const RuleSwap swap(model, [&](LinearMap& layer) {
-        return watched(
-            ExactRule::instance(), [&errors, &layer, rule = layer.rule()](
-                                       const LinearGradient& gy, const Saved& saved,
-                                       const LinearCall& call, const LinearGrads& exact) {
-                // What the layer's own rule would have kept of the same x, and made of the same
-                // g_y.
-                const auto& [gx, gw, gb] = call.needs;
-                Saved kept({gx, gw}, nullptr, nullptr);
-                if (gw) rule->save({call.op, saved.tensor("x")}, kept, call);
-                compare(errors.of(layer), backward_by(*rule, gy.value(), kept, call), exact);
-            });
+    watch_exact_backward(model, run, [&](const ExactBackward& exact) {
+        compare(errors.of(exact.layer), made_by(exact.own, exact, exact.call), exact.grads);
     });
-    run();
-    zero_grad(model);
     return errors.all;
 }
 

@@ -13,6 +13,23 @@ inline namespace SLIMGRAD_PRECISION {
 // What compression does to the gradients of a model, measured on its own batches. `run` executes
 // one forward and backward of the caller; parameter gradients are left empty.
 
+/// One call of a layer with exact gradients: the rule that the layer has otherwise, what backward
+/// is given, and what it makes.
+struct ExactBackward {
+    LinearMap& layer;
+    const BackwardRule& own;
+    const LinearGradient& gy;
+    const Saved& saved;  // "x" as the layer has it, where W trains
+    const LinearCall& call;
+    const LinearGrads& grads;
+};
+/// Runs with exact rules and shows every call of every linear map.
+void watch_exact_backward(Module& model, const std::function<void()>& run,
+                          const std::function<void(const ExactBackward&)>& see);
+
+/// What `rule` would have kept of the same x, and made of the same g_y, in a call like it.
+LinearGrads made_by(const BackwardRule& rule, const ExactBackward& exact, const LinearCall& call);
+
 /// Runs with exact rules and shows the g_y: (B, L, Cy) and W: (Cy, Cx) of every linear map that
 /// makes g_x.
 using SeeGradient = std::function<void(LinearMap& layer, const Tensor& gy, const Tensor& w)>;

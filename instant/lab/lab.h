@@ -42,9 +42,9 @@ struct LabResult {
     Tensor p, q;  // (R, n), scaled by the offset as they are used; undefined for an exact slot
     std::optional<Side> side_x, side_g;
     std::optional<std::int64_t> rank_x, rank_g;
-    Tensor u;                    // (B, L, R): the basis that a sketch makes of each sample's g_y
-    std::optional<double> kept;  // the share of Σ g_y² that a sketch holds
-    std::int64_t saved_bytes = 0;      // held between forward and backward, from the ledger
+    Tensor u;                      // (B, L, R): the basis that a sketch makes of each sample's g_y
+    std::optional<double> kept;    // the share of Σ g_y² that a sketch holds
+    std::int64_t saved_bytes = 0;  // held between forward and backward, from the ledger
     std::int64_t projector_bytes = 0;  // P and Q
     LabFlops flops;
 };

@@ -171,6 +171,18 @@ void validate(const MethodOptions& o) {
     check_option("[method]", {"min_tokens", batch_option().range}, o.min_tokens);
 }
 
+bool set_rank(MethodOptions& options, std::int64_t rank) {
+    const Method& method = find_method(options.method);
+    for (const Option& option : method.options)
+        if (option.name == "rank") {
+            options.own.set("[method]", option, rank);
+            return true;
+        }
+    const bool slots = method.calibrated.x || method.calibrated.g;
+    if (slots) options.rank_x = options.rank_g = rank;
+    return slots;
+}
+
 std::vector<Idle> idle_method_options(const MethodOptions& o) {
     const Method& method = find_method(o.method);
     std::vector<std::string> unheeded;

@@ -119,6 +119,8 @@ Option method_option(std::string_view name);
 
 /// Throws Error for an unknown method or an option out of its range.
 void validate(const MethodOptions& options);
+/// Gives a method this rank, in both slots if it has two. False of a method without ranks.
+bool set_rank(MethodOptions& options, std::int64_t rank);
 /// Options that do nothing with this method, and why.
 std::vector<Idle> idle_method_options(const MethodOptions& options);
 

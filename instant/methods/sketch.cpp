@@ -1,12 +1,12 @@
 #include "instant/methods/sketch.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <numeric>
 #include <utility>
 
 #include "tensor/checked.h"
+#include "tensor/kernels/lane_sum.h"
 #include "tensor/kernels/orthonormal.h"
 #include "tensor/kernels/skinny.h"
 #include "tensor/ops.h"
@@ -14,18 +14,6 @@
 namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {
 namespace {
-
-/// Σ x², in double: squares of small numbers must not vanish.
-double squares(const real* x, std::int64_t count) {
-    constexpr std::int64_t lanes = 16;  // sums side by side, so that none waits for another
-    std::array<double, lanes> sums{};
-    std::int64_t i = 0;
-    for (; i + lanes <= count; i += lanes)
-        for (std::int64_t lane = 0; lane < lanes; ++lane)
-            sums[lane] += static_cast<double>(x[i + lane]) * x[i + lane];
-    for (; i < count; ++i) sums[0] += static_cast<double>(x[i]) * x[i];
-    return std::accumulate(sums.begin(), sums.end(), 0.0);
-}
 
 /// The gradient of one sample, and the products of a sketch with it.
 struct SampleGradient {
@@ -114,9 +102,9 @@ Sketch sketch(const Tensor& g, const SketchOptions& options, const Tensor& omega
             sample.coefficients_of(rank, basis, found);
         }
         double* const of_sample = found_squares.data() + b * (1 + rank);
-        of_sample[0] = squares(sample.g, tokens * channels);
+        of_sample[0] = dot_in_double(sample.g, sample.g, tokens * channels);
         for (std::int64_t j = 0; j < rank; ++j)
-            of_sample[1 + j] = squares(found + j * other, other);
+            of_sample[1 + j] = dot_in_double(found + j * other, found + j * other, other);
         if (random == 0) continue;
         // Of [basis; tail] the last rows, made orthonormal, are random directions beside the basis.
         std::vector<real> all(basis, basis + rank * axis);

@@ -37,5 +37,20 @@ class LaneSum {
     double totals_[lanes] = {};
 };
 
+/// Σ a_i b_i, every product in double: squares of small numbers must not vanish. Several chains
+/// side by side here too.
+inline double dot_in_double(const real* a, const real* b, std::int64_t count) {
+    constexpr std::int64_t lanes = 16;
+    double sums[lanes] = {};
+    const std::int64_t whole = count - count % lanes;
+    for (std::int64_t i = 0; i < whole; i += lanes)
+        for (std::int64_t lane = 0; lane < lanes; ++lane)
+            sums[lane] += static_cast<double>(a[i + lane]) * b[i + lane];
+    for (std::int64_t i = whole; i < count; ++i) sums[0] += static_cast<double>(a[i]) * b[i];
+    double total = 0;
+    for (const double sum : sums) total += sum;
+    return total;
+}
+
 }  // namespace SLIMGRAD_PRECISION
 }  // namespace slimgrad

@@ -9,6 +9,7 @@
 #include "../temporary.h"
 #include "nn/linear_map.h"
 #include "train/figures.h"
+#include "train/method_study.h"
 #include "train/probe.h"
 #include "train/spectrum_study.h"
 #include "train/trainer.h"
@@ -151,6 +152,53 @@ TEST_F(SnrRun, ErrorsGrowThroughDepthAndVanishAtFullRank) {
         EXPECT_LT(error.gw.relative(), 1e-3) << error.name;
         EXPECT_NEAR(error.gw.cosine(), 1, 1e-5) << error.name;
     }
+}
+
+TEST_F(SnrRun, MethodsAreComparedByTheirGradients) {
+    const auto before = contents();
+    RunProbe probe(run());
+    const MethodStudy study = method_study(
+        probe, {{"vanilla", "instant", "sketch:keep-x=8", "random:rank=3", "lbp-wht:order=3"},
+                {2, 6},
+                3,
+                few()});
+    EXPECT_EQ(contents(), before);
+    EXPECT_EQ(study.layers.size() + study.rank_one.size(), 16u);
+    EXPECT_EQ(study.rank_one, std::vector<std::string>({"blocks.3.fc2"}));
+    std::map<std::string, std::vector<const MethodQuality*>> points;
+    for (const MethodQuality& point : study.points) points[point.method].push_back(&point);
+    EXPECT_EQ(points.at("instant").size(), 2u);
+    EXPECT_EQ(points.at("optimum").size(), 2u);
+    for (const char* fixed : {"vanilla", "random:rank=3", "lbp-wht:order=3"}) {
+        ASSERT_EQ(points.at(fixed).size(), 1u);
+        EXPECT_FALSE(points.at(fixed)[0]->rank) << fixed;
+    }
+    EXPECT_EQ(points.at("vanilla")[0]->flops, 1);
+    EXPECT_EQ(points.at("vanilla")[0]->bytes, 1);
+    for (std::size_t i = 0; i < study.layers.size(); ++i) {
+        const auto error = [&](const char* method, std::size_t at, auto gradient) {
+            const LayerDraws& layer = points.at(method)[at]->layers[i];
+            EXPECT_EQ(layer.name, study.layers[i].name);
+            return (layer.*gradient).error().value;
+        };
+        const std::string& name = study.layers[i].name;
+        EXPECT_EQ(error("vanilla", 0, &LayerDraws::gx), 0) << name;
+        for (const std::size_t at : {0u, 1u}) {
+            EXPECT_LT(error("optimum", at, &LayerDraws::gx), error("instant", at, &LayerDraws::gx));
+            EXPECT_LT(error("sketch:keep-x=8", at, &LayerDraws::gx),
+                      error("instant", at, &LayerDraws::gx))
+                << name;
+        }
+        EXPECT_LT(error("instant", 1, &LayerDraws::gw), error("instant", 0, &LayerDraws::gw));
+        const LayerDraws &calibrated = points.at("instant")[0]->layers[i],
+                         &drawn = points.at("random:rank=3")[0]->layers[i];
+        EXPECT_EQ(calibrated.gx.variance().value, 0) << name;
+        EXPECT_GT(drawn.gx.variance().value, 0) << name;
+    }
+    EXPECT_LT(*points.at("sketch:keep-x=8")[0]->bytes, 0.3);
+    EXPECT_FALSE(points.at("optimum")[0]->flops);
+    expect_error([&] { method_study(probe, {{"lora"}, {2}, 1, few()}); }, {"lora", "no other"});
+    expect_error([&] { method_study(probe, {{"galore"}, {2}, 1, few()}); }, {"galore"});
 }
 
 TEST_F(SnrRun, StalenessStartsWhereCalibrationIs) {
