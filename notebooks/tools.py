@@ -63,3 +63,34 @@ def record(model, loss_of, first_step, batches=8, loader=None):
     for layer in layers.values():
         layer.rule = None  # the exact rule again
     return {name: r for name, r in recorders.items() if r.gy and r.gy[0].shape[1] > 1}
+
+
+def train(method, steps=120, smooth=15, **options):
+    """A fresh model under a method, calibrated every 40 steps if it is of that kind.
+
+    Gives the training loss, the mean of `smooth` steps, and the FLOPs of its linear maps by phase.
+    """
+    model, loader, losses = make_vit(), batches(batch_size=32), []
+
+    def loss_of(tape, batch):
+        return sg.cross_entropy(model(tape.constant(batch.x)), batch.labels)
+
+    def calibrate():
+        for step in range(2):
+            tape = sg.Tape(update_statistics=False)
+            tape.backward(loss_of(tape, loader.batch(steps + step)))
+
+    optimizer = sg.optim.AdamW(model, lr=1e-3)
+    calibrator = sg.Calibrator(model, method=method, **options)
+    sg.meter.reset()
+    for step in range(steps):
+        if step % 40 == 0:
+            calibrator.calibrate(calibrate)
+        model.zero_grad()
+        tape = sg.Tape(step=step)
+        loss = loss_of(tape, loader.batch(step))
+        losses.append(loss.item())
+        tape.backward(loss)
+        optimizer.step()
+    flops = {p: sg.meter.phase(p) for p in ("compress", "g_w", "g_x", "calibrate")}
+    return np.convolve(losses, np.ones(smooth) / smooth, "valid"), flops
