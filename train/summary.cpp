@@ -88,8 +88,16 @@ void put_ranks(json& layer, const std::string& slot, const std::optional<Calibra
     if (all.left > 0) layer["calibrations_left_vanilla_" + slot] = all.left;
 }
 
+/// A slot whose rank no calibration chooses.
+void put_fixed_rank(json& layer, const std::string& slot, const std::optional<std::int64_t>& rank,
+                    Side side) {
+    if (!rank) return;
+    for (const char* key : {"rank_", "mean_rank_"}) layer[key + slot] = *rank;
+    layer["side_" + slot] = to_string(side);
+}
+
 json layer_json(const LinearShape& shape, const BreakEvens& limits, const LayerRanks& last,
-                const Measurements& m) {
+                const Compression& fixed, const Measurements& m) {
     json layer{{"name", shape.name},
                {"L", shape.tokens},
                {"Cx", shape.in_channels},
@@ -106,6 +114,8 @@ json layer_json(const LinearShape& shape, const BreakEvens& limits, const LayerR
     const Measurements::Ranks all = found == m.ranks.end() ? Measurements::Ranks{} : found->second;
     put_ranks(layer, "x", last.x, all.x);
     put_ranks(layer, "g", last.g, all.g);
+    put_fixed_rank(layer, "x", fixed.rank_x, fixed.side_x);
+    if (shape.needs_gx) put_fixed_rank(layer, "g", fixed.rank_g, fixed.side_g);
     if (const auto sketch = m.sketches.find(shape.name); sketch != m.sketches.end()) {
         layer["sketch"] = sketch_json(sketch->second);
         if (!layer["sketch"]["rank"].is_null()) layer["mean_rank_g"] = layer["sketch"]["rank"];
@@ -122,6 +132,15 @@ json layer_json(const LinearShape& shape, const BreakEvens& limits, const LayerR
         layer["flops"][phase] = count == m.flops.end() ? 0 : count->second;
     }
     return layer;
+}
+
+/// One for each layer; of a method that calibrates, or whose form is not known, nothing.
+std::vector<Compression> fixed_compressions(const TrainConfig& config,
+                                            const std::vector<LinearShape>& shapes) {
+    const Method& method = find_method(config.method);
+    if (method.calibrated.x || method.calibrated.g || !method.closed_form)
+        return std::vector<Compression>(shapes.size());
+    return compressions_of(shapes, config.method_options());
 }
 
 /// By layer, whatever the method compresses.
@@ -180,10 +199,12 @@ json make_summary(const TrainConfig& config, const Measurements& m, std::int64_t
 
     json layers = json::array();
     std::map<std::string, BreakEvens> limits = break_evens(config, shapes);
-    for (const LinearShape& shape : shapes) {
-        const auto last = std::ranges::find(ranks, shape.name, &LayerRanks::name);
-        layers.push_back(
-            layer_json(shape, limits[shape.name], last == ranks.end() ? LayerRanks{} : *last, m));
+    const std::vector<Compression> fixed = fixed_compressions(config, shapes);
+    for (std::size_t i = 0; i < shapes.size(); ++i) {
+        const std::string& name = shapes[i].name;
+        const auto last = std::ranges::find(ranks, name, &LayerRanks::name);
+        layers.push_back(layer_json(shapes[i], limits[name],
+                                    last == ranks.end() ? LayerRanks{} : *last, fixed[i], m));
     }
     json epochs = json::array();
     for (std::size_t i = 0; i < m.evaluations.size(); ++i) {

@@ -193,6 +193,26 @@ TEST_F(MethodRuns, TheRanksOfEveryCalibrationAreLogged) {
     EXPECT_EQ(layer["energy_g"], calibrations[2]["layers"][1]["energy_g"]);
 }
 
+TEST_F(MethodRuns, RanksThatNoCalibrationChoosesAreReportedToo) {
+    const auto run = [&](const std::string& method, const std::string& model) {
+        run_with(method, model, [&](TrainConfig& c) {
+            c.steps = 1;
+            c.method = method;
+            c.own.set("test", method_option("rank"), std::int64_t{60});
+            c.side = "token";
+        });
+        return summary(method);
+    };
+    const json random = run("random", "vit-micro");
+    const json& below = random["layers"][0];
+    EXPECT_EQ(below["rank_x"], 49);
+    EXPECT_EQ(below["side_x"], "token");
+    EXPECT_TRUE(below["rank_g"].is_null()) << "nothing below it needs a gradient";
+    EXPECT_EQ(random["layers"][1]["rank_g"], 49);
+    EXPECT_EQ(random["ranks"]["mean_x"], 49);
+    EXPECT_TRUE(random["layers"].back()["rank_x"].is_null()) << "the head has no token axis";
+}
+
 // In float the sums differ in their last bits with the split; the ranks must not.
 TEST_F(MethodRuns, TheSplitOfACalibrationDoesNotChangeTheRanks) {
     for (const int split : {1, 2, 4})
