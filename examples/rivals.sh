@@ -20,27 +20,14 @@ Other options come after those of the part and replace them, for example: --seed
 TEXT
 }
 
-part=${1:-}
-[ $# -gt 0 ] && shift
-out=runs/rivals more=()
-while [ $# -gt 0 ]; do
-    case $1 in
-        --out) out=$2; shift 2 ;;
-        --out=*) out=${1#--out=}; shift ;;
-        *) more+=("$1"); shift ;;
-    esac
-done
-
-program=$(dirname "${BASH_SOURCE[0]}")/../build/slimgrad
-[ -x "$program" ] || { echo "first: ./run build" >&2; exit 2; }
+. "$(dirname "${BASH_SOURCE[0]}")/study.sh"
+study_begin runs/rivals "$@"
 
 # Options of each method, for tokens that are an image.
 at_bytes=(vanilla compress-x:rank-x=8 instant:rank-x=8:rank-g=8 random:rank=8 espace:rank=8 compact:ratio=24
           lbp-wht:order=3 gradient-filter:patch=3 galore:rank=8 lora:rank=8 lora+instant:rank=8:rank-x=8:rank-g=8)
 at_flops=(compress-x:rank-x=2 instant:rank-x=16:rank-g=16 random:rank=16 espace:rank=16 compact:ratio=6
           lbp-wht:order=5 gradient-filter:patch=2 lora+instant:rank=8:rank-x=16:rank-g=16)
-
-joined() { local IFS=,; echo "$*"; }
 
 case $part in
     images)
@@ -78,21 +65,9 @@ case $part in
     *) usage >&2; exit 2 ;;
 esac
 
-# Whether the option $1 is among those that were given.
-is_given() { case " ${more[*]-} " in *" $1"[\ =]*) ;; *) return 1 ;; esac; }
-
-for option in --data-dir --from; do
-    case $part:$option in
-        images:* | cifar:--from) continue ;;
-    esac
-    is_given "$option" || { echo "expected $option" >&2; usage >&2; exit 2; }
-done
-for ((i = 0; i < ${#options[@]}; i++)); do
-    name=${options[i]} value=()
-    case ${options[i + 1]:---} in
-        --*) ;;
-        *) value=("${options[++i]}") ;;
-    esac
-    is_given "$name" || more+=("$name" "${value[@]}")
-done
-exec "$program" compare --resume --out "$out/$part" "${more[@]}"
+case $part in
+    images) ;;
+    cifar) study_needs --data-dir ;;
+    *) study_needs --data-dir --from ;;
+esac
+study_compare "${options[@]}"
