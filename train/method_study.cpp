@@ -94,9 +94,7 @@ MethodStudy method_study(RunProbe& run, const MethodStudyOptions& options) {
     require(!study.layers.empty(),
             "[snr] model {} has no layer with a token axis whose gradients have several directions",
             run.config().model);
-    const std::vector<LinearShape> shapes =
-        trace_linear_maps(run.model(), [&] { run.pass(run.step()); });
-    zero_grad(run.model());
+    const std::vector<LinearShape> shapes = run.shapes();
     const auto cost = [&](const MethodOptions& method) {
         return model_cost(shapes, compressions_of(shapes, method), run.batch_size(),
                           Convention::executed)

@@ -23,6 +23,8 @@ class RunProbe {
     std::int64_t step() const { return step_; }
     std::int64_t batch_size() const { return config_.batch; }
 
+    /// The linear maps of its model.
+    std::vector<LinearShape> shapes() { return linear_shapes(*model_, train_.batch(step_)); }
     /// Forward and backward of one training batch, with the masks of that step and under the rules
     /// that the model has now. No running statistic moves; gradients are left in the parameters.
     void pass(std::int64_t step);

@@ -99,4 +99,11 @@ Var logits(Module& model, Tape& tape, const Batch& batch) {
     return model.forward(tape.constant(batch.x));
 }
 
+std::vector<LinearShape> linear_shapes(Module& model, const Batch& batch) {
+    return trace_linear_maps(model, [&] {
+        Tape tape({.update_statistics = false});
+        logits(model, tape, batch.part(0, std::min<std::int64_t>(batch.size(), 2)));
+    });
+}
+
 }  // namespace slimgrad

@@ -9,6 +9,7 @@
 #include "data/batch.h"
 #include "data/image_data.h"
 #include "data/text_data.h"
+#include "instant/cost/trace.h"
 #include "nn/module.h"
 #include "train/config.h"
 #include "train/load_report.h"
@@ -94,5 +95,7 @@ std::unique_ptr<Module> model_to_train(const Task& task, const TrainConfig& conf
 
 /// The logits (B, classes) of a batch, by a model of images or of texts.
 Var logits(Module& model, Tape& tape, const Batch& batch);
+/// The linear maps that a training step on such a batch executes.
+std::vector<LinearShape> linear_shapes(Module& model, const Batch& batch);
 
 }  // namespace slimgrad

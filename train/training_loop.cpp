@@ -24,15 +24,6 @@ namespace {
 /// Thrown where the run is asked to stop, caught where it saves. No error.
 struct Stopped {};
 
-/// The linear maps that a training step executes.
-std::vector<LinearShape> trace(Module& model, const Split& data) {
-    const Batch batch = data.batch(0);
-    return trace_linear_maps(model, [&] {
-        Tape tape({.update_statistics = false});
-        logits(model, tape, batch.part(0, std::min<std::int64_t>(batch.size(), 2)));
-    });
-}
-
 /// How much of a model with adapters trains.
 std::string trained_share(Module& model, const std::string& method) {
     std::int64_t trained = 0, all = 0, adapted = 0;
@@ -58,7 +49,7 @@ void require_applicable(const MethodOptions& options, const std::vector<LinearSh
 void require_possible(const TrainConfig& config) {
     const std::unique_ptr<Task> task = open_task(config);
     const std::unique_ptr<Module> model = model_to_train(*task, config);
-    require_applicable(config.method_options(), trace(*model, task->train()));
+    require_applicable(config.method_options(), linear_shapes(*model, task->train().batch(0)));
     make_projection(*model, config.method_options());
 }
 
@@ -75,7 +66,7 @@ TrainingLoop::TrainingLoop(RunDirectory run, TrainConfig config, std::unique_ptr
       optimizer_(make_optimizer(*model_, config_.optimizer_options())),
       total_(config_.steps > 0 ? config_.steps : config_.epochs * train_.steps),
       schedule_(config_.schedule_options(total_)),
-      shapes_(trace(*model_, train_)) {
+      shapes_(linear_shapes(*model_, train_.batch(0))) {
     optimizer_->set_projection(make_projection(*model_, config_.method_options()));
     require_applicable(config_.method_options(), shapes_);
     if (!run_.note().empty()) warnings_.push_back(run_.note());
