@@ -4,7 +4,9 @@
 
 #include "instant/calibration/calibrator.h"
 #include "instant/calibration/gram.h"
+#include "instant/calibration/observing_rule.h"
 #include "instant/calibration/projector.h"
+#include "instant/calibration/statistics.h"
 #include "instant/calibration/truncation.h"
 #include "instant/codec/quantised.h"
 #include "instant/cost/architectures.h"

@@ -1,7 +1,9 @@
 list(APPEND SLIMGRAD_SOURCES
      instant/calibration/calibrator.cpp
      instant/calibration/gram.cpp
+     instant/calibration/observing_rule.cpp
      instant/calibration/projector.cpp
+     instant/calibration/statistics.cpp
      instant/codec/quantised.cpp
      instant/cost/architectures.cpp
      instant/cost/break_even.cpp

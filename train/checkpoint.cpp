@@ -10,8 +10,9 @@ namespace slimgrad {
 namespace {
 
 constexpr const char* format_key = "slimgrad_checkpoint";
-constexpr const char* format_version = "6";  // 6: ranks of sketches
+constexpr const char* format_version = "7";  // 7: what a calibration has watched
 constexpr const char* projector_prefix = "projector.";
+constexpr const char* watched_prefix = "watched.";
 constexpr std::int64_t max_dim = 1 << 20;  // beyond that a file is damaged
 
 /// What a checkpoint of this run holds beside projectors, as targets and as sources.
@@ -54,6 +55,34 @@ Calibrator::State slots_from(const nlohmann::json& json) {
     return slots;
 }
 
+nlohmann::json watched_json(const Statistics::State& sums) {
+    nlohmann::json json = nlohmann::json::array();
+    for (const RunningSum& sum : sums) {
+        nlohmann::json entry{{"name", sum.name},
+                             {"side", to_string(sum.side)},
+                             {"tokens", sum.tokens},
+                             {"exponent", nullptr}};
+        if (sum.scale.state()) entry["exponent"] = *sum.scale.state();
+        json.push_back(std::move(entry));
+    }
+    return json;
+}
+
+/// The sums without their values.
+Statistics::State watched_from(const nlohmann::json& json) {
+    Statistics::State sums;
+    for (const auto& entry : json) {
+        RunningSum sum;
+        entry.at("name").get_to(sum.name);
+        sum.side = entry.at("side") == "token" ? Side::token : Side::channel;
+        entry.at("tokens").get_to(sum.tokens);
+        if (!entry.at("exponent").is_null())
+            sum.scale = CommonScale(entry.at("exponent").get<int>());
+        sums.push_back(std::move(sum));
+    }
+    return sums;
+}
+
 nlohmann::json spaces_json(const std::vector<StateSpace>& spaces) {
     nlohmann::json json = nlohmann::json::array();
     for (const auto& [name, shape, period] : spaces)
@@ -92,6 +121,8 @@ void save_checkpoint(const std::filesystem::path& file, RunState& state) {
     const Calibrator::State slots = state.calibrator.state();
     for (const auto& [name, found, basis] : slots)
         if (basis.defined()) tensors.push_back({projector_prefix + name, basis});
+    const Statistics::State watched = state.calibrator.watched();
+    for (const RunningSum& sum : watched) tensors.push_back({watched_prefix + sum.name, sum.sum});
     const nlohmann::json counters{
         {"step", state.step},
         {"optimizer_steps", state.optimizer.steps()},
@@ -99,6 +130,7 @@ void save_checkpoint(const std::filesystem::path& file, RunState& state) {
         {"options", identity(state.config)},
         {"data", {{"train", state.data.train}, {"test", state.data.test}}},
         {"slots", slots_json(slots)},
+        {"watched", watched_json(watched)},
         {"sketch_ranks", state.calibrator.sketch_ranks()},
         {"metrics_bytes", state.metrics_bytes},
         {"measurements", state.measurements}};
@@ -122,6 +154,7 @@ void load_checkpoint(const std::filesystem::path& path, RunState& state) {
     Calibrator::State slots;
     std::vector<StateSpace> spaces;
     std::map<std::string, std::int64_t> sketch_ranks;
+    Statistics::State watched;
     try {
         counters = nlohmann::json::parse(file.metadata().at("state"));
         counters.at("step").get_to(state.step);
@@ -129,6 +162,7 @@ void load_checkpoint(const std::filesystem::path& path, RunState& state) {
         counters.at("optimizer_steps").get_to(optimizer_steps);
         counters.at("measurements").get_to(measurements);
         slots = slots_from(counters.at("slots"));
+        watched = watched_from(counters.at("watched"));
         spaces = spaces_from(counters.at("optimizer_spaces"));
         counters.at("sketch_ranks").get_to(sketch_ranks);
         require_same_run(path, counters, state);
@@ -154,10 +188,15 @@ void load_checkpoint(const std::filesystem::path& path, RunState& state) {
         basis = Tensor({found.rank, found.dim});
         targets.push_back({projector_prefix + name, basis});
     }
+    for (RunningSum& sum : watched) {
+        sum.sum = Tensor(file.shape(watched_prefix + sum.name));
+        targets.push_back({watched_prefix + sum.name, sum.sum});
+    }
     // Of the weights alone: an average of squares may overflow and the run go on.
     require_finite(file, named_tensors(state.model, "model."));
     load_tensors(file, targets);
     state.calibrator.restore(slots);
+    state.calibrator.restore_watched(watched);
     state.calibrator.set_sketch_ranks(sketch_ranks);
     state.optimizer.set_steps(optimizer_steps);
     state.measurements = std::move(measurements);

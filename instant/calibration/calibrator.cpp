@@ -35,7 +35,8 @@ Calibrator::Calibrator(Module& model, MethodOptions options)
     : model_(model),
       options_(std::move(options)),
       method_(find_method(options_.method)),
-      slots_(method_.calibrated) {
+      slots_(method_.calibrated),
+      watched_(options_) {
     validate(options_);
     std::set<std::string> names;
     for (LinearMap* layer : linear_maps(model_))
@@ -49,80 +50,66 @@ Calibrator::Calibrator(Module& model, MethodOptions options)
 
 bool Calibrator::needed() const { return slots_.x || slots_.g; }
 
-/// Layers that keep x for their g_w, and so use the projector of their group.
-bool Calibrator::uses_x(LinearMap& layer) {
-    return layer.compressible() && layer.weight().requires_grad;
-}
-
 void Calibrator::calibrate(const std::function<void()>& run_batches) {
     if (!needed()) return;
     const PhaseScope phase("calibrate", true);
-    Grams x_grams, g_grams;
-    observe(x_grams, g_grams, run_batches);
-    require_finite(x_grams, g_grams);
+    Statistics seen(options_);
+    {
+        const RuleSwap observing(model_, [&](LinearMap& layer) {
+            return std::make_shared<ObservingRule>(seen.of(layer));
+        });
+        run_batches();
+        zero_grad(model_);
+    }
+    take_up(seen);
+    install();
+}
 
+void Calibrator::watch(Watch how, ObservedShare share) {
+    if (!needed() || (how == watch_ && share == share_)) return;
+    watch_ = how;
+    share_ = share;
+    install();
+}
+
+void Calibrator::renew(double keep) {
+    if (!needed()) return;
+    const PhaseScope phase("calibrate", true);
+    take_up(watched_);
+    if (keep > 0)
+        watched_.fade(keep);
+    else
+        watched_ = Statistics(options_);
+    install();
+}
+
+void Calibrator::take_up(const Statistics& seen) {
+    seen.require_finite(model_);
     const auto layers = linear_maps(model_);
     std::map<std::string, std::int64_t> group_out;  // output channels that share one x
     for (LinearMap* layer : layers)
-        if (uses_x(*layer)) group_out[layer->input_group()] += out_channels(*layer);
+        if (keeps_x(*layer)) group_out[layer->input_group()] += out_channels(*layer);
     SlotMap x, g;
     for (LinearMap* layer : layers) {
         const std::string group = layer->input_group(), path = layer->path();
-        const Observed* seen = find(x_grams, group);
-        if (seen && seen->layer == path && seen->gram->observed() && group_out.contains(group))
-            x[group] = decompose(*seen, find(x_, group), options_.rank_x, in_channels(*layer),
+        const Statistics::Entry* entry = seen.x(group);
+        if (entry && entry->layer == path && group_out.contains(group))
+            x[group] = decompose(*entry, find(x_, group), options_.rank_x, in_channels(*layer),
                                  group_out.at(group));
-        seen = find(g_grams, path);
-        if (seen && seen->gram->observed())
-            g[path] = decompose(*seen, find(g_, path), options_.rank_g, in_channels(*layer),
+        if ((entry = seen.g(path)))
+            g[path] = decompose(*entry, find(g_, path), options_.rank_g, in_channels(*layer),
                                 out_channels(*layer));
     }
     x_ = std::move(x);
     g_ = std::move(g);
-    install();
-}
-
-void Calibrator::observe(Grams& x, Grams& g, const std::function<void()>& run_batches) {
-    const RuleSwap observing(model_, [&](LinearMap& layer) {
-        std::shared_ptr<Gram> gram_x, gram_g;
-        // The first trained layer of a group observes the x that all of them share.
-        const std::string group = layer.input_group();
-        if (slots_.x && uses_x(layer) && !x.contains(group)) {
-            gram_x = std::make_shared<Gram>(options_.side_of_x(), options_.min_tokens);
-            x[group] = {layer.path(), gram_x};
-        }
-        if (slots_.g && layer.compressible()) {
-            gram_g = std::make_shared<Gram>(options_.side_of_g(), options_.min_tokens);
-            g[layer.path()] = {layer.path(), gram_g};
-        }
-        return std::make_shared<ObservingRule>(gram_x, gram_g);
-    });
-    run_batches();
-    zero_grad(model_);
-}
-
-/// What is not finite spreads: in forward from the first layer that sees it to all above, in
-/// backward to all below. So the layers are asked in the order in which values pass them.
-void Calibrator::require_finite(const Grams& x, const Grams& g) const {
-    const auto check = [](const Observed* seen, const char* what) {
-        if (!seen || !seen->gram->observed()) return;
-        require(all_finite(seen->gram->sum()),
-                "[{}] calibration saw values of {} that are not finite. Hint: a lower learning "
-                "rate, or gradient clipping",
-                seen->layer, what);
-    };
-    const auto layers = linear_maps(model_);
-    for (LinearMap* layer : layers) check(find(x, layer->input_group()), "x");
-    for (auto layer = layers.rbegin(); layer != layers.rend(); ++layer)
-        check(find(g, (*layer)->path()), "g_y");
 }
 
 /// `before`: the same slot in the calibration before this one, or null.
-Calibrator::Slot Calibrator::decompose(const Observed& observed, const Slot* before,
+Calibrator::Slot Calibrator::decompose(const Statistics::Entry& seen, const Slot* before,
                                        const std::optional<std::int64_t>& rank,
                                        std::int64_t in_channels, std::int64_t out_channels) const {
-    const LayerScope scope(observed.layer);
-    const Gram& gram = *observed.gram;
+    const LayerScope scope(seen.layer);
+    const Gram& gram = *seen.gram;
     const Tensor sum = gram.sum();
     const Truncation truncation = method_.truncation
                                       ? method_.truncation(options_, sum.size(0))
@@ -150,11 +137,18 @@ Calibrator::Slot Calibrator::decompose(const Observed& observed, const Slot* bef
 void Calibrator::install() {
     const auto projector = [](const Slot* slot) { return slot ? slot->projector : nullptr; };
     for (LinearMap* layer : linear_maps(model_)) {
-        const auto p = uses_x(*layer) ? projector(find(x_, layer->input_group())) : nullptr;
+        const auto p = keeps_x(*layer) ? projector(find(x_, layer->input_group())) : nullptr;
         const auto q = projector(find(g_, layer->path()));
         const bool compress = layer->compressible() && method_.rule;
-        const auto rule = compress ? method_.rule({*layer, options_, p, q}) : nullptr;
-        layer->set_rule(rule ? rule : ExactRule::instance());
+        auto rule = compress ? method_.rule({*layer, options_, p, q}) : nullptr;
+        if (!rule || watch_ == Watch::exactly) rule = ExactRule::instance();
+        if (watch_ != Watch::nothing)
+            if (const LayerStatistics seen = watched_.of(*layer); seen) {
+                if (watch_ == Watch::exactly) rule = std::make_shared<ObservingRule>(seen);
+                if (watch_ == Watch::share)
+                    rule = std::make_shared<WatchedRule>(rule, seen, share_);
+            }
+        layer->set_rule(std::move(rule));
     }
 }
 
@@ -166,7 +160,7 @@ std::vector<LayerRanks> Calibrator::ranks() const {
     for (LinearMap* layer : layers) {
         LayerRanks ranks;
         ranks.name = layer->path();
-        if (const Slot* slot = find(x_, layer->input_group()); slot && uses_x(*layer)) {
+        if (const Slot* slot = find(x_, layer->input_group()); slot && keeps_x(*layer)) {
             ranks.x = slot->found;
             if (slot->projector) ranks.side_x = slot->found.side, ranks.rank_x = slot->found.rank;
         }
