@@ -1,6 +1,7 @@
 // Calibration by ordinary training steps that are watched.
 #include <gtest/gtest.h>
 
+#include "autograd/ops.h"
 #include "instant/calibration/calibrator.h"
 #include "nn/conv2d.h"
 #include "nn/linear.h"
@@ -132,6 +133,54 @@ TEST(Watch, AShareIsAddedToTheSumsAndChangesNoGradient) {
             }
     }
     EXPECT_EQ(calibrator.watched().size(), 4u);
+}
+
+/// The linear layers of a block of MiniLM.
+struct Block final : Module {
+    Block() {
+        for (Linear* layer : {&q, &k, &v}) layer->set_input_group("qkv");
+        name_modules(*this);
+    }
+    Var forward(const Var& x) override {
+        const Var attended = out.forward(q.forward(x) + k.forward(x) + v.forward(x));
+        return down.forward(up.forward(attended));
+    }
+    void visit(Visitor& visitor) override {
+        visitor.module("q", q);
+        visitor.module("k", k);
+        visitor.module("v", v);
+        visitor.module("out", out);
+        visitor.module("up", up);
+        visitor.module("down", down);
+    }
+    std::string kind() const override { return "block"; }
+    static constexpr std::int64_t width = 384, length = 80;
+    Stream stream{1, "block"};
+    Linear q{width, width, stream}, k{width, width, stream}, v{width, width, stream},
+        out{width, width, stream}, up{width, 4 * width, stream}, down{4 * width, width, stream};
+};
+
+// Five batches of 32 in 50 steps, as the options are by default for texts.
+TEST(Watch, AStreamCostsLessThanAHundredthOfVanillasBackward) {
+    constexpr std::int64_t samples = 2, batches = 5, every = 50, of_a_batch = 32;
+    Block block;
+    MethodOptions options{.method = "instant"};
+    Calibrator calibrator(block, options);
+    calibrator.watch(Watch::exactly);
+    meter().reset();
+    Tape tape;
+    const Shape shape{samples, Block::length, Block::width};
+    tape.backward(block.forward(tape.input(random(shape, 1))), random(shape, 2));
+    const std::int64_t gram = meter().phase("calibrate") / samples;
+    const std::int64_t backward = (meter().phase("g_w") + meter().phase("g_x")) / samples;
+    meter().reset();
+    calibrator.renew(0.5);
+    const std::int64_t renewal = meter().phase("calibrate");
+    const double share = static_cast<double>(batches * of_a_batch * gram + renewal) /
+                         static_cast<double>(every * of_a_batch * backward);
+    EXPECT_LT(share, 0.01);
+    EXPECT_GT(share, 0.001);
+    RecordProperty("share", std::to_string(share));
 }
 
 TEST(Watch, ARenewalKeepsAPartOfTheSums) {

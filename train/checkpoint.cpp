@@ -12,6 +12,7 @@ namespace {
 constexpr const char* format_key = "slimgrad_checkpoint";
 constexpr const char* format_version = "7";  // 7: what a calibration has watched
 constexpr const char* projector_prefix = "projector.";
+constexpr const char* weights_prefix = "row_weights.";
 constexpr const char* watched_prefix = "watched.";
 constexpr std::int64_t max_dim = 1 << 20;  // beyond that a file is damaged
 
@@ -26,7 +27,7 @@ std::vector<NamedTensor> fixed_tensors(RunState& state) {
 
 nlohmann::json slots_json(const Calibrator::State& slots) {
     nlohmann::json json = nlohmann::json::array();
-    for (const auto& [name, found, basis] : slots)
+    for (const auto& [name, found, basis, weights] : slots)
         json.push_back({{"name", name},
                         {"side", to_string(found.side)},
                         {"rank", found.rank},
@@ -34,7 +35,8 @@ nlohmann::json slots_json(const Calibrator::State& slots) {
                         {"energy", found.energy},
                         {"signal", found.signal},
                         {"break_even", found.break_even},
-                        {"vanilla", found.vanilla}});
+                        {"vanilla", found.vanilla},
+                        {"weighted", weights.defined()}});
     return json;
 }
 
@@ -50,7 +52,8 @@ Calibrator::State slots_from(const nlohmann::json& json) {
         slot.at("signal").get_to(found.signal);
         slot.at("break_even").get_to(found.break_even);
         slot.at("vanilla").get_to(found.vanilla);
-        slots.push_back({slot.at("name"), found, Tensor()});
+        slots.push_back({slot.at("name"), found, Tensor(), Tensor()});
+        if (slot.at("weighted").get<bool>()) slots.back().weights = Tensor({0});  // yet to be read
     }
     return slots;
 }
@@ -119,8 +122,10 @@ void require_same_run(const std::filesystem::path& path, const nlohmann::json& c
 void save_checkpoint(const std::filesystem::path& file, RunState& state) {
     std::vector<NamedTensor> tensors = fixed_tensors(state);
     const Calibrator::State slots = state.calibrator.state();
-    for (const auto& [name, found, basis] : slots)
+    for (const auto& [name, found, basis, weights] : slots) {
         if (basis.defined()) tensors.push_back({projector_prefix + name, basis});
+        if (weights.defined()) tensors.push_back({weights_prefix + name, weights});
+    }
     const Statistics::State watched = state.calibrator.watched();
     for (const RunningSum& sum : watched) tensors.push_back({watched_prefix + sum.name, sum.sum});
     const nlohmann::json counters{
@@ -180,13 +185,16 @@ void load_checkpoint(const std::filesystem::path& path, RunState& state) {
         fail("[checkpoint] '{}' is damaged: {}", path.string(), error.what());
     }
     std::vector<NamedTensor> targets = fixed_tensors(state);
-    for (auto& [name, found, basis] : slots) {
+    for (auto& [name, found, basis, weights] : slots) {
         if (found.vanilla) continue;
         require(found.rank >= 1 && found.dim >= found.rank && found.dim < max_dim,
                 "[checkpoint] '{}' is damaged: '{}' has rank {} of {}", path.string(), name,
                 found.rank, found.dim);
         basis = Tensor({found.rank, found.dim});
         targets.push_back({projector_prefix + name, basis});
+        if (!weights.defined()) continue;
+        weights = Tensor({found.dim});
+        targets.push_back({weights_prefix + name, weights});
     }
     for (RunningSum& sum : watched) {
         sum.sum = Tensor(file.shape(watched_prefix + sum.name));

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "instant/cost/break_even.h"
+#include "instant/methods/options.h"
 #include "nn/linear_map.h"
 #include "tensor/meter.h"
 #include "tensor/ops.h"
@@ -110,28 +111,37 @@ Calibrator::Slot Calibrator::decompose(const Statistics::Entry& seen, const Slot
                                        std::int64_t in_channels, std::int64_t out_channels) const {
     const LayerScope scope(seen.layer);
     const Gram& gram = *seen.gram;
-    const Tensor sum = gram.sum();
-    const Truncation truncation = method_.truncation
-                                      ? method_.truncation(options_, sum.size(0))
-                                      : Truncation{options_.epsilon, options_.oversample, rank,
-                                                   parse_offset(options_.offset)};
+    Tensor sum = gram.sum();
+    const bool weighted = seen.rows && seen.rows->observed() && gram.side() == Side::token;
+    const Tensor weights = weighted ? seen.rows->weights() : Tensor();
+    if (weighted) sum = weighted_rows(sum, weights);
+    Truncation truncation = method_.truncation ? method_.truncation(options_, sum.size(0))
+                                               : Truncation{options_.epsilon, options_.oversample,
+                                                            rank, parse_offset(options_.offset)};
+    const auto complement = own_or<std::int64_t>(options_, complement_option(), 0);
+    if (complement > 0 && !method_.truncation) truncation.offset = Offset::none;
     const bool warm = before && before->projector && before->projector->dim() == sum.size(0);
     const EigenDecomposition spectrum =
         leading_spectrum(sum, truncation, warm ? before->projector->basis : Tensor());
     CalibratedSlot found;
     found.side = gram.side();
     found.rank = truncated_rank(spectrum, truncation);
+    if (weighted) {
+        const auto out = std::ranges::count(weights.values(), real(0));
+        truncation.rank = found.rank = std::min<std::int64_t>(found.rank, sum.size(0) - out);
+    }
     found.dim = sum.size(0);
     found.energy = kept_share(spectrum, found.rank, 2);
     found.signal = kept_share(spectrum, found.rank, 1);
     found.break_even =
         break_even_rank(gram.tokens(), in_channels, out_channels, found.side, options_.batch);
     // A method that chooses its ranks itself keeps them.
+    const std::int64_t rows = std::min(found.rank + complement, found.dim);
     found.vanilla = !method_.truncation && options_.break_even == "vanilla" &&
-                    static_cast<double>(found.rank) > found.break_even;
+                    static_cast<double>(rows) > found.break_even;
     if (found.vanilla) return {found, nullptr};
-    return {found,
-            std::make_shared<const Projector>(make_projector(spectrum, found.side, truncation))};
+    return {found, std::make_shared<const Projector>(
+                       make_projector(spectrum, found.side, truncation, weights))};
 }
 
 void Calibrator::install() {
@@ -184,8 +194,9 @@ Calibrator::State Calibrator::state() const {
     State state;
     const auto add = [&](const char* prefix, const SlotMap& slots) {
         for (const auto& [name, slot] : slots)
-            state.push_back(
-                {prefix + name, slot.found, slot.projector ? slot.projector->basis : Tensor()});
+            state.push_back({prefix + name, slot.found,
+                             slot.projector ? slot.projector->basis : Tensor(),
+                             slot.projector ? slot.projector->weights : Tensor()});
     };
     add("P.", x_);
     add("Q.", g_);
@@ -195,7 +206,7 @@ Calibrator::State Calibrator::state() const {
 void Calibrator::restore(const State& state) {
     SlotMap x, g;
     const auto layers = linear_maps(model_);
-    for (const auto& [name, found, basis] : state) {
+    for (const auto& [name, found, basis, weights] : state) {
         const bool is_p = name.starts_with("P.");
         require(is_p || name.starts_with("Q."), "[calibrator] '{}' is not a projector", name);
         const std::string owner = name.substr(2);
@@ -210,9 +221,11 @@ void Calibrator::restore(const State& state) {
             require(basis.defined() && basis.shape() == Shape{found.rank, found.dim},
                     "[calibrator] projector '{}' does not have the shape {}", name,
                     to_string({found.rank, found.dim}));
-            Projector projector{{found.side, basis.clone()}, found.energy, found.signal};
-            projector.basis.mark(Category::projectors);
-            slot.projector = std::make_shared<const Projector>(std::move(projector));
+            require(!weights.defined() || weights.shape() == Shape{found.dim},
+                    "[calibrator] projector '{}' does not have {} weights", name, found.dim);
+            slot.projector = std::make_shared<const Projector>(
+                Projector{{found.side, basis.clone()}, found.energy, found.signal}.with(
+                    weights.defined() ? weights.clone() : Tensor()));
         }
         (is_p ? x : g)[owner] = slot;
     }

@@ -80,7 +80,8 @@ class Calibrator {
     struct SlotState {
         std::string name;
         CalibratedSlot found;
-        Tensor basis;  // undefined if found.vanilla
+        Tensor basis;      // undefined if found.vanilla
+        Tensor weights{};  // D, of P with weighted rows
     };
     using State = std::vector<SlotState>;
     State state() const;

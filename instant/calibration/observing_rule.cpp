@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "instant/methods/padding.h"
 #include "tensor/kernels/im2col.h"
 #include "tensor/meter.h"
 
@@ -11,13 +12,13 @@ inline namespace SLIMGRAD_PRECISION {
 void LayerStatistics::add_x(const Tensor& x_matrix, const LinearCall& call) const {
     if (!x || !call.needs.gw) return;
     const PhaseScope phase("calibrate");
-    x->add(x_matrix);
+    x->add(skip_padding ? without_padding(x_matrix, call) : x_matrix);
 }
 
 void LayerStatistics::add_g(const Tensor& g_matrix, const LinearCall& call) const {
-    if (!g || !call.needs.gx) return;
     const PhaseScope phase("calibrate");
-    g->add(g_matrix);
+    if (g && call.needs.gx) g->add(g_matrix);
+    if (rows && call.needs.gw) rows->add(g_matrix);
 }
 
 Tensor ObservingRule::forward(const LinearInput& x, Saved& saved, const LinearCall& call) const {

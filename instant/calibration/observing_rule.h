@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "instant/calibration/gram.h"
+#include "instant/calibration/row_energies.h"
 #include "nn/backward_rule.h"
 
 namespace slimgrad {
@@ -11,8 +12,10 @@ inline namespace SLIMGRAD_PRECISION {
 /// What a layer adds its x and its g_y to; each may be null.
 struct LayerStatistics {
     std::shared_ptr<Gram> x{}, g{};
+    std::shared_ptr<RowEnergies> rows{};  // of g_y, for the weights of x
+    bool skip_padding = false;            // of x
 
-    explicit operator bool() const { return x || g; }
+    explicit operator bool() const { return x || g || rows; }
     void add_x(const Tensor& x_matrix, const LinearCall& call) const;
     void add_g(const Tensor& g_matrix, const LinearCall& call) const;
 };
@@ -48,6 +51,7 @@ class WatchedRule final : public BackwardRule {
                 ObservedShare share)
         : rule_(std::move(rule)), statistics_(std::move(statistics)), share_(share) {}
     std::string name() const override { return rule_->name(); }
+    bool applies(const LinearCall& call) const override { return rule_->applies(call); }
     Tensor forward(const LinearInput& x, Saved& saved, const LinearCall& call) const override;
     void save(const LinearInput& x, Saved& saved, const LinearCall& call) const override;
     LinearGrads backward(const LinearGradient& gy, const Saved& saved,

@@ -1,5 +1,6 @@
 #include "instant/calibration/statistics.h"
 
+#include "instant/methods/options.h"
 #include "tensor/meter.h"
 #include "tensor/ops.h"
 
@@ -11,7 +12,10 @@ bool keeps_x(const LinearMap& layer) {
 }
 
 Statistics::Statistics(const MethodOptions& options)
-    : options_(options), slots_(find_method(options.method).calibrated) {}
+    : options_(options),
+      slots_(find_method(options.method).calibrated),
+      weight_rows_(own_or<bool>(options, weight_rows_option(), false)),
+      skip_padding_(own_or<bool>(options, skip_padding_option(), false)) {}
 
 LayerStatistics Statistics::of(const LinearMap& layer) {
     LayerStatistics all;
@@ -20,7 +24,13 @@ LayerStatistics Statistics::of(const LinearMap& layer) {
         if (!entry.gram) entry = {layer.path(), std::make_shared<Gram>(side, options_.min_tokens)};
         return entry.layer == layer.path() ? entry.gram : nullptr;
     };
-    if (slots_.x && keeps_x(layer)) all.x = enter(x_, layer.input_group(), options_.side_of_x());
+    all.skip_padding = skip_padding_;
+    if (slots_.x && keeps_x(layer)) {
+        all.x = enter(x_, layer.input_group(), options_.side_of_x());
+        Entry& entry = x_[layer.input_group()];
+        if (weight_rows_ && !entry.rows) entry.rows = std::make_shared<RowEnergies>();
+        all.rows = entry.rows;
+    }
     if (slots_.g && layer.compressible()) all.g = enter(g_, layer.path(), options_.side_of_g());
     return all;
 }
@@ -51,6 +61,7 @@ void Statistics::fade(double factor) {
         for (auto& [name, entry] : *entries) {
             const LayerScope scope(entry.layer);
             entry.gram->fade(factor);
+            if (entry.rows) entry.rows->fade(factor);
         }
 }
 
@@ -61,6 +72,9 @@ Statistics::State Statistics::state() const {
             if (!entry.gram->observed()) continue;
             state.push_back(entry.gram->state());
             state.back().name = prefix + name;
+            if (!entry.rows || !entry.rows->observed()) continue;
+            state.push_back(entry.rows->state());
+            state.back().name = "D." + name;
         }
     };
     add("X.", x_);
@@ -73,15 +87,20 @@ void Statistics::restore(Module& model, const State& state) {
     g_.clear();
     for (const LinearMap* layer : linear_maps(model)) of(*layer);
     for (const RunningSum& saved : state) {
-        Entries& entries = saved.name.starts_with("X.") ? x_ : g_;
-        const bool known = saved.name.starts_with("X.") || saved.name.starts_with("G.");
+        const bool rows = saved.name.starts_with("D.");
+        Entries& entries = saved.name.starts_with("G.") ? g_ : x_;
+        const bool known = rows || saved.name.starts_with("X.") || saved.name.starts_with("G.");
         const auto found = known ? entries.find(saved.name.substr(2)) : entries.end();
-        require(found != entries.end(), "[calibrator] statistics '{}' belong to no layer",
-                saved.name);
-        require(
-            saved.sum.defined() && saved.sum.ndim() == 2 && saved.sum.size(0) == saved.sum.size(1),
-            "[calibrator] statistics '{}' are no square matrix", saved.name);
-        found->second.gram->restore(saved);
+        require(found != entries.end() && (!rows || found->second.rows),
+                "[calibrator] statistics '{}' belong to no layer", saved.name);
+        require(saved.sum.defined() && saved.sum.ndim() == (rows ? 1 : 2) &&
+                    saved.sum.size(0) == saved.sum.size(-1),
+                "[calibrator] statistics '{}' are no {}", saved.name,
+                rows ? "vector" : "square matrix");
+        if (rows)
+            found->second.rows->restore(saved);
+        else
+            found->second.gram->restore(saved);
     }
 }
 

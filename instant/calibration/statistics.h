@@ -23,6 +23,8 @@ class Statistics {
     struct Entry {
         std::string layer;  // that observes
         std::shared_ptr<Gram> gram;
+        std::shared_ptr<RowEnergies>
+            rows{};  // of g_y of all that share x, where they are asked for
     };
 
     explicit Statistics(const MethodOptions& options);
@@ -39,11 +41,10 @@ class Statistics {
     /// Multiplies every sum: what was seen before counts for less.
     void fade(double factor);
 
-    /// Sums by name: "X." and the input group, "G." and the layer.
+    /// Sums by name: "X." and "D." (rows of g_y) and the input group, "G." and the layer.
     using State = std::vector<RunningSum>;
     State state() const;
-    /// Throws Error for a name that belongs to no layer of the model, or sums of another shape than
-    /// (n, n).
+    /// Throws Error for a name that belongs to no layer of the model, or sums of another shape.
     void restore(Module& model, const State& state);
 
   private:
@@ -52,6 +53,7 @@ class Statistics {
 
     MethodOptions options_;
     Slots slots_;
+    bool weight_rows_, skip_padding_;
     Entries x_, g_;
 };
 
