@@ -63,9 +63,6 @@ CLI::Option* add_option(CLI::App& command, Option option, const std::string& ini
 }
 
 CLI::Option* add_option(CLI::App& command, const Option& option, OptionValue& value) {
-    if (std::holds_alternative<YesNo>(option.range))
-        return command.add_flag_function(
-            flag(option.name), [&value](std::int64_t count) { value = count > 0; }, option.help);
     const auto text = [](const auto& v) -> std::string {
         if constexpr (std::is_same_v<std::remove_cvref_t<decltype(v)>, std::monostate>)
             return "";
