@@ -1,7 +1,10 @@
 list(APPEND SLIMGRAD_SOURCES
      instant/calibration/calibrator.cpp
      instant/calibration/gram.cpp
+     instant/calibration/observing_rule.cpp
      instant/calibration/projector.cpp
+     instant/calibration/row_energies.cpp
+     instant/calibration/statistics.cpp
      instant/codec/quantised.cpp
      instant/cost/architectures.cpp
      instant/cost/break_even.cpp
@@ -17,13 +20,16 @@ list(APPEND SLIMGRAD_SOURCES
      instant/lab/snr_measure.cpp
      instant/lab/snr_source.cpp
      instant/methods/compact_rule.cpp
+     instant/methods/complement.cpp
      instant/methods/espace_rule.cpp
      instant/methods/galore.cpp
      instant/methods/gradient_filter.cpp
      instant/methods/lbp_wht.cpp
      instant/methods/lora.cpp
+     instant/methods/low_rank_rule.cpp
      instant/methods/method.cpp
      instant/methods/options.cpp
+     instant/methods/padding.cpp
      instant/methods/patch_grid.cpp
      instant/methods/patch_rule.cpp
      instant/methods/random_rule.cpp

@@ -10,8 +10,10 @@ namespace slimgrad {
 namespace {
 
 constexpr const char* format_key = "slimgrad_checkpoint";
-constexpr const char* format_version = "6";  // 6: ranks of sketches
+constexpr const char* format_version = "7";  // 7: what a calibration has watched
 constexpr const char* projector_prefix = "projector.";
+constexpr const char* weights_prefix = "row_weights.";
+constexpr const char* watched_prefix = "watched.";
 constexpr std::int64_t max_dim = 1 << 20;  // beyond that a file is damaged
 
 /// What a checkpoint of this run holds beside projectors, as targets and as sources.
@@ -25,7 +27,7 @@ std::vector<NamedTensor> fixed_tensors(RunState& state) {
 
 nlohmann::json slots_json(const Calibrator::State& slots) {
     nlohmann::json json = nlohmann::json::array();
-    for (const auto& [name, found, basis] : slots)
+    for (const auto& [name, found, basis, weights] : slots)
         json.push_back({{"name", name},
                         {"side", to_string(found.side)},
                         {"rank", found.rank},
@@ -33,7 +35,8 @@ nlohmann::json slots_json(const Calibrator::State& slots) {
                         {"energy", found.energy},
                         {"signal", found.signal},
                         {"break_even", found.break_even},
-                        {"vanilla", found.vanilla}});
+                        {"vanilla", found.vanilla},
+                        {"weighted", weights.defined()}});
     return json;
 }
 
@@ -49,9 +52,38 @@ Calibrator::State slots_from(const nlohmann::json& json) {
         slot.at("signal").get_to(found.signal);
         slot.at("break_even").get_to(found.break_even);
         slot.at("vanilla").get_to(found.vanilla);
-        slots.push_back({slot.at("name"), found, Tensor()});
+        slots.push_back({slot.at("name"), found, Tensor(), Tensor()});
+        if (slot.at("weighted").get<bool>()) slots.back().weights = Tensor({0});  // yet to be read
     }
     return slots;
+}
+
+nlohmann::json watched_json(const Statistics::State& sums) {
+    nlohmann::json json = nlohmann::json::array();
+    for (const RunningSum& sum : sums) {
+        nlohmann::json entry{{"name", sum.name},
+                             {"side", to_string(sum.side)},
+                             {"tokens", sum.tokens},
+                             {"exponent", nullptr}};
+        if (sum.scale.state()) entry["exponent"] = *sum.scale.state();
+        json.push_back(std::move(entry));
+    }
+    return json;
+}
+
+/// The sums without their values.
+Statistics::State watched_from(const nlohmann::json& json) {
+    Statistics::State sums;
+    for (const auto& entry : json) {
+        RunningSum sum;
+        entry.at("name").get_to(sum.name);
+        sum.side = entry.at("side") == "token" ? Side::token : Side::channel;
+        entry.at("tokens").get_to(sum.tokens);
+        if (!entry.at("exponent").is_null())
+            sum.scale = CommonScale(entry.at("exponent").get<int>());
+        sums.push_back(std::move(sum));
+    }
+    return sums;
 }
 
 nlohmann::json spaces_json(const std::vector<StateSpace>& spaces) {
@@ -90,8 +122,12 @@ void require_same_run(const std::filesystem::path& path, const nlohmann::json& c
 void save_checkpoint(const std::filesystem::path& file, RunState& state) {
     std::vector<NamedTensor> tensors = fixed_tensors(state);
     const Calibrator::State slots = state.calibrator.state();
-    for (const auto& [name, found, basis] : slots)
+    for (const auto& [name, found, basis, weights] : slots) {
         if (basis.defined()) tensors.push_back({projector_prefix + name, basis});
+        if (weights.defined()) tensors.push_back({weights_prefix + name, weights});
+    }
+    const Statistics::State watched = state.calibrator.watched();
+    for (const RunningSum& sum : watched) tensors.push_back({watched_prefix + sum.name, sum.sum});
     const nlohmann::json counters{
         {"step", state.step},
         {"optimizer_steps", state.optimizer.steps()},
@@ -99,6 +135,7 @@ void save_checkpoint(const std::filesystem::path& file, RunState& state) {
         {"options", identity(state.config)},
         {"data", {{"train", state.data.train}, {"test", state.data.test}}},
         {"slots", slots_json(slots)},
+        {"watched", watched_json(watched)},
         {"sketch_ranks", state.calibrator.sketch_ranks()},
         {"metrics_bytes", state.metrics_bytes},
         {"measurements", state.measurements}};
@@ -122,6 +159,7 @@ void load_checkpoint(const std::filesystem::path& path, RunState& state) {
     Calibrator::State slots;
     std::vector<StateSpace> spaces;
     std::map<std::string, std::int64_t> sketch_ranks;
+    Statistics::State watched;
     try {
         counters = nlohmann::json::parse(file.metadata().at("state"));
         counters.at("step").get_to(state.step);
@@ -129,6 +167,7 @@ void load_checkpoint(const std::filesystem::path& path, RunState& state) {
         counters.at("optimizer_steps").get_to(optimizer_steps);
         counters.at("measurements").get_to(measurements);
         slots = slots_from(counters.at("slots"));
+        watched = watched_from(counters.at("watched"));
         spaces = spaces_from(counters.at("optimizer_spaces"));
         counters.at("sketch_ranks").get_to(sketch_ranks);
         require_same_run(path, counters, state);
@@ -146,18 +185,26 @@ void load_checkpoint(const std::filesystem::path& path, RunState& state) {
         fail("[checkpoint] '{}' is damaged: {}", path.string(), error.what());
     }
     std::vector<NamedTensor> targets = fixed_tensors(state);
-    for (auto& [name, found, basis] : slots) {
+    for (auto& [name, found, basis, weights] : slots) {
         if (found.vanilla) continue;
         require(found.rank >= 1 && found.dim >= found.rank && found.dim < max_dim,
                 "[checkpoint] '{}' is damaged: '{}' has rank {} of {}", path.string(), name,
                 found.rank, found.dim);
         basis = Tensor({found.rank, found.dim});
         targets.push_back({projector_prefix + name, basis});
+        if (!weights.defined()) continue;
+        weights = Tensor({found.dim});
+        targets.push_back({weights_prefix + name, weights});
+    }
+    for (RunningSum& sum : watched) {
+        sum.sum = Tensor(file.shape(watched_prefix + sum.name));
+        targets.push_back({watched_prefix + sum.name, sum.sum});
     }
     // Of the weights alone: an average of squares may overflow and the run go on.
     require_finite(file, named_tensors(state.model, "model."));
     load_tensors(file, targets);
     state.calibrator.restore(slots);
+    state.calibrator.restore_watched(watched);
     state.calibrator.set_sketch_ranks(sketch_ranks);
     state.optimizer.set_steps(optimizer_steps);
     state.measurements = std::move(measurements);

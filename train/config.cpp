@@ -89,6 +89,15 @@ void validate(const TrainConfig& c) {
     require(c.calibrate_split <= c.batch,
             "[config] calibrate_split {} cannot exceed the batch of {} samples", c.calibrate_split,
             c.batch);
+    const Slots calibrated = find_method(c.method).calibrated;
+    if ((calibrated.x || calibrated.g) && c.calibrate != "paper") {
+        require(c.calibrate == "train" || c.calibrate_every > 0,
+                "[config] calibrate stream needs a calibrate_every above 0");
+        require(c.calibrate_every == 0 || c.calibrate_batches < c.calibrate_every,
+                "[config] calibrate {} makes {} steps exact (calibrate_batches), expected fewer "
+                "than calibrate_every {}",
+                c.calibrate, c.calibrate_batches, c.calibrate_every);
+    }
     require(!(c.augment && is_text(c.data)), "[config] augment is for images, data '{}' are texts",
             c.data);
     require(c.vocab.empty() || is_text(c.data), "[config] vocab is for texts, data '{}' are images",

@@ -35,9 +35,11 @@ struct TrainConfig : MethodOptions {
     std::string train_blocks = "all";
     std::string from;
 
+    std::string calibrate = "paper";
     std::int64_t calibrate_every = 200;
     std::int64_t calibrate_batches = 5;
     std::int64_t calibrate_split = 1;
+    double calibrate_keep = 0.5;
 
     std::int64_t epochs = 1;
     std::int64_t steps = 0;
@@ -103,6 +105,10 @@ void for_each_option(Config& c, F f) {
       c.from);
     f(name_option(), c.method);
     for_each_method_option(method_part(c), f);
+    f({"calibrate", Words{{"paper", "train", "stream"}},
+       "what is calibrated on: batches read ahead, the exact steps that train in their place, or a "
+       "share of every step"},
+      c.calibrate);
     f({"calibrate_every", Integers{0, billion},
        "steps between calibrations (0: only one, before training)"},
       c.calibrate_every);
@@ -110,6 +116,9 @@ void for_each_option(Config& c, F f) {
       c.calibrate_batches);
     f({"calibrate_split", Integers{1, million}, "mini-batches into which each of them is split"},
       c.calibrate_split);
+    f({"calibrate_keep", Reals{0, 1, false, true},
+       "calibrate stream: how much of what was seen before a calibration counts in the next"},
+      c.calibrate_keep);
     f({"epochs", Integers{1, million}, "passes over the training set"}, c.epochs);
     f({"steps", Integers{0, billion}, "stop after N steps instead (0: use epochs)"}, c.steps);
     f(batch_option(), c.batch);

@@ -25,8 +25,8 @@ struct TrainerOptions {
 /// was stopped and resumed ends in the same bits as one that ran through.
 ///
 /// Step s: calibrate if the method needs it and s is a multiple of calibrate_every (0: only before
-/// the first step); forward;
-/// backward; clip; update. The model is evaluated at the end of each epoch and of the run.
+/// the first step), or watch the step for that (TrainingLoop::watch); forward; backward; clip;
+/// update. The model is evaluated at the end of each epoch and of the run.
 class Trainer {
   public:
     /// A new run in the directory `config.out`, which is absent, empty, or holds a run that

@@ -124,7 +124,8 @@ Var TrainingLoop::loss_of(Tape& tape, const Batch& batch) {
 
 bool TrainingLoop::calibration_due() const {
     const std::int64_t every = config_.calibrate_every;
-    return calibrator_.needed() && (every > 0 ? step_ % every == 0 : step_ == 0);
+    return calibrator_.needed() && config_.calibrate == "paper" &&
+           (every > 0 ? step_ % every == 0 : step_ == 0);
 }
 
 /// Whether an epoch, or the run, was trained to its end and not evaluated yet.
@@ -171,10 +172,11 @@ void TrainingLoop::calibration_batches() {
     }
 }
 
-void TrainingLoop::calibrate(Progress& progress) {
+template <class Work>
+void TrainingLoop::calibrate(Progress& progress, const Work& work) {
     const Timer timer(m_, "calibrate");
     try {
-        whole_or_not_at_all([&] { calibrator_.calibrate([&] { calibration_batches(); }); });
+        whole_or_not_at_all(work);
     } catch (const Error& error) {
         fail("[train] step {}: {}", step_, error.what());
     }
@@ -183,6 +185,24 @@ void TrainingLoop::calibrate(Progress& progress) {
     run_.append_metrics(calibration_line(step_, ranks));
     if (const std::string text = left_vanilla_message(step_, ranks); !text.empty())
         progress.line(text);
+}
+
+// Calibration by steps that train: they are watched, a share of each or the exact ones, and nothing
+// runs for calibration alone. What to do is a function of the step, so a resumed run does the same.
+void TrainingLoop::watch(Progress& progress) {
+    using Watch = Calibrator::Watch;
+    if (config_.calibrate == "paper" || !calibrator_.needed()) return;
+    const bool stream = config_.calibrate == "stream";
+    const std::int64_t every = config_.calibrate_every, batches = config_.calibrate_batches;
+    const std::int64_t since = stream || every == 0 ? step_ : step_ % every;
+    const bool due = since == batches || (stream && since > batches && since % every == 0);
+    if (due) calibrate(progress, [&] { calibrator_.renew(stream ? config_.calibrate_keep : 0); });
+    if (since < batches)
+        calibrator_.watch(Watch::exactly);
+    else if (stream)
+        calibrator_.watch(Watch::share, {.samples = batches * config_.batch, .steps = every});
+    else
+        calibrator_.watch(Watch::nothing);
 }
 
 double TrainingLoop::train_step(const Batch& batch) {
@@ -297,7 +317,9 @@ void TrainingLoop::train(Progress& progress) {
         }
         if (step_ >= total_) return;
         look_for_stop(step_);
-        if (calibration_due()) calibrate(progress);
+        if (calibration_due())
+            calibrate(progress, [&] { calibrator_.calibrate([&] { calibration_batches(); }); });
+        watch(progress);
         Batch batch;
         {
             const Timer timer(m_, "data");

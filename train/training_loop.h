@@ -45,8 +45,10 @@ class TrainingLoop {
     template <class Work>
     void whole_or_not_at_all(const Work& work);
     void train(Progress& progress);
-    void calibrate(Progress& progress);
+    template <class Work>
+    void calibrate(Progress& progress, const Work& work);
     void calibration_batches();
+    void watch(Progress& progress);
     double train_step(const Batch& batch);
     void take_sketches();
     void log(const Batch& batch, double loss);

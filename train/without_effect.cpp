@@ -12,8 +12,10 @@ std::vector<Idle> idle_options(const TrainConfig& c) {
     std::vector<Idle> all = idle_method_options(c);
     const std::vector<Idle> others{
         {!calibrated.x && !calibrated.g,
-         {"calibrate_every", "calibrate_batches", "calibrate_split"},
+         {"calibrate", "calibrate_every", "calibrate_batches", "calibrate_split", "calibrate_keep"},
          "the method is " + c.method},
+        {c.calibrate != "paper", {"calibrate_split"}, "calibrate is " + c.calibrate},
+        {c.calibrate != "stream", {"calibrate_keep"}, "calibrate is " + c.calibrate},
         {c.optimizer != "sgd", {"momentum", "nesterov"}, "the optimizer is " + c.optimizer},
         {c.schedule != "step", {"lr_step", "gamma"}, "the schedule is " + c.schedule},
         {c.steps > 0, {"epochs"}, "steps is given"},

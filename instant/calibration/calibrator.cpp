@@ -5,6 +5,7 @@
 #include <set>
 
 #include "instant/cost/break_even.h"
+#include "instant/methods/options.h"
 #include "nn/linear_map.h"
 #include "tensor/meter.h"
 #include "tensor/ops.h"
@@ -35,7 +36,8 @@ Calibrator::Calibrator(Module& model, MethodOptions options)
     : model_(model),
       options_(std::move(options)),
       method_(find_method(options_.method)),
-      slots_(method_.calibrated) {
+      slots_(method_.calibrated),
+      watched_(options_) {
     validate(options_);
     std::set<std::string> names;
     for (LinearMap* layer : linear_maps(model_))
@@ -49,112 +51,114 @@ Calibrator::Calibrator(Module& model, MethodOptions options)
 
 bool Calibrator::needed() const { return slots_.x || slots_.g; }
 
-/// Layers that keep x for their g_w, and so use the projector of their group.
-bool Calibrator::uses_x(LinearMap& layer) {
-    return layer.compressible() && layer.weight().requires_grad;
-}
-
 void Calibrator::calibrate(const std::function<void()>& run_batches) {
     if (!needed()) return;
     const PhaseScope phase("calibrate", true);
-    Grams x_grams, g_grams;
-    observe(x_grams, g_grams, run_batches);
-    require_finite(x_grams, g_grams);
+    Statistics seen(options_);
+    {
+        const RuleSwap observing(model_, [&](LinearMap& layer) {
+            return std::make_shared<ObservingRule>(seen.of(layer));
+        });
+        run_batches();
+        zero_grad(model_);
+    }
+    take_up(seen);
+    install();
+}
 
+void Calibrator::watch(Watch how, ObservedShare share) {
+    if (!needed() || (how == watch_ && share == share_)) return;
+    watch_ = how;
+    share_ = share;
+    install();
+}
+
+void Calibrator::renew(double keep) {
+    if (!needed()) return;
+    const PhaseScope phase("calibrate", true);
+    take_up(watched_);
+    if (keep > 0)
+        watched_.fade(keep);
+    else
+        watched_ = Statistics(options_);
+    install();
+}
+
+void Calibrator::take_up(const Statistics& seen) {
+    seen.require_finite(model_);
     const auto layers = linear_maps(model_);
     std::map<std::string, std::int64_t> group_out;  // output channels that share one x
     for (LinearMap* layer : layers)
-        if (uses_x(*layer)) group_out[layer->input_group()] += out_channels(*layer);
+        if (keeps_x(*layer)) group_out[layer->input_group()] += out_channels(*layer);
     SlotMap x, g;
     for (LinearMap* layer : layers) {
         const std::string group = layer->input_group(), path = layer->path();
-        const Observed* seen = find(x_grams, group);
-        if (seen && seen->layer == path && seen->gram->observed() && group_out.contains(group))
-            x[group] = decompose(*seen, find(x_, group), options_.rank_x, in_channels(*layer),
+        const Statistics::Entry* entry = seen.x(group);
+        if (entry && entry->layer == path && group_out.contains(group))
+            x[group] = decompose(*entry, find(x_, group), options_.rank_x, in_channels(*layer),
                                  group_out.at(group));
-        seen = find(g_grams, path);
-        if (seen && seen->gram->observed())
-            g[path] = decompose(*seen, find(g_, path), options_.rank_g, in_channels(*layer),
+        if ((entry = seen.g(path)))
+            g[path] = decompose(*entry, find(g_, path), options_.rank_g, in_channels(*layer),
                                 out_channels(*layer));
     }
     x_ = std::move(x);
     g_ = std::move(g);
-    install();
-}
-
-void Calibrator::observe(Grams& x, Grams& g, const std::function<void()>& run_batches) {
-    const RuleSwap observing(model_, [&](LinearMap& layer) {
-        std::shared_ptr<Gram> gram_x, gram_g;
-        // The first trained layer of a group observes the x that all of them share.
-        const std::string group = layer.input_group();
-        if (slots_.x && uses_x(layer) && !x.contains(group)) {
-            gram_x = std::make_shared<Gram>(options_.side_of_x(), options_.min_tokens);
-            x[group] = {layer.path(), gram_x};
-        }
-        if (slots_.g && layer.compressible()) {
-            gram_g = std::make_shared<Gram>(options_.side_of_g(), options_.min_tokens);
-            g[layer.path()] = {layer.path(), gram_g};
-        }
-        return std::make_shared<ObservingRule>(gram_x, gram_g);
-    });
-    run_batches();
-    zero_grad(model_);
-}
-
-/// What is not finite spreads: in forward from the first layer that sees it to all above, in
-/// backward to all below. So the layers are asked in the order in which values pass them.
-void Calibrator::require_finite(const Grams& x, const Grams& g) const {
-    const auto check = [](const Observed* seen, const char* what) {
-        if (!seen || !seen->gram->observed()) return;
-        require(all_finite(seen->gram->sum()),
-                "[{}] calibration saw values of {} that are not finite. Hint: a lower learning "
-                "rate, or gradient clipping",
-                seen->layer, what);
-    };
-    const auto layers = linear_maps(model_);
-    for (LinearMap* layer : layers) check(find(x, layer->input_group()), "x");
-    for (auto layer = layers.rbegin(); layer != layers.rend(); ++layer)
-        check(find(g, (*layer)->path()), "g_y");
 }
 
 /// `before`: the same slot in the calibration before this one, or null.
-Calibrator::Slot Calibrator::decompose(const Observed& observed, const Slot* before,
+Calibrator::Slot Calibrator::decompose(const Statistics::Entry& seen, const Slot* before,
                                        const std::optional<std::int64_t>& rank,
                                        std::int64_t in_channels, std::int64_t out_channels) const {
-    const LayerScope scope(observed.layer);
-    const Gram& gram = *observed.gram;
-    const Tensor sum = gram.sum();
-    const Truncation truncation = method_.truncation
-                                      ? method_.truncation(options_, sum.size(0))
-                                      : Truncation{options_.epsilon, options_.oversample, rank,
-                                                   parse_offset(options_.offset)};
+    const LayerScope scope(seen.layer);
+    const Gram& gram = *seen.gram;
+    Tensor sum = gram.sum();
+    const bool weighted = seen.rows && seen.rows->observed() && gram.side() == Side::token;
+    const Tensor weights = weighted ? seen.rows->weights() : Tensor();
+    if (weighted) sum = weighted_rows(sum, weights);
+    Truncation truncation = method_.truncation ? method_.truncation(options_, sum.size(0))
+                                               : Truncation{options_.epsilon, options_.oversample,
+                                                            rank, parse_offset(options_.offset)};
+    const auto complement = own_or<std::int64_t>(options_, complement_option(), 0);
+    if (complement > 0 && !method_.truncation) truncation.offset = Offset::none;
     const bool warm = before && before->projector && before->projector->dim() == sum.size(0);
     const EigenDecomposition spectrum =
         leading_spectrum(sum, truncation, warm ? before->projector->basis : Tensor());
     CalibratedSlot found;
     found.side = gram.side();
     found.rank = truncated_rank(spectrum, truncation);
+    if (weighted) {
+        const auto out = std::ranges::count(weights.values(), real(0));
+        truncation.rank = found.rank = std::min<std::int64_t>(found.rank, sum.size(0) - out);
+    }
     found.dim = sum.size(0);
     found.energy = kept_share(spectrum, found.rank, 2);
     found.signal = kept_share(spectrum, found.rank, 1);
     found.break_even =
         break_even_rank(gram.tokens(), in_channels, out_channels, found.side, options_.batch);
     // A method that chooses its ranks itself keeps them.
+    const std::int64_t rows = std::min(found.rank + complement, found.dim);
     found.vanilla = !method_.truncation && options_.break_even == "vanilla" &&
-                    static_cast<double>(found.rank) > found.break_even;
+                    static_cast<double>(rows) > found.break_even;
     if (found.vanilla) return {found, nullptr};
-    return {found,
-            std::make_shared<const Projector>(make_projector(spectrum, found.side, truncation))};
+    return {found, std::make_shared<const Projector>(
+                       make_projector(spectrum, found.side, truncation, weights))};
 }
 
 void Calibrator::install() {
     const auto projector = [](const Slot* slot) { return slot ? slot->projector : nullptr; };
     for (LinearMap* layer : linear_maps(model_)) {
-        const auto p = uses_x(*layer) ? projector(find(x_, layer->input_group())) : nullptr;
+        const auto p = keeps_x(*layer) ? projector(find(x_, layer->input_group())) : nullptr;
         const auto q = projector(find(g_, layer->path()));
         const bool compress = layer->compressible() && method_.rule;
-        const auto rule = compress ? method_.rule({*layer, options_, p, q}) : nullptr;
-        layer->set_rule(rule ? rule : ExactRule::instance());
+        auto rule = compress ? method_.rule({*layer, options_, p, q}) : nullptr;
+        if (!rule || watch_ == Watch::exactly) rule = ExactRule::instance();
+        if (watch_ != Watch::nothing)
+            if (const LayerStatistics seen = watched_.of(*layer); seen) {
+                if (watch_ == Watch::exactly) rule = std::make_shared<ObservingRule>(seen);
+                if (watch_ == Watch::share)
+                    rule = std::make_shared<WatchedRule>(rule, seen, share_);
+            }
+        layer->set_rule(std::move(rule));
     }
 }
 
@@ -166,7 +170,7 @@ std::vector<LayerRanks> Calibrator::ranks() const {
     for (LinearMap* layer : layers) {
         LayerRanks ranks;
         ranks.name = layer->path();
-        if (const Slot* slot = find(x_, layer->input_group()); slot && uses_x(*layer)) {
+        if (const Slot* slot = find(x_, layer->input_group()); slot && keeps_x(*layer)) {
             ranks.x = slot->found;
             if (slot->projector) ranks.side_x = slot->found.side, ranks.rank_x = slot->found.rank;
         }
@@ -190,8 +194,9 @@ Calibrator::State Calibrator::state() const {
     State state;
     const auto add = [&](const char* prefix, const SlotMap& slots) {
         for (const auto& [name, slot] : slots)
-            state.push_back(
-                {prefix + name, slot.found, slot.projector ? slot.projector->basis : Tensor()});
+            state.push_back({prefix + name, slot.found,
+                             slot.projector ? slot.projector->basis : Tensor(),
+                             slot.projector ? slot.projector->weights : Tensor()});
     };
     add("P.", x_);
     add("Q.", g_);
@@ -201,7 +206,7 @@ Calibrator::State Calibrator::state() const {
 void Calibrator::restore(const State& state) {
     SlotMap x, g;
     const auto layers = linear_maps(model_);
-    for (const auto& [name, found, basis] : state) {
+    for (const auto& [name, found, basis, weights] : state) {
         const bool is_p = name.starts_with("P.");
         require(is_p || name.starts_with("Q."), "[calibrator] '{}' is not a projector", name);
         const std::string owner = name.substr(2);
@@ -216,9 +221,11 @@ void Calibrator::restore(const State& state) {
             require(basis.defined() && basis.shape() == Shape{found.rank, found.dim},
                     "[calibrator] projector '{}' does not have the shape {}", name,
                     to_string({found.rank, found.dim}));
-            Projector projector{{found.side, basis.clone()}, found.energy, found.signal};
-            projector.basis.mark(Category::projectors);
-            slot.projector = std::make_shared<const Projector>(std::move(projector));
+            require(!weights.defined() || weights.shape() == Shape{found.dim},
+                    "[calibrator] projector '{}' does not have {} weights", name, found.dim);
+            slot.projector = std::make_shared<const Projector>(
+                Projector{{found.side, basis.clone()}, found.energy, found.signal}.with(
+                    weights.defined() ? weights.clone() : Tensor()));
         }
         (is_p ? x : g)[owner] = slot;
     }

@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "instant/calibration/gram.h"
+#include "instant/calibration/statistics.h"
 #include "instant/methods/low_rank_rule.h"
 #include "instant/methods/method.h"
 #include "instant/methods/sketch_rule.h"
@@ -40,10 +40,11 @@ struct LayerRanks {
 /// subspaces (INSTANT, Alg. 1) the layers are exact until the first calibration.
 ///
 /// Calibration observes, with compression off, the autocorrelations C_X = Σ_b x_b x_bᵀ and
-/// C_G = Σ_b g_b g_bᵀ of each layer (or Σ_b x_bᵀ x_b and Σ_b g_bᵀ g_b on the channel side); nothing
-/// else is kept, so memory does not grow with the number of batches. Their leading eigenvectors
-/// become P and Q. Layers of one input group share C_X and P. A layer without a token axis (L = 1)
-/// stays exact.
+/// C_G = Σ_b g_b g_bᵀ of each layer (or Σ_b x_bᵀ x_b and Σ_b g_bᵀ g_b on the channel side,
+/// statistics.h). Their leading eigenvectors become P and Q. Layers of one input group share C_X
+/// and P. A layer without a token axis (L = 1) stays exact. Either the caller runs batches for
+/// calibrate() alone, or ordinary training steps are watched and the subspaces renewed from time to
+/// time.
 class Calibrator {
   public:
     /// Throws Error for an unknown method or options out of range. The model must outlive it.
@@ -60,6 +61,18 @@ class Calibrator {
     /// began), the old rules stay.
     void calibrate(const std::function<void()>& run_batches);
 
+    /// What ordinary steps show from now on, until this is called again.
+    enum class Watch {
+        nothing,
+        exactly,  // every layer is exact, as before the first calibration, and observed whole
+        share     // layers keep their rules; a share of the samples is observed (WatchedRule)
+    };
+    void watch(Watch how, ObservedShare share = {});
+    /// Installs new projectors, made of what was watched since. What of the sums is left for the
+    /// next time is `keep` times as much. Gram products and decompositions count under the phase
+    /// `calibrate`, nothing else does. Throws Error as calibrate() does.
+    void renew(double keep = 0);
+
     /// Every linear map of the model.
     std::vector<LayerRanks> ranks() const;
 
@@ -67,10 +80,14 @@ class Calibrator {
     struct SlotState {
         std::string name;
         CalibratedSlot found;
-        Tensor basis;  // undefined if found.vanilla
+        Tensor basis;      // undefined if found.vanilla
+        Tensor weights{};  // D, of P with weighted rows
     };
     using State = std::vector<SlotState>;
     State state() const;
+    /// The sums of what is watched, for a checkpoint too.
+    Statistics::State watched() const { return watched_.state(); }
+    void restore_watched(const Statistics::State& state) { watched_.restore(model_, state); }
     /// The next ranks of layers whose sketches follow a tolerance, for a checkpoint too.
     std::map<std::string, std::int64_t> sketch_ranks() const;
     /// Throws Error for a layer that follows none.
@@ -81,21 +98,14 @@ class Calibrator {
     void restore(const State& state);
 
   private:
-    struct Observed {
-        std::string layer;  // that observes
-        std::shared_ptr<Gram> gram;
-    };
-    using Grams = std::map<std::string, Observed>;
     struct Slot {
         CalibratedSlot found;
         std::shared_ptr<const Projector> projector;  // null if left vanilla
     };
     using SlotMap = std::map<std::string, Slot>;
 
-    static bool uses_x(LinearMap& layer);
-    void observe(Grams& x, Grams& g, const std::function<void()>& run_batches);
-    void require_finite(const Grams& x, const Grams& g) const;
-    Slot decompose(const Observed& observed, const Slot* before,
+    void take_up(const Statistics& seen);
+    Slot decompose(const Statistics::Entry& seen, const Slot* before,
                    const std::optional<std::int64_t>& rank, std::int64_t in_channels,
                    std::int64_t out_channels) const;
     void install();
@@ -108,6 +118,9 @@ class Calibrator {
     Slots slots_;
     SlotMap x_;  // by input group
     SlotMap g_;  // by layer
+    Watch watch_ = Watch::nothing;
+    ObservedShare share_;
+    Statistics watched_;
 };
 
 }  // namespace SLIMGRAD_PRECISION

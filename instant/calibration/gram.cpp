@@ -62,24 +62,15 @@ Tensor Gram::sum() const {
     return full;
 }
 
-Tensor ObservingRule::forward(const LinearInput& x, Saved& saved, const LinearCall& call) const {
-    save(x, saved, call);
-    return linear_forward(x.matrix(), call.w);
+void Gram::fade(double factor) {
+    if (sum_.defined()) scale_in_place(sum_, static_cast<real>(factor));
 }
 
-void ObservingRule::save(const LinearInput& x, Saved& saved, const LinearCall& call) const {
-    if (x_ && call.needs.gw) x_->add(x.matrix());
-    ExactRule::instance()->save(x, saved, call);
-}
-
-LinearGrads ObservingRule::backward(const LinearGradient& gy, const Saved& saved,
-                                    const LinearCall& call) const {
-    const Tensor& g = gy.matrix();
-    if (g_ && call.needs.gx) g_->add(g);
-    LinearGrads grads;
-    if (call.needs.gw) grads.gw = linear_gw(g, call.op->x_matrix(saved.tensor("x")));
-    if (call.needs.gx) grads.gx = linear_gx(g, call.w);
-    return grads;
+void Gram::restore(const RunningSum& state) {
+    side_ = state.side;
+    tokens_ = state.tokens;
+    scale_ = state.scale;
+    sum_ = state.sum.clone();
 }
 
 }  // namespace SLIMGRAD_PRECISION

@@ -1,14 +1,22 @@
 #pragma once
 
-#include <memory>
 #include <optional>
+#include <string>
 
-#include "instant/methods/method.h"
-#include "nn/backward_rule.h"
+#include "nn/linear_operator.h"
 #include "tensor/kernels/common_scale.h"
 
 namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {
+
+/// A running sum of squares as a checkpoint holds it.
+struct RunningSum {
+    std::string name{};
+    Side side = Side::token;
+    std::int64_t tokens = 0;  // L of the last values
+    CommonScale scale{};
+    Tensor sum{};  // undefined: nothing was added yet
+};
 
 /// A running autocorrelation: Σ_b x_b x_bᵀ (L, L) on the token side, Σ_b x_bᵀ x_b (C, C) on the
 /// channel side. It is summed at a scale at which the squares fit (CommonScale): directions, ranks
@@ -21,6 +29,8 @@ class Gram {
 
     /// Adds x: (B, L, C). Throws Error, naming the open layer, if the axis has changed its length.
     void add(const Tensor& x);
+    /// Multiplies the sum so far.
+    void fade(double factor);
 
     /// False until an x with enough tokens has come: what has no token axis is not compressed.
     bool observed() const { return sum_.defined(); }
@@ -32,6 +42,10 @@ class Gram {
     /// 0 unless values are extremely large or small.
     int exponent() const { return scale_.exponent(); }
 
+    /// Of an autocorrelation that was observed.
+    RunningSum state() const { return {{}, *side_, tokens_, scale_, sum_.clone()}; }
+    void restore(const RunningSum& state);
+
   private:
     void add_samples(std::int64_t batch, std::int64_t channels, const real* x);
 
@@ -40,22 +54,6 @@ class Gram {
     std::int64_t tokens_ = 0;
     CommonScale scale_;
     Tensor sum_;  // its lower triangle
-};
-
-/// The exact rule, watched: adds x to one autocorrelation and g_y to another. Either may be null.
-/// What it multiplies are the matrices, which it needs in any case.
-class ObservingRule final : public BackwardRule {
-  public:
-    ObservingRule(std::shared_ptr<Gram> x, std::shared_ptr<Gram> g)
-        : x_(std::move(x)), g_(std::move(g)) {}
-    std::string name() const override { return "observing"; }
-    Tensor forward(const LinearInput& x, Saved& saved, const LinearCall& call) const override;
-    void save(const LinearInput& x, Saved& saved, const LinearCall& call) const override;
-    LinearGrads backward(const LinearGradient& gy, const Saved& saved,
-                         const LinearCall& call) const override;
-
-  private:
-    std::shared_ptr<Gram> x_, g_;
 };
 
 }  // namespace SLIMGRAD_PRECISION

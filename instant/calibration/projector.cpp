@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "tensor/meter.h"
 #include "tensor/ops.h"
 
 namespace slimgrad {
@@ -101,18 +102,60 @@ EigenDecomposition leading_spectrum(const Tensor& autocorrelation, const Truncat
 }
 
 Projector make_projector(const EigenDecomposition& spectrum, Side side,
-                         const Truncation& truncation) {
+                         const Truncation& truncation, const Tensor& weights) {
     const std::int64_t rank = truncated_rank(spectrum, truncation);
-    Projector projector{{side, spectrum.vectors.rows(0, rank).clone()},
-                        kept_share(spectrum, rank, 2),
-                        kept_share(spectrum, rank, 1)};
+    const double energy = kept_share(spectrum, rank, 2), signal = kept_share(spectrum, rank, 1);
+    Tensor basis = spectrum.vectors.rows(0, rank).clone();
     if (truncation.offset != Offset::none) {
-        const double kept =
-            truncation.offset == Offset::energy ? projector.energy : projector.signal;
-        scale_in_place(projector.basis, static_cast<real>(1 / std::sqrt(kept)));
+        const double kept = truncation.offset == Offset::energy ? energy : signal;
+        scale_in_place(basis, static_cast<real>(1 / std::sqrt(kept)));
     }
-    projector.basis.mark(Category::projectors);
-    return projector;
+    if (weights.defined()) basis = scale_columns(basis, weights, 1);
+    return Projector{{side, std::move(basis)}, energy, signal}.with(weights);
+}
+
+Projector Projector::with(Tensor row_weights) && {
+    weights = std::move(row_weights);
+    basis.mark(Category::projectors);
+    if (weights.defined()) {
+        weights.mark(Category::projectors);
+        // (Ũ D) D⁻², so that a basis that was stored gives the same bits.
+        Tensor inverse = scale_columns(basis, weights, -2);
+        inverse.mark(Category::projectors);
+        dual = std::make_shared<const Subspace>(Subspace{side, std::move(inverse)});
+    }
+    return std::move(*this);
+}
+
+Tensor weighted_rows(const Tensor& autocorrelation, const Tensor& weights) {
+    const std::int64_t n = autocorrelation.size(0);
+    require(weights.shape() == Shape{n}, "[projector] expected {} weights, got {}", n,
+            shown(weights));
+    const real* d = weights.data();
+    Tensor weighted = autocorrelation.clone();
+    real largest = 0;
+    for (std::int64_t i = 0; i < n; ++i) {
+        for (std::int64_t j = 0; j < n; ++j) weighted.data()[i * n + j] *= d[i] * d[j];
+        largest = std::max(largest, weighted.data()[i * n + i]);
+    }
+    // Below the zeros of directions that were not seen: none of them mixes with a row that is out.
+    for (std::int64_t i = 0; i < n; ++i)
+        if (d[i] == 0) weighted.data()[i * n + i] = real(-1e-6) * largest;
+    meter().add(2 * n * n);
+    return weighted;
+}
+
+Tensor scale_columns(const Tensor& basis, const Tensor& weights, int power) {
+    const std::int64_t rows = basis.size(0), columns = basis.size(1);
+    Tensor scaled({rows, columns});
+    for (std::int64_t i = 0; i < columns; ++i) {
+        const real d = weights.data()[i];
+        const real factor = d > 0 ? std::pow(d, static_cast<real>(power)) : real(0);
+        for (std::int64_t row = 0; row < rows; ++row)
+            scaled.data()[row * columns + i] = factor * basis.data()[row * columns + i];
+    }
+    meter().add(rows * columns);
+    return scaled;
 }
 
 }  // namespace SLIMGRAD_PRECISION

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -15,6 +16,14 @@ inline namespace SLIMGRAD_PRECISION {
 struct Projector : Subspace {
     double energy = 1;  // share of Σ σᵢ² that its directions keep, of the calibration's spectrum
     double signal = 1;  // share of Σ σᵢ
+    Tensor weights{};   // D: (L,), where rows of x were weighted: the basis is then Ũ D
+    /// Ũ D⁻¹, which multiplies g where Ũ D multiplies x; null without weights. A row whose weight
+    /// is 0 is left out of both.
+    std::shared_ptr<const Subspace> dual{};
+
+    /// Gives it weights and the dual that follows, and marks all as projectors. Weights may be
+    /// undefined.
+    Projector with(Tensor row_weights) &&;
 };
 
 /// R = min(k + oversample, n) with k the smallest integer for which σ₁² + … + σ_k² ≥ ε Σ σᵢ²
@@ -37,9 +46,16 @@ double kept_share(const EigenDecomposition& spectrum, std::int64_t rank, int exp
 EigenDecomposition leading_spectrum(const Tensor& autocorrelation, const Truncation& truncation,
                                     const Tensor& start = {});
 
-/// The leading directions of an autocorrelation's spectrum, scaled by the offset.
+/// The leading directions of an autocorrelation's spectrum, scaled by the offset. `weights`: D, if
+/// it is that of D C D (weighted_rows).
 Projector make_projector(const EigenDecomposition& spectrum, Side side,
-                         const Truncation& truncation);
+                         const Truncation& truncation, const Tensor& weights = {});
+
+/// D C D of an autocorrelation C: (L, L), for which the error of g_w, not that of x, is what the
+/// leading directions leave out. Rows whose weight is 0 come last in the spectrum. Counts 2 L².
+Tensor weighted_rows(const Tensor& autocorrelation, const Tensor& weights);
+/// Each column of a basis (R, L) times f(its weight); columns of weight 0 become 0. Counts R L.
+Tensor scale_columns(const Tensor& basis, const Tensor& weights, int power);
 
 }  // namespace SLIMGRAD_PRECISION
 }  // namespace slimgrad

@@ -53,13 +53,17 @@ Compression compression_of(const LinearShape& layer, const MethodOptions& option
             method.name);
     result.side_x = chosen_side(options.side_of_x(), layer.tokens, layer.in_channels);
     result.side_g = chosen_side(options.side_of_g(), layer.tokens, layer.out_channels);
+    result.complement = own_or<std::int64_t>(options, complement_option(), 0);
+    result.weighted_x =
+        result.side_x == Side::token && own_or<bool>(options, weight_rows_option(), false);
     const auto choose = [&](const char* name, const std::optional<std::int64_t>& asked, Side side,
                             std::int64_t channels, std::int64_t out, auto& rank, auto& left) {
         require(asked.has_value(), "[cost] method '{}' needs {}", options.method, name);
         rank = std::min(*asked, axis(layer, side, channels));
         const double limit =
             break_even_rank(layer.tokens, layer.in_channels, out, side, options.batch);
-        if (options.break_even == "vanilla" && static_cast<double>(*rank) > limit)
+        const std::int64_t rows = std::min(*rank + result.complement, axis(layer, side, channels));
+        if (options.break_even == "vanilla" && static_cast<double>(rows) > limit)
             std::swap(rank, left);
     };
     if (slots.x)

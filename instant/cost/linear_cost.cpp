@@ -1,7 +1,32 @@
 #include "instant/cost/linear_cost.h"
 
+#include "instant/methods/complement.h"
+
 namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {
+
+namespace {
+
+/// A projected slot, and the random directions that are drawn beside it.
+struct Drawn {
+    Drawn(const Compression& compression, std::int64_t rank, std::int64_t dim)
+        : rank(rank),
+          dim(dim),
+          count(ComplementShape(compression.complement, rank, dim).count),
+          rows(rank + count) {}
+    /// Of one draw: with weights the basis is freed of them, and the result has them and a dual.
+    Checked flops(bool weighted) const {
+        if (count == 0) return 0;
+        return complement_flops(rank, count, dim) +
+               (weighted ? (rank + 2 * rows) * dim : Checked(0));
+    }
+    /// What is kept between steps: the basis, and of weighted rows the dual and the weights.
+    Checked numbers(bool weighted) const { return (weighted ? 2 * rank + 1 : Checked(rank)) * dim; }
+
+    Checked rank, dim, count, rows;
+};
+
+}  // namespace
 
 LinearCost& LinearCost::operator+=(const LinearCost& other) {
     forward += other.forward;
@@ -33,22 +58,27 @@ LinearCost linear_cost(const LinearShape& layer, const Compression& compression,
         cost.g_w = batch * 2 * l * cx * cy;
         if (!shares_x) cost.saved_bytes = batch * number_bytes * layer.held_elements;
     } else if (counted.gw) {
-        const Checked r = *compression.rank_x;
         const bool token = compression.side_x == Side::token;
-        if (!shares_x) cost.compress = batch * 2 * r * l * cx;
-        cost.g_w = token ? batch * (2 * r * l * cy + 2 * r * cx * cy)
-                         : batch * 2 * l * cy * r + 2 * r * cx * cy;
+        const Drawn drawn(compression, *compression.rank_x, token ? l : cx);
+        const Checked r = drawn.rows;
+        // In forward and again in backward: nothing holds what is drawn.
+        const Checked draw = drawn.flops(compression.weighted_x);
+        if (!shares_x) cost.compress = draw + batch * 2 * r * l * cx;
+        cost.g_w = draw + (token ? batch * (2 * r * l * cy + 2 * r * cx * cy)
+                                 : batch * 2 * l * cy * r + 2 * r * cx * cy);
         if (!shares_x) cost.saved_bytes = batch * number_bytes * r * (token ? cx : l);
-        if (!shares_x) cost.projector_bytes += stored(r * (token ? l : cx));
+        if (!shares_x) cost.projector_bytes += stored(drawn.numbers(compression.weighted_x));
     }
     if (counted.gx && !compression.rank_g) {
         cost.g_x = batch * 2 * l * cx * cy;
     } else if (counted.gx) {
-        const Checked r = *compression.rank_g;
         const bool token = compression.side_g == Side::token;
-        cost.g_x = token ? batch * (2 * r * l * cy + 2 * r * cy * cx + 2 * r * l * cx)
-                         : batch * (2 * l * cy * r + 2 * l * r * cx) + 2 * r * cx * cy;
-        cost.projector_bytes += stored(r * (token ? l : cy));
+        const Drawn drawn(compression, *compression.rank_g, token ? l : cy);
+        const Checked r = drawn.rows;
+        cost.g_x = drawn.flops(false) +
+                   (token ? batch * (2 * r * l * cy + 2 * r * cy * cx + 2 * r * l * cx)
+                          : batch * (2 * l * cy * r + 2 * l * r * cx) + 2 * r * cx * cy);
+        cost.projector_bytes += stored(drawn.numbers(false));
     }
     return cost;
 }

@@ -45,6 +45,10 @@ struct Compression {
     std::optional<std::int64_t> left_x{}, left_g{};
     /// P and Q are drawn in each step: neither kept nor calibrated.
     bool drawn = false;
+    /// Random directions beside those of each slot, drawn where they are needed (complement.h).
+    std::int64_t complement = 0;
+    /// P has weights and a dual for g (Projector).
+    bool weighted_x = false;
     /// The closed form of a method that does something else than project the two slots.
     std::function<LinearCost(const LinearShape&, std::int64_t batch, const Counted&)> form{};
 };

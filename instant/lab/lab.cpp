@@ -103,7 +103,6 @@ void report_subspaces(const LinearMap& layer, const LinearCall& call, LabResult&
         basis = subspace->basis.clone();
         side = subspace->side;
         rank = subspace->rank();
-        if (!rule->drawn()) result.projector_bytes += basis.bytes();
     };
     report(rule->p(call), result.p, result.side_x, result.rank_x);
     report(rule->q(call), result.q, result.side_g, result.rank_g);
@@ -151,6 +150,9 @@ LabResult lab_linear(const Tensor& x, const Tensor& w, const Tensor& gy, LabOpti
     LabResult result;
     const LinearCall call = call_of(bench.layer(), x, options.seed);
     report_subspaces(bench.layer(), call, result);
+    for (const auto& [name, found, basis, weights] : calibrator.state())
+        result.projector_bytes +=
+            weights.defined() ? 2 * basis.bytes() + weights.bytes() : basis.bytes();
     report_sketch(bench.layer(), call, gy, result);
     {
         const std::int64_t held_before = ledger()[Category::saved].live;

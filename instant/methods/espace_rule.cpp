@@ -35,7 +35,7 @@ LinearCost espace_cost(const LinearShape& layer, const Compression& c, std::int6
 Tensor EspaceRule::forward(const LinearInput& x, Saved& saved, const LinearCall& call) const {
     const PhaseScope phase("forward", true);
     save(x, saved, call);
-    const Tensor x_hat = call.needs.gw ? kept_x_hat(saved) : this->x_hat(*p_, x, call);
+    const Tensor x_hat = call.needs.gw ? kept_x_hat(saved) : this->x_hat(*p_, x.held(), call);
     if (p_->side == Side::token)  // (B·R,Cx)·(Cx,Cy), then (L,R)·(R,Cy) a sample
         return expand_tokens(*p_, matmul(x_hat, call.w, Op::none, Op::transpose));
     return call.op->mix(x_hat, matmul(call.w, p_->basis, Op::none, Op::transpose));

@@ -204,7 +204,10 @@ std::vector<Idle> idle_method_options(const MethodOptions& o) {
     std::vector<std::string> of_ranks{"epsilon", "oversample"};
     if (!method.projection) of_ranks.push_back("ratio");
     if (!method.projection && !method.adapt) of_ranks.push_back("rank");
+    const auto complement = o.own.get<std::int64_t>(complement_option());
     return {{true, unheeded, "the method is " + o.method},
+            {complement > 0, {"offset"}, "the complement makes up for what is dropped"},
+            {complement == 0, {"complement_scale"}, "there is no complement"},
             {ranks_fixed, of_ranks, "the ranks are fixed"},
             {rank_given, {"ratio"}, "the rank is fixed"},
             {sides_fixed, {"side"}, "each slot has its own"}};

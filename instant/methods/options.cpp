@@ -35,6 +35,32 @@ const Option& moments_option() {
     return option;
 }
 
+const Option& weight_rows_option() {
+    static const Option option{"weight_rows", YesNo{},
+                               "token side: P weights the rows of x by how large those of g are",
+                               false};
+    return option;
+}
+
+const Option& skip_padding_option() {
+    static const Option option{"skip_padding", YesNo{},
+                               "leave padding tokens out of P x and of what P is made of", false};
+    return option;
+}
+
+const Option& complement_option() {
+    static const Option option{
+        "complement", Integers{0, 1'000'000},
+        "random directions beside the principal ones: gradients are unbiased", std::int64_t{0}};
+    return option;
+}
+
+const Option& complement_scale_option() {
+    static const Option option{"complement_scale", Reals{0, 1'000'000, true},
+                               "factor of what these hold (default: the unbiased one)"};
+    return option;
+}
+
 MatrixBasis::Options basis_options(const MethodOptions& options) {
     return {.moments = parse_moments(options.own.get<std::string>(moments_option())),
             .scale = options.own.get<double>(scale_option())};

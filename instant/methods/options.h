@@ -1,5 +1,7 @@
 #pragma once
 
+#include <algorithm>
+
 #include "autograd/matrix_basis.h"
 #include "instant/methods/method.h"
 
@@ -15,6 +17,24 @@ const Option& redraw_option();  // steps between new projections
 const Option& scale_option();    // α
 const Option& moments_option();  // what becomes of the optimiser's where the basis changes
 MatrixBasis::Options basis_options(const MethodOptions& options);
+
+// Of calibrated slots.
+const Option& weight_rows_option();   // weight the rows of x by g's
+const Option& skip_padding_option();  // leave padding out of the x slot
+const Option& complement_option();    // random directions beside principal ones, of sketches too
+const Option& complement_scale_option();  // c of them; none: the unbiased one
+
+/// What an option says if the method has it, else `otherwise`; none given has no default: so too.
+template <class T>
+T own_or(const MethodOptions& options, const Option& option, T otherwise) {
+    const Method& method = find_method(options.method);
+    if (std::ranges::find(method.options, option.name, &Option::name) == method.options.end())
+        return otherwise;
+    const OptionValue& given = options.own.given(option);
+    const OptionValue& value =
+        std::holds_alternative<std::monostate>(given) ? option.initial : given;
+    return std::holds_alternative<T>(value) ? std::get<T>(value) : otherwise;
+}
 
 /// The rank in an axis of `dim`: `rank`, or dim / `ratio` rounded down; at least 1, at most dim.
 std::int64_t chosen_rank(const MethodOptions& options, std::int64_t dim);

@@ -154,13 +154,6 @@ const Option& power_option() {
     return option;
 }
 
-const Option& complement_option() {
-    static const Option option{"complement", Integers{0, 1'000'000},
-                               "random directions beside a sketch, which make it unbiased",
-                               std::int64_t{0}};
-    return option;
-}
-
 const Option& keep_x_option() {
     static const Option option{"keep_x", Words{{"exact", "8", "4"}},
                                "x as it is, or in so many bits an element", std::string("exact")};

@@ -83,7 +83,6 @@ class SketchRule final : public BackwardRule {
 // The options that it brings.
 const Option& tolerance_option();
 const Option& power_option();
-const Option& complement_option();
 const Option& keep_x_option();
 
 /// The rule of a layer, and its closed form. With a tolerance the form is that of the first rank.

@@ -8,6 +8,13 @@ namespace {
 
 const Subspace* on_tokens(const Subspace* s) { return s && s->side == Side::token ? s : nullptr; }
 
+/// What is drawn counts with what it is drawn for.
+template <class Draw>
+auto counted(const char* name, const Draw& draw) {
+    const PhaseScope phase(name);
+    return draw();
+}
+
 }  // namespace
 
 /// x̂, and the P that made it if that lives on: recalibrating between forward and backward is safe.
@@ -24,10 +31,9 @@ class SubspaceRule::ProjectedInput final : public Packed {
     std::shared_ptr<const Subspace> p_;
 };
 
-Tensor SubspaceRule::x_hat(const Subspace& p, const LinearInput& x, const LinearCall& call) {
+Tensor SubspaceRule::x_hat(const Subspace& p, const Tensor& x, const LinearCall& call) {
     require_fits(p, call.op->tokens(), call.w.size(1));
-    return p.side == Side::token ? call.op->project(p, x.held())
-                                 : call.op->forward(x.held(), p.basis);
+    return p.side == Side::token ? call.op->project(p, x) : call.op->forward(x, p.basis);
 }
 
 void SubspaceRule::save(const LinearInput& x, Saved& saved, const LinearCall& call) const {
@@ -37,7 +43,8 @@ void SubspaceRule::save(const LinearInput& x, Saved& saved, const LinearCall& ca
     // Made once for all layers that share P and x: Q, K and V keep one x̂, and draw P once.
     saved.keep_once("x_hat", packer(call), x.held(), [&] {
         const PhaseScope phase("compress");
-        return std::make_shared<ProjectedInput>(x_hat(held ? *held : *p(call), x, call), held);
+        const Tensor seen = seen_of(x.held(), call);
+        return std::make_shared<ProjectedInput>(x_hat(held ? *held : *p(call), seen, call), held);
     });
 }
 
@@ -51,13 +58,15 @@ LinearGrads SubspaceRule::backward(const LinearGradient& gy, const Saved& saved,
     const Tensor& g = gy.value();
     const auto* kept =
         call.needs.gw && saved.has("x_hat") ? &saved.as<ProjectedInput>("x_hat") : nullptr;
-    const auto p = !kept ? nullptr : kept->p() ? kept->p() : this->p(call);
-    const auto q = call.needs.gx ? this->q(call) : nullptr;
+    const auto p = !kept       ? nullptr
+                   : kept->p() ? kept->p()
+                               : counted("g_w", [&] { return this->p(call); });
+    const auto q = call.needs.gx ? counted("g_x", [&] { return this->q(call); }) : nullptr;
     if (q) require_fits(*q, op.tokens(), call.w.size(0));
     // One reading of g for all that is projected along the tokens. On its channel side P is needed
     // on the way back from g_w, not on g.
     const auto [p_g, q_g, sum] =
-        op.project(on_tokens(p.get()), on_tokens(q.get()), g, call.needs.gb);
+        op.project(on_tokens(p ? &of_g(*p) : nullptr), on_tokens(q.get()), g, call.needs.gb);
 
     LinearGrads grads;
     grads.gb = sum;

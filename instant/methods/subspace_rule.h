@@ -31,8 +31,12 @@ class SubspaceRule : public BackwardRule {
     virtual bool drawn() const { return false; }
 
   protected:
+    /// What multiplies g where this P multiplied x, on the token side.
+    virtual const Subspace& of_g(const Subspace& p) const { return p; }
+    /// What of x, as the layer has it, is projected.
+    virtual Tensor seen_of(const Tensor& x, const LinearCall& /*call*/) const { return x; }
     /// x̂ of x, and the one that save has kept.
-    static Tensor x_hat(const Subspace& p, const LinearInput& x, const LinearCall& call);
+    static Tensor x_hat(const Subspace& p, const Tensor& x, const LinearCall& call);
     static const Tensor& kept_x_hat(const Saved& saved);
 
   private:

@@ -16,11 +16,6 @@ namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {
 namespace {
 
-std::shared_ptr<const BackwardRule> low_rank(const RuleRequest& r) {
-    if (!r.p && !r.q) return nullptr;
-    return std::make_shared<const LowRankRule>(r.p, r.q);
-}
-
 std::shared_ptr<const BackwardRule> espace(const RuleRequest& r) {
     if (!r.p) return nullptr;
     return std::make_shared<const EspaceRule>(r.p);
@@ -41,6 +36,8 @@ std::vector<std::string> and_ranks(std::vector<std::string> names) {
     return names;
 }
 
+const std::vector<Option> of_x{weight_rows_option(), skip_padding_option(), complement_option(),
+                               complement_scale_option()};
 const std::vector<Option> on_a_basis{rank_option(), ratio_option(), redraw_option(), scale_option(),
                                      moments_option()};
 
@@ -59,22 +56,25 @@ std::deque<Method>& method_table() {
          .x_slot = "P x",
          .g_slot = "g W",
          .calibrated = {true, false},
-         .rule = low_rank,
-         .heeds = and_ranks({"rank_x", "side_x"})},
+         .rule = low_rank_rule,
+         .heeds = and_ranks({"rank_x", "side_x"}),
+         .options = of_x},
         {.name = "compress-gy",
          .help = "INSTANT's g slot alone",
          .x_slot = "x",
          .g_slot = "Qᵀ((Q g) W)",
          .calibrated = {false, true},
-         .rule = low_rank,
-         .heeds = and_ranks({"rank_g", "side_g"})},
+         .rule = low_rank_rule,
+         .heeds = and_ranks({"rank_g", "side_g"}),
+         .options = {complement_option(), complement_scale_option()}},
         {.name = "instant",
          .help = "both slots in calibrated subspaces (INSTANT)",
          .x_slot = "P x",
          .g_slot = "Qᵀ((Q g) W)",
          .calibrated = {true, true},
-         .rule = low_rank,
-         .heeds = and_ranks({"rank_x", "rank_g", "side_x", "side_g"})},
+         .rule = low_rank_rule,
+         .heeds = and_ranks({"rank_x", "rank_g", "side_x", "side_g"}),
+         .options = of_x},
         {.name = "random",
          .help = "INSTANT in random subspaces, drawn instead of calibrated",
          .x_slot = "P x",
@@ -90,7 +90,8 @@ std::deque<Method>& method_table() {
          .rule = sketch_rule,
          .closed_form = sketch_compression,
          .heeds = {"side", "break_even"},
-         .options = {rank_option(), tolerance_option(), power_option(), complement_option(), keep_x_option()}},
+         .options = {rank_option(), tolerance_option(), power_option(), complement_option(),
+                     keep_x_option()}},
         {.name = "espace",
          .help = "forward too in a calibrated subspace of x, while training (ESPACE)",
          .x_slot = "P x",

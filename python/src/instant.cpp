@@ -82,15 +82,18 @@ void bind_slots(nb::module_& here) {
             "__getstate__",
             [](const Calibrator::SlotState& s) {
                 return nb::make_tuple(s.name, s.found,
-                                      s.basis.defined() ? nb::cast(s.basis) : nb::none());
+                                      s.basis.defined() ? nb::cast(s.basis) : nb::none(),
+                                      s.weights.defined() ? nb::cast(s.weights) : nb::none());
             },
             nb::sig("def __getstate__(self) -> tuple"), "For pickle and copy.")
         .def(
             "__setstate__",
             [](Calibrator::SlotState& s,
-               const std::tuple<std::string, CalibratedSlot, std::optional<Tensor>>& state) {
-                const auto& [name, found, basis] = state;
-                new (&s) Calibrator::SlotState{name, found, basis.value_or(Tensor())};
+               const std::tuple<std::string, CalibratedSlot, std::optional<Tensor>,
+                                std::optional<Tensor>>& state) {
+                const auto& [name, found, basis, weights] = state;
+                new (&s) Calibrator::SlotState{name, found, basis.value_or(Tensor()),
+                                               weights.value_or(Tensor())};
             },
             "state"_a, "For pickle and copy.")
         .def_ro("name", &Calibrator::SlotState::name,

@@ -20,6 +20,9 @@ Tensor times_power_of_two(const Tensor& x, int exponent);
 /// 2^0.
 class CommonScale {
   public:
+    CommonScale() = default;
+    /// As another one was, whose state() this is.
+    explicit CommonScale(std::optional<int> state) : exponent_(state) {}
     /// Takes x into account. Gives s: sums of squares so far have to be multiplied by 2^s.
     int include(const Tensor& x) { return include(largest_exponent(x)); }
     /// The same for what another scale has seen.
@@ -29,6 +32,7 @@ class CommonScale {
         return exponent() == 0 ? x : times_power_of_two(x, -exponent());
     }
     int exponent() const { return exponent_.value_or(0); }
+    std::optional<int> state() const { return exponent_; }
 
   private:
     int include(std::optional<int> largest);
