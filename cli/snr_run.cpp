@@ -128,7 +128,9 @@ void snr_of_run(SnrRequest o, SnrFindings& found) {
     }
     method.epsilon = o.epsilon.front();
     method.oversample = o.oversample.back();
-    validate(method);
+    TrainConfig studied = config;  // its batches, under this method
+    method_part(studied) = method;
+    validate(studied);
     require(o.sweep.empty() || o.sweep == "staleness" || o.sweep == "spectrum" || !o.layer.empty(),
             "[snr] expected --layer NAME for a sweep over {} of a run", o.sweep);
     RunStudyOptions study;

@@ -28,6 +28,7 @@ struct TrainConfig : MethodOptions {
     std::int64_t limit_test = 0;
     bool augment = false;
     std::int64_t max_length = 128;
+    std::string pad = "fixed";
     std::string vocab;
 
     std::string model;              // empty: see resolved() in task.h
@@ -85,6 +86,10 @@ void for_each_option(Config& c, F f) {
     f({"max_length", Integers{1, million},
        "tokens of a text; longer ones are cut, and in training shorter ones filled up"},
       c.max_length);
+    f({"pad", Words{{"fixed", "batch"}},
+       "up to what texts are filled in training: max_length, as in all documented runs, or the "
+       "longest of the batch, where the method needs no fixed length"},
+      c.pad);
     f({"vocab", AnyText{},
        "vocab.txt or tokenizer.json of a text model that begins from nothing (default: the one "
        "that ships with slimgrad)"},

@@ -1,0 +1,34 @@
+#include "nn/padding.h"
+
+#include <algorithm>
+
+#include "tensor/kernels/elementwise.h"
+#include "tensor/meter.h"
+
+namespace slimgrad {
+inline namespace SLIMGRAD_PRECISION {
+
+Tensor without_padding(const Tensor& matrix, const LinearCall& call) {
+    const Tensor& padding = call.layout.padding;
+    if (!padding.defined()) return matrix;
+    require(matrix.ndim() == 3, "[{}] expected (samples, tokens, channels), got {}", call.layer,
+            shown(matrix.shape()));
+    const std::int64_t rows = matrix.size(0) * matrix.size(1), channels = matrix.size(2);
+    require(padding.shape() == Shape{matrix.size(0), matrix.size(1)},
+            "[{}] expected the padding of {} tokens as the model states it, got {}", call.layer,
+            to_string({matrix.size(0), matrix.size(1)}), shown(padding.shape()));
+    Tensor result(matrix.shape());
+#pragma omp parallel for schedule(static) if (result.numel() > parallel_threshold)
+    for (std::int64_t row = 0; row < rows; ++row) {
+        real* to = result.data() + row * channels;
+        if (padding.data()[row] != 0)
+            std::fill_n(to, channels, real(0));
+        else
+            std::copy_n(matrix.data() + row * channels, channels, to);
+    }
+    meter().add(rows);
+    return result;
+}
+
+}  // namespace SLIMGRAD_PRECISION
+}  // namespace slimgrad
