@@ -128,6 +128,11 @@ void snr_of_run(SnrRequest o, SnrFindings& found) {
     }
     method.epsilon = o.epsilon.front();
     method.oversample = o.oversample.back();
+    require(
+        config.pad == "fixed" || method.side_of_g() == Side::channel,
+        "[snr] the batches of '{}' have lengths of their own (pad {}), and directions along the "
+        "tokens one. Hint: --side channel",
+        o.source, config.pad);
     TrainConfig studied = config;  // its batches, under this method
     method_part(studied) = method;
     validate(studied);
