@@ -10,7 +10,7 @@ namespace slimgrad {
 namespace {
 
 constexpr const char* format_key = "slimgrad_checkpoint";
-constexpr const char* format_version = "7";  // 7: tokens of texts
+constexpr const char* format_version = "8";  // 8: tokens of texts
 constexpr const char* projector_prefix = "projector.";
 constexpr std::int64_t max_dim = 1 << 20;  // beyond that a file is damaged
 
