@@ -87,8 +87,8 @@ void for_each_option(Config& c, F f) {
        "tokens of a text; longer ones are cut, and in training shorter ones filled up"},
       c.max_length);
     f({"pad", Words{{"fixed", "batch"}},
-       "up to what texts are filled in training: max_length, as in all documented runs, or the "
-       "longest of the batch, where the method needs no fixed length"},
+       "texts are filled up in training: to max_length (fixed), as in all documented runs, or to "
+       "the longest of the batch (batch), where the method needs no fixed length"},
       c.pad);
     f({"vocab", AnyText{},
        "vocab.txt or tokenizer.json of a text model that begins from nothing (default: the one "
