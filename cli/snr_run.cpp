@@ -128,8 +128,15 @@ void snr_of_run(SnrRequest o, SnrFindings& found) {
     }
     method.epsilon = o.epsilon.front();
     method.oversample = o.oversample.back();
-    validate(method);
     const bool of_all_layers = o.sweep == "staleness" || o.sweep == "spectrum" || o.sweep == "rank";
+    require(
+        config.pad == "fixed" || method.side_of_g() == Side::channel,
+        "[snr] the batches of '{}' have lengths of their own (pad {}), and directions along the "
+        "tokens one. Hint: --side channel",
+        o.source, config.pad);
+    TrainConfig studied = config;  // its batches, under this method
+    method_part(studied) = method;
+    validate(studied);
     require(o.sweep.empty() || of_all_layers || !o.layer.empty(),
             "[snr] expected --layer NAME for a sweep over {} of a run", o.sweep);
     RunStudyOptions study;

@@ -1,11 +1,19 @@
 #include "data/batch.h"
 
+#include <algorithm>
+
 #include "data/digest.h"
 
 namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {
 
 Shape Tokens::shape() const { return {length == 0 ? 0 : std::ssize(ids) / length, length}; }
+
+std::int64_t Tokens::padding() const {
+    return key_padding.defined()
+               ? std::ranges::count_if(key_padding.values(), [](real v) { return v != 0; })
+               : 0;
+}
 
 Batch Batch::part(std::int64_t begin, std::int64_t count) const {
     require(begin >= 0 && count >= 0 && begin <= size() && count <= size() - begin,

@@ -16,6 +16,8 @@ struct Tokens {
     Tensor key_padding;  // (B, L): 1 where there is padding, else 0 (AttentionMask::key_padding)
 
     Shape shape() const;
+    /// How many of the tokens are padding.
+    std::int64_t padding() const;
 };
 
 /// Some samples of a data set: images in `x` or texts in `tokens`; the other one is empty.

@@ -32,7 +32,6 @@
 #include "instant/methods/low_rank_rule.h"
 #include "instant/methods/method.h"
 #include "instant/methods/options.h"
-#include "instant/methods/padding.h"
 #include "instant/methods/patch_grid.h"
 #include "instant/methods/patch_rule.h"
 #include "instant/methods/random_rule.h"

@@ -29,7 +29,6 @@ list(APPEND SLIMGRAD_SOURCES
      instant/methods/low_rank_rule.cpp
      instant/methods/method.cpp
      instant/methods/options.cpp
-     instant/methods/padding.cpp
      instant/methods/patch_grid.cpp
      instant/methods/patch_rule.cpp
      instant/methods/random_rule.cpp

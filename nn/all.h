@@ -30,6 +30,7 @@
 #include "nn/models/text_model.h"
 #include "nn/models/vit.h"
 #include "nn/module.h"
+#include "nn/padding.h"
 #include "nn/pooling.h"
 #include "nn/relu.h"
 #include "nn/sequential.h"

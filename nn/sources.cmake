@@ -25,6 +25,7 @@ list(APPEND SLIMGRAD_SOURCES
      nn/models/resnet.cpp
      nn/models/vit.cpp
      nn/module.cpp
+     nn/padding.cpp
      nn/pooling.cpp
      nn/relu.cpp
      nn/sequential.cpp

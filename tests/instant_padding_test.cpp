@@ -1,5 +1,5 @@
 // skip_padding: rows of x that are padding are in no statistics and in no x̂.
-#include "instant/methods/padding.h"
+#include "nn/padding.h"
 
 #include <gtest/gtest.h>
 

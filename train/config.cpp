@@ -32,6 +32,17 @@ void require_model(const TrainConfig& c) {
     check_option("[config]", {"model", Words{fitting}}, c.model);
 }
 
+/// Texts of every length, for methods that take them.
+void require_length(const TrainConfig& c) {
+    if (c.pad == "fixed") return;
+    require(is_text(c.data), "[config] pad is for texts, data '{}' are images", c.data);
+    const std::string why = why_one_length(c.method_options());
+    require(why.empty(),
+            "[config] with pad {} each batch has a length of its own, and method '{}' {}. Hint: "
+            "{}pad fixed",
+            c.pad, c.method, why, find_method(c.method).cuts_patches ? "" : "side channel, or ");
+}
+
 }  // namespace
 
 OptimizerOptions TrainConfig::optimizer_options() const {
@@ -86,6 +97,7 @@ void validate(const TrainConfig& c) {
     });
     find_method(c.method);
     require_model(c);
+    require_length(c);
     require(c.calibrate_split <= c.batch,
             "[config] calibrate_split {} cannot exceed the batch of {} samples", c.calibrate_split,
             c.batch);

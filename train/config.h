@@ -28,6 +28,7 @@ struct TrainConfig : MethodOptions {
     std::int64_t limit_test = 0;
     bool augment = false;
     std::int64_t max_length = 128;
+    std::string pad = "fixed";
     std::string vocab;
 
     std::string model;              // empty: see resolved() in task.h
@@ -87,6 +88,10 @@ void for_each_option(Config& c, F f) {
     f({"max_length", Integers{1, million},
        "tokens of a text; longer ones are cut, and in training shorter ones filled up"},
       c.max_length);
+    f({"pad", Words{{"fixed", "batch"}},
+       "texts are filled up in training: to max_length (fixed), as in all documented runs, or to "
+       "the longest of the batch (batch), where the method needs no fixed length"},
+      c.pad);
     f({"vocab", AnyText{},
        "vocab.txt or tokenizer.json of a text model that begins from nothing (default: the one "
        "that ships with slimgrad)"},

@@ -18,6 +18,11 @@ void Measurements::take_saved(std::int64_t batch) {
     samples += batch;
 }
 
+void Measurements::take_tokens(const Tokens& texts) {
+    tokens += std::ssize(texts.ids);
+    padding += texts.padding();
+}
+
 void Measurements::take_peaks() {
     const auto raise = [this](const std::string& what, std::int64_t bytes) {
         peaks[what] = std::max(peaks[what], bytes);
@@ -76,6 +81,8 @@ void to_json(nlohmann::json& json, const Measurements& m) {
             {"seconds", m.seconds},
             {"saved", m.saved},
             {"samples", m.samples},
+            {"tokens", m.tokens},
+            {"padding", m.padding},
             {"peaks", m.peaks},
             {"ranks", ranks},
             {"calibrations", m.calibrations},
@@ -94,6 +101,8 @@ void from_json(const nlohmann::json& json, Measurements& m) {
     json.at("seconds").get_to(m.seconds);
     json.at("saved").get_to(m.saved);
     json.at("samples").get_to(m.samples);
+    json.at("tokens").get_to(m.tokens);
+    json.at("padding").get_to(m.padding);
     json.at("peaks").get_to(m.peaks);
     const auto slot = [](const nlohmann::json& r) {
         return Measurements::SlotRanks{r.at(0), r.at(1), r.at(2), r.at(3), r.at(4)};

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "data/batch.h"
 #include "instant/calibration/calibrator.h"
 #include "tensor/meter.h"
 #include "train/load_report.h"
@@ -32,6 +33,7 @@ struct Measurements {
     std::map<std::string, double> seconds;      // by phase
     std::map<std::string, std::int64_t> saved;  // bytes held at the end of forward, summed over
     std::int64_t samples = 0;                   // ... this many samples, by layer
+    std::int64_t tokens = 0, padding = 0;       // of texts: all that were trained on; of these
     std::map<std::string, std::int64_t> peaks;  // bytes, by category of the ledger, `total`, `rss`
 
     /// The ranks of one slot over the calibrations that compressed it; `left`: how many left it
@@ -59,6 +61,7 @@ struct Measurements {
     void take_flops();
     /// What the ledger says at the end of a forward pass over `batch` samples.
     void take_saved(std::int64_t batch);
+    void take_tokens(const Tokens& tokens);
     /// Peaks of the ledger and of the process since the last reset.
     void take_peaks();
     void take_ranks(const std::vector<LayerRanks>& layers);

@@ -11,6 +11,7 @@
 namespace slimgrad {
 
 /// One layer (or source) whose gradients were calibrated and measured; every R and α can be asked.
+/// `tokens` are those of the first batch, if others have another number.
 struct SnrSubject {
     std::string name;
     std::uint64_t seed = 0;

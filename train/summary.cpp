@@ -41,7 +41,7 @@ json flops_json(const Measurements& m, const std::set<std::string>& linear_names
     return flops;
 }
 
-/// Bytes a sample: an integer where every step held the same.
+/// Bytes or tokens a sample: an integer where every step held the same.
 json per_sample(std::int64_t bytes, std::int64_t samples) {
     if (samples == 0) return 0;
     if (bytes % samples == 0) return bytes / samples;
@@ -143,6 +143,20 @@ std::vector<Compression> fixed_compressions(const TrainConfig& config,
     return compressions_of(shapes, config.method_options());
 }
 
+/// Shapes are those of the first batch. Where texts are filled up to the longest of their batch,
+/// the mean of all that were trained on stands for their length.
+std::vector<LinearShape> of_the_run(std::vector<LinearShape> shapes, const TrainConfig& config,
+                                    const Measurements& m) {
+    if (config.pad == "fixed" || m.samples == 0) return shapes;
+    const std::int64_t mean = (m.tokens + m.samples / 2) / m.samples;
+    for (LinearShape& shape : shapes) {
+        if (shape.tokens == 1) continue;
+        shape.held_elements = shape.held_elements / shape.tokens * mean;
+        shape.tokens = mean;
+    }
+    return shapes;
+}
+
 /// By layer, whatever the method compresses.
 std::map<std::string, BreakEvens> break_evens(const TrainConfig& config,
                                               const std::vector<LinearShape>& shapes) {
@@ -192,8 +206,9 @@ json environment() {
 }
 
 json make_summary(const TrainConfig& config, const Measurements& m, std::int64_t steps,
-                  const std::vector<LinearShape>& shapes, const std::vector<LayerRanks>& ranks,
+                  const std::vector<LinearShape>& traced, const std::vector<LayerRanks>& ranks,
                   const Scores& baseline) {
+    const std::vector<LinearShape> shapes = of_the_run(traced, config, m);
     std::set<std::string> linear_names;
     for (const LinearShape& shape : shapes) linear_names.insert(shape.name);
 
@@ -242,6 +257,9 @@ json make_summary(const TrainConfig& config, const Measurements& m, std::int64_t
                  {"epochs", epochs},
                  {"config", to_json(config)},
                  {"environment", where}};
+    if (m.tokens > 0)
+        summary["tokens"] = {{"per_sample", per_sample(m.tokens, m.samples)},
+                             {"padding_per_sample", per_sample(m.padding, m.samples)}};
     if (!config.from.empty()) {
         summary["fresh"] = m.loaded.fresh;
         summary["unused"] = m.loaded.unused;

@@ -108,10 +108,11 @@ Split TextTask::split_of(const std::shared_ptr<const TextData>& data,
 }
 
 Split TextTask::train() const {
-    return split_of(train_, {.batch_size = config_.batch,
-                             .max_length = config_.max_length,
-                             .pad_to = PadTo::max_length,
-                             .seed = config_.seed});
+    return split_of(train_,
+                    {.batch_size = config_.batch,
+                     .max_length = config_.max_length,
+                     .pad_to = config_.pad == "batch" ? PadTo::longest_of_batch : PadTo::max_length,
+                     .seed = config_.seed});
 }
 
 Split TextTask::test() const {

@@ -11,9 +11,9 @@ namespace slimgrad {
 /// exists; else those of `from`, a directory of Hugging Face or another run; else those of a preset
 /// with `vocab`, for weights of slimgrad (`from` is a file) or none.
 ///
-/// In training all texts have max_length tokens: projectors along the tokens need one length, and
-/// all methods are to see the same batches. In evaluation they have those of the longest in the
-/// batch, which changes no logit, as padding is masked.
+/// In training all texts have max_length tokens, as projectors along the tokens need it, unless
+/// `pad` says that those of a batch have as many as the longest of them. So it is always in
+/// evaluation; it changes no logit, as padding is masked.
 class TextTask final : public Task {
   public:
     TextTask(const TrainConfig& config, const std::filesystem::path& run);

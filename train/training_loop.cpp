@@ -213,6 +213,7 @@ double TrainingLoop::train_step(const Batch& batch) {
         loss = loss_of(tape, batch);
     }
     m_.take_saved(batch.size());
+    m_.take_tokens(batch.tokens);
     const double value = loss.value().item();
     require(std::isfinite(value),
             "[train] step {}: the loss is {}. Hint: a lower --lr (now {}), --clip 1, or --warmup",

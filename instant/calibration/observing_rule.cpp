@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "instant/methods/padding.h"
+#include "nn/padding.h"
 #include "tensor/kernels/im2col.h"
 #include "tensor/meter.h"
 

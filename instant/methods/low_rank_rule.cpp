@@ -2,7 +2,7 @@
 
 #include "instant/methods/complement.h"
 #include "instant/methods/options.h"
-#include "instant/methods/padding.h"
+#include "nn/padding.h"
 
 namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {

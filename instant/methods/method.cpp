@@ -66,6 +66,7 @@ Method combined(const std::string& name) {
             all.x_slot = part.x_slot;
             all.g_slot = part.g_slot;
             all.calibrated = part.calibrated;
+            all.cuts_patches = part.cuts_patches;
             all.truncation = part.truncation;
             all.closed_form = part.closed_form;
         }
@@ -88,6 +89,18 @@ const Method& find_method(const std::string& name) {
     const auto found = combinations.find(name);
     return found != combinations.end() ? found->second
                                        : combinations.emplace(name, combined(name)).first->second;
+}
+
+std::string why_one_length(const MethodOptions& o) {
+    const Method& method = find_method(o.method);
+    if (method.cuts_patches) return "cuts the tokens into patches of one grid";
+    // The shorter axis may be the tokens in one batch and the channels in the next.
+    const bool x = method.calibrated.x && o.side_of_x() != Side::channel;
+    const bool g = method.calibrated.g && o.side_of_g() != Side::channel;
+    if (!x && !g) return "";
+    return fmt::format("calibrates projectors along the tokens of {}", x && g ? "x and g_y"
+                                                                       : x    ? "x"
+                                                                              : "g_y");
 }
 
 void adapt(Module& model, const MethodOptions& options, std::uint64_t seed) {

@@ -69,6 +69,8 @@ struct Method {
     /// The rule of a layer that the method may compress. Null, or one that is null: the layer stays
     /// exact.
     std::function<std::shared_ptr<const BackwardRule>(const RuleRequest&)> rule{};
+    /// Whether it cuts the tokens of a layer, as an image of one size, into patches.
+    bool cuts_patches = false;
     /// What it does with a layer that it compresses, for the closed forms of FLOPs and bytes. Null:
     /// it projects its calibrated slots; what a rule without any costs is not known in advance.
     std::function<Compression(const LinearShape&, const MethodOptions&)> closed_form{};
@@ -91,6 +93,9 @@ const std::deque<Method>& methods();
 /// An entry of it, or what several make together ("lora+instant"). Throws Error for an unknown
 /// name, and lists the known ones, and for entries that do not go together.
 const Method& find_method(const std::string& name);
+/// Why a method, so set, needs the same number of tokens in every batch, after its name: "cuts the
+/// tokens into patches of one grid". Empty if it takes any.
+std::string why_one_length(const MethodOptions& options);
 /// Changes a named model as the method wants it to be trained, if it wants that.
 void adapt(Module& model, const MethodOptions& options, std::uint64_t seed);
 /// Adds a method of one's own, before anything asks for the table: in the first lines of main().

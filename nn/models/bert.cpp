@@ -124,10 +124,13 @@ Var Bert::classify(const Var& h) {
 
 Var Bert::forward(Tape& tape, const Tokens& tokens) {
     const AttentionMask mask{Tensor(), tokens.key_padding};
-    const TokenScope layout(tape, {.padding = tokens.key_padding});
-    Var h = embed(tape, tokens);
-    for (const auto& block : blocks_) h = block->forward(h, mask);
-    return classify(h);
+    Var h;
+    {
+        const TokenScope layout(tape, {.padding = tokens.key_padding});
+        h = embed(tape, tokens);
+        for (const auto& block : blocks_) h = block->forward(h, mask);
+    }
+    return classify(h);  // of the first token alone, which is none
 }
 
 std::vector<Var> Bert::hidden_states(Tape& tape, const Tokens& tokens) {

@@ -28,8 +28,9 @@ def train(*, resume=None, overwrite=False, quiet=False, stop=None, **options) ->
 
     options: those of `slimgrad train`, with underscores; `sg.run_options()` lists them. `out` is
     needed: a directory that is absent, empty, or holds a run that overwrite allows to replace.
-    `from_` stands for `from`. resume: a run directory to go on with instead, under its own options,
-    to the same bits.
+    `from_` stands for `from`. pad="batch" fills texts up to the longest of their batch, not to
+    max_length, for methods that need no fixed length. resume: a run directory to go on with instead,
+    under its own options, to the same bits.
     stop: a function of the step, asked before each, and again while the step calibrates and the epoch
     after it is evaluated; if it is true the run saves a checkpoint and train returns {}. Ctrl-C saves
     a checkpoint too and raises KeyboardInterrupt.

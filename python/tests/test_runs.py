@@ -247,6 +247,21 @@ def test_train_on_texts_and_from_a_run(tmp_path):
         sg.train(from_=tmp_path / "none", out=tmp_path / "c", **options)
 
 
+def test_texts_filled_up_to_the_longest_of_their_batch(tmp_path):
+    options = dict(data="embedded-text", model="bert-tiny", batch=8, max_length=96, limit_train=32, limit_test=16)
+    options.update(steps=3, quiet=True)
+    rows = sg.compare(["vanilla", "vanilla:pad=batch", "sketch:rank=4:pad=batch"], out=tmp_path / "c", **options)["methods"]
+    filled, shorter, sketched = (row["backward_flops"]["mean"] for row in rows)
+    assert sketched < shorter < filled
+    run = sg.train(pad="batch", out=tmp_path / "a", **options)
+    assert run["tokens"]["per_sample"] < 96 and run["config"]["pad"] == "batch"
+    assert sg.run_options()["pad"][0] == "fixed"
+    with pytest.raises(sg.Error, match="'instant' calibrates projectors along the tokens of x and g_y"):
+        sg.train(method="instant", pad="batch", out=tmp_path / "b", **options)
+    with pytest.raises(sg.Error, match="pad is for texts, data 'embedded-images' are images"):
+        sg.train(pad="batch", out=tmp_path / "b", **small)
+
+
 def test_compare(tmp_path):
     result = sg.compare(["vanilla", "compress-x"], seeds=2, steps=2, out=tmp_path / "c", **small)
     assert len(result["runs"]) == 4

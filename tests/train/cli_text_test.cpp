@@ -6,7 +6,8 @@ namespace {
 /// The program on texts.
 class CliText : public Cli {
   protected:
-    static Words texts(const Words& more, const std::string& command = "train") {
+    static Words texts(const Words& more, const std::string& command = "train",
+                       const std::string& length = "32") {
         Words words = {command,
                        "--data",
                        "embedded-text",
@@ -17,7 +18,7 @@ class CliText : public Cli {
                        "--batch",
                        "8",
                        "--max-length",
-                       "32",
+                       length,
                        "--threads",
                        "1"};
         words.insert(words.end(), more.begin(), more.end());
@@ -46,6 +47,27 @@ TEST_F(CliText, ARunIsAllThatEvalNeeds) {
               0);
     EXPECT_EQ(run({"report", "run"}).status, 0);
     EXPECT_NE(text_of(root_ / "run" / "report.html").find("majority class"), std::string::npos);
+}
+
+TEST_F(CliText, TextsMayBeFilledUpToTheLongestOfTheirBatch) {
+    const auto train = [](Words more) {
+        more.insert(more.end(), {"--model", "bert-tiny", "--pad", "batch"});
+        return texts(more, "train", "96");
+    };
+    const json summary = run_json(train({"--out", "run", "--json"}));
+    EXPECT_LT(summary["tokens"]["per_sample"], 96);
+    const json eval = run_json({"eval", "--from", "run", "--json"});
+    for (const char* key : {"accuracy", "f1", "loss"}) EXPECT_EQ(eval[key], summary[key]) << key;
+    expect_refused(train({"--method", "instant", "--out", "bad"}), "side channel, or pad fixed");
+    expect_refused({"train", "--pad", "batch", "--out", "bad"}, "pad is for texts");
+    expect_refused({"train", "--pad", "longest", "--out", "bad"}, "Known: fixed, batch");
+    EXPECT_FALSE(fs::exists(root_ / "bad"));
+    const Words snr{"snr", "--source",  "run", "--batches", "1", "--calibrate-batches",
+                    "1",   "--threads", "1",   "--quiet"};
+    expect_refused(snr, "the batches of 'run' have lengths of their own");
+    Words channel = snr;
+    channel.insert(channel.end(), {"--side", "channel"});
+    EXPECT_EQ(run(channel).status, 0);
 }
 
 TEST_F(CliText, MethodsOfAComparisonMayHaveOptionsOfTheirOwn) {

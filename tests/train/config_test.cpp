@@ -105,6 +105,7 @@ TEST(Config, OptionsWithoutEffectAreFound) {
     config.data = "cifar10";
     EXPECT_EQ(without_effect(config, names),
               (std::vector<std::string>{"max_length has no effect: data cifar10 are images",
+                                        "pad has no effect: data cifar10 are images",
                                         "epsilon has no effect: the ranks are fixed",
                                         "oversample has no effect: the ranks are fixed",
                                         "rank_g has no effect: the method is compress-x",

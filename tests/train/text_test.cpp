@@ -12,24 +12,6 @@ namespace {
 /// Runs on the texts that ship with slimgrad.
 class TextRun : public Train {
   protected:
-    TrainConfig texts(const std::string& name) const {
-        TrainConfig config;
-        config.data = "embedded-text";
-        config.model = "bert-tiny";
-        config.limit_train = 40;
-        config.limit_test = 20;
-        config.batch = 8;
-        config.max_length = 40;
-        config.epochs = 2;
-        config.schedule = "linear";
-        config.warmup = 2;
-        config.calibrate_every = 3;
-        config.calibrate_batches = 2;
-        config.threads = 1;
-        config.out = (root_ / name).string();
-        return config;
-    }
-
     /// A checkpoint as Hugging Face's library would leave it.
     fs::path checkpoint(const char* preset = "bert-tiny") const {
         const Tokenizer tokenizer = Tokenizer::open(find_shipped("embedded-text") / "vocab.txt");

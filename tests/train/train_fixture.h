@@ -63,6 +63,24 @@ class Train : public ::testing::Test {
         config.out = (root_ / name).string();
         return config;
     }
+    /// One on the texts that ship with slimgrad.
+    TrainConfig texts(const std::string& name) const {
+        TrainConfig config;
+        config.data = "embedded-text";
+        config.model = "bert-tiny";
+        config.limit_train = 40;
+        config.limit_test = 20;
+        config.batch = 8;
+        config.max_length = 40;
+        config.epochs = 2;
+        config.schedule = "linear";
+        config.warmup = 2;
+        config.calibrate_every = 3;
+        config.calibrate_batches = 2;
+        config.threads = 1;
+        config.out = (root_ / name).string();
+        return config;
+    }
     static bool run(const TrainConfig& config, std::int64_t stop_at = -1) {
         Trainer trainer(config, options(stop_at));
         return trainer.run();

@@ -223,8 +223,10 @@ TEST_F(Train, DamagedCheckpointsAreRefused) {
     EXPECT_TRUE(has(resumed_from(counters), "damaged"));
 
     std::string older = good;
-    older.replace(older.find("\"slimgrad_checkpoint\":\"5\""), 25, "\"slimgrad_checkpoint\":\"4\"");
-    EXPECT_TRUE(has(resumed_from(older), "has version 4, this program reads 5"));
+    const std::string version = "\"slimgrad_checkpoint\":\"";
+    ASSERT_NE(older.find(version), older.npos);
+    older.replace(older.find(version) + version.size(), 1, "4");
+    EXPECT_TRUE(has(resumed_from(older), "has version 4, this program reads "));
 
     std::ofstream(run_directory / "config.json") << "{\"model\": ";
     EXPECT_TRUE(has(message([&] { Trainer(run_directory, options()); }), "not valid JSON"));
