@@ -191,11 +191,12 @@ std::shared_ptr<const Projector> random_projector(Side side, std::int64_t rank, 
 
 std::vector<Projectors> random_projectors(const std::vector<LinearShape>& shapes,
                                           const Variant& variant, std::int64_t batch) {
-    const Slots slots = find_method(variant.method).calibrated;
     std::map<std::string, std::shared_ptr<const Projector>> groups;
     std::vector<Projectors> all;
     for (const LinearShape& shape : shapes) {
-        const Compression c = compression_of(shape, options_of(variant, shape, batch));
+        const MethodOptions options = options_of(variant, shape, batch);
+        const Compression c = compression_of(shape, options);
+        const Slots slots = calibrated_slots(options);
         const auto make = [&](Side side, std::int64_t rank, std::int64_t channels,
                               const std::string& name) {
             Stream stream(variant.seed, "projector " + name);

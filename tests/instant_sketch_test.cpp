@@ -5,7 +5,7 @@
 
 #include <array>
 #include <cmath>
-#include <numeric>
+#include <cstring>
 
 #include "instant/codec/quantised.h"
 #include "instant/methods/options.h"
@@ -190,20 +190,57 @@ TEST(Sketch, TheRuleIsItsDenseMeaning) {
         }
 }
 
+TEST(Sketch, MeetsAKeptProjectionOfX) {
+    for (OneLayer& layer : every_layer())
+        for (const Side side : {Side::token, Side::channel})
+            for (const Side side_x : {Side::token, Side::channel}) {
+                const std::int64_t axis = layer.x_matrix.size(side_x == Side::token ? 1 : 2);
+                Projector p{{side_x, random({3, axis}, 7)}};
+                const auto x_slot = std::make_shared<const LowRankRule>(
+                    std::make_shared<const Projector>(p), nullptr);
+                const auto rule = std::make_shared<const SketchRule>(
+                    SketchRule::Options{.rank = 2, .x_slot = x_slot, .side = side});
+                layer.map->set_rule(rule);
+                const Outcome got = run(layer, {.seed = 4, .step = 9});
+                LinearCall call = layer.call(4, 9);
+                call.layer = layer.map->path();
+                const Sketch s = rule->sketch_of(layer.g_matrix, call, 2);
+                const Tensor g = matmul(s.left, s.right, Op::transpose);
+                const std::string what =
+                    layer.shape.name + " " + to_string(side) + " " + to_string(side_x);
+                expect_close(got.gw, matmul_sum(g, dense(p, layer.x_matrix)), what, 1e-4);
+                expect_close(got.gx, layer.op->x_of(matmul(g, layer.w)), what, 1e-4);
+                // Where no sketch is made, g_w is that of the kept x all the same.
+                layer.map->set_rule(std::make_shared<const SketchRule>(
+                    SketchRule::Options{.rank = 1000,
+                                        .x_slot = x_slot,
+                                        .side = side,
+                                        .exact_beyond_break_even = true}));
+                const Outcome left = run(layer);
+                layer.map->set_rule(x_slot);
+                EXPECT_TRUE(identical(left.gw, run(layer).gw)) << what;
+            }
+}
+
 TEST(Sketch, SidesAndKeptInputsAreCountedToTheLastUnit) {
     for (OneLayer& layer : every_layer())
         for (const char* side : {"token", "channel", "auto"})
             // Bytes in closed form are those of single precision, which codes have in both.
-            for (const char* keep : {"exact", "8", "4"})
+            for (const char* keep : {"exact", "8", "4", "p"})
                 for (const std::int64_t power : {0, 2}) {
-                    if (sizeof(real) == 8 && std::string(keep) != "exact") continue;
-                    MethodOptions options{.method = "sketch", .side = side};
+                    if (sizeof(real) == 8 && (*keep == '8' || *keep == '4')) continue;
+                    MethodOptions options{.method = "sketch", .rank_x = 2, .side = side};
                     options.own.set("[test]", complement_option(), power);
                     options.own.set("[test]", rank_option(), std::int64_t{2});
                     options.own.set("[test]", power_option(), power);
                     options.own.set("[test]", keep_x_option(), std::string(keep));
                     SCOPED_TRACE(fmt::format("{} {} {} {}", layer.shape.name, side, keep, power));
-                    step_of(*layer.map, options, layer.x);
+                    const Tensor& x = layer.x_matrix;
+                    const Side side_x = options.side_of_x().value_or(
+                        x.size(1) <= x.size(2) ? Side::token : Side::channel);
+                    Projector p{{side_x, random({2, x.size(side_x == Side::token ? 1 : 2)}, 7)}};
+                    step_of(*layer.map, options, layer.x, {},
+                            *keep == 'p' ? std::make_shared<const Projector>(p) : nullptr);
                 }
 }
 

@@ -24,7 +24,7 @@ struct Step {
 /// One step of a layer under a method, from an x and a random g_y; the layer's FLOPs and bytes must
 /// be those of the method's closed form.
 inline Step step_of(LinearMap& layer, MethodOptions options, const Tensor& x,
-                    const TokenLayout& layout = {}) {
+                    const TokenLayout& layout = {}, std::shared_ptr<const Projector> p = {}) {
     const auto forward = [&](Tape& tape, const Var& input) {
         const TokenScope tokens(tape, layout);
         return layer.forward(input);
@@ -33,7 +33,7 @@ inline Step step_of(LinearMap& layer, MethodOptions options, const Tensor& x,
         Tape tape;
         forward(tape, tape.input(x));
     })[0];
-    layer.set_rule(find_method(options.method).rule({layer, options}));
+    layer.set_rule(find_method(options.method).rule({layer, options, std::move(p)}));
     zero_grad(layer);
     meter().reset();
     Step step{x, {}, {}, {}, {}, 0};

@@ -101,8 +101,7 @@ void validate(const TrainConfig& c) {
     require(c.calibrate_split <= c.batch,
             "[config] calibrate_split {} cannot exceed the batch of {} samples", c.calibrate_split,
             c.batch);
-    const Slots calibrated = find_method(c.method).calibrated;
-    if ((calibrated.x || calibrated.g) && c.calibrate != "paper") {
+    if (c.calibrate != "paper" && calibrated_slots(c).any()) {
         require(c.calibrate == "train" || c.calibrate_every > 0,
                 "[config] calibrate stream needs a calibrate_every above 0");
         require(c.calibrate_every == 0 || c.calibrate_batches < c.calibrate_every,

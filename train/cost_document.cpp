@@ -194,7 +194,7 @@ std::vector<std::string> without_effect(const CostOptions& o,
     const auto architectures = architecture_names();
     const bool known = std::ranges::find(architectures, o.model) != architectures.end();
     std::vector<Idle> idle = idle_method_options(o);
-    const Slots calibrated = find_method(o.method).calibrated;
+    const Slots calibrated = calibrated_slots(o);
     const std::vector<Idle> others{
         {true, {"alpha", "scale", "moments", "redraw_every"}, "it changes no cost"},
         {!calibrated.x && !calibrated.g,

@@ -138,7 +138,7 @@ json layer_json(const LinearShape& shape, const BreakEvens& limits, const LayerR
 std::vector<Compression> fixed_compressions(const TrainConfig& config,
                                             const std::vector<LinearShape>& shapes) {
     const Method& method = find_method(config.method);
-    if (method.calibrated.x || method.calibrated.g || !method.closed_form)
+    if (calibrated_slots(config).any() || !method.closed_form)
         return std::vector<Compression>(shapes.size());
     return compressions_of(shapes, config.method_options());
 }

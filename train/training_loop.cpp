@@ -40,8 +40,7 @@ std::string trained_share(Module& model, const std::string& method) {
 /// yet.
 void require_applicable(const MethodOptions& options, const std::vector<LinearShape>& shapes) {
     const Method& method = find_method(options.method);
-    const bool calibrated = method.calibrated.x || method.calibrated.g;
-    if (method.closed_form && !calibrated) compressions_of(shapes, options);
+    if (method.closed_form && !calibrated_slots(options).any()) compressions_of(shapes, options);
 }
 
 }  // namespace

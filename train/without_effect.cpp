@@ -7,11 +7,11 @@ namespace slimgrad {
 namespace {
 
 std::vector<Idle> idle_options(const TrainConfig& c) {
-    const Slots calibrated = find_method(c.method).calibrated;
+    const Slots calibrated = calibrated_slots(c);
     const std::string data = fmt::format("data {} are images", c.data);
     std::vector<Idle> all = idle_method_options(c);
     const std::vector<Idle> others{
-        {!calibrated.x && !calibrated.g,
+        {!calibrated.any(),
          {"calibrate", "calibrate_every", "calibrate_batches", "calibrate_split", "calibrate_keep"},
          "the method is " + c.method},
         {c.calibrate != "paper", {"calibrate_split"}, "calibrate is " + c.calibrate},

@@ -36,7 +36,7 @@ Calibrator::Calibrator(Module& model, MethodOptions options)
     : model_(model),
       options_(std::move(options)),
       method_(find_method(options_.method)),
-      slots_(method_.calibrated),
+      slots_(calibrated_slots(options_)),
       watched_(options_) {
     validate(options_);
     std::set<std::string> names;
@@ -151,6 +151,12 @@ void Calibrator::install() {
         const auto q = projector(find(g_, layer->path()));
         const bool compress = layer->compressible() && method_.rule;
         auto rule = compress ? method_.rule({*layer, options_, p, q}) : nullptr;
+        if (auto sketches = std::dynamic_pointer_cast<const SketchRule>(rule)) {
+            auto& before = sketches_[layer->path()];
+            if (const auto rank = before ? before->next_rank() : std::nullopt)
+                sketches->set_rank(*rank);
+            before = std::move(sketches);
+        }
         if (!rule || watch_ == Watch::exactly) rule = ExactRule::instance();
         if (watch_ != Watch::nothing)
             if (const LayerStatistics seen = watched_.of(*layer); seen) {
@@ -234,37 +240,26 @@ void Calibrator::restore(const State& state) {
     install();
 }
 
-template <class F>
-void Calibrator::for_each_sketch(F f) const {
-    for (LinearMap* layer : linear_maps(model_))
-        if (const auto* rule = dynamic_cast<const SketchRule*>(layer->rule().get()))
-            f(layer->path(), *rule);
-}
-
 std::map<std::string, std::int64_t> Calibrator::sketch_ranks() const {
     std::map<std::string, std::int64_t> all;
-    for_each_sketch([&](const std::string& layer, const SketchRule& rule) {
-        if (const auto rank = rule.next_rank()) all[layer] = *rank;
-    });
+    for (const auto& [layer, rule] : sketches_)
+        if (const auto rank = rule->next_rank()) all[layer] = *rank;
     return all;
 }
 
 void Calibrator::set_sketch_ranks(const std::map<std::string, std::int64_t>& ranks) {
-    std::map<std::string, const SketchRule*> rules;
-    for_each_sketch([&](const std::string& layer, const SketchRule& rule) {
-        if (rule.next_rank()) rules[layer] = &rule;
-    });
     for (const auto& [layer, rank] : ranks) {
-        require(rules.contains(layer), "[calibrator] '{}' has no sketch whose rank follows", layer);
-        rules.at(layer)->set_rank(rank);
+        const auto* rule = find(sketches_, layer);
+        require(rule && (*rule)->next_rank(), "[calibrator] '{}' has no sketch whose rank follows",
+                layer);
+        (*rule)->set_rank(rank);
     }
 }
 
 std::map<std::string, SketchRecord> Calibrator::take_sketch_records() const {
     std::map<std::string, SketchRecord> all;
-    for_each_sketch([&](const std::string& layer, const SketchRule& rule) {
-        if (const SketchRecord record = rule.take_record(); record.calls > 0) all[layer] = record;
-    });
+    for (const auto& [layer, rule] : sketches_)
+        if (const SketchRecord record = rule->take_record(); record.calls > 0) all[layer] = record;
     return all;
 }
 

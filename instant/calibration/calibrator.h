@@ -109,15 +109,14 @@ class Calibrator {
                    const std::optional<std::int64_t>& rank, std::int64_t in_channels,
                    std::int64_t out_channels) const;
     void install();
-    template <class F>
-    void for_each_sketch(F f) const;
 
     Module& model_;
     MethodOptions options_;
     const Method& method_;
     Slots slots_;
-    SlotMap x_;  // by input group
-    SlotMap g_;  // by layer
+    SlotMap x_;                                                          // by input group
+    SlotMap g_;                                                          // by layer
+    std::map<std::string, std::shared_ptr<const SketchRule>> sketches_;  // by layer
     Watch watch_ = Watch::nothing;
     ObservedShare share_;
     Statistics watched_;

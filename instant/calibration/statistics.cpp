@@ -13,7 +13,7 @@ bool keeps_x(const LinearMap& layer) {
 
 Statistics::Statistics(const MethodOptions& options)
     : options_(options),
-      slots_(find_method(options.method).calibrated),
+      slots_(calibrated_slots(options)),
       weight_rows_(own_or<bool>(options, weight_rows_option(), false)),
       skip_padding_(own_or<bool>(options, skip_padding_option(), false)) {}
 

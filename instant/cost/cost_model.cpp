@@ -44,7 +44,7 @@ Compression compression_of(const LinearShape& layer, const MethodOptions& option
                            std::int64_t group_out) {
     validate(options);
     const Method& method = find_method(options.method);
-    const Slots slots = method.calibrated;
+    const Slots slots = calibrated_slots(options);
     Compression result;
     if (!can_compress(layer, options.min_tokens)) return result;
     if (method.closed_form) return method.closed_form(layer, options);

@@ -34,9 +34,9 @@ class LowRankRule final : public SubspaceRule {
     std::shared_ptr<const Subspace> q(const LinearCall& call) const override;
     Packer packer(const LinearCall&) const override { return p_.get(); }
     bool drawn() const override { return p_ && options_.complement > 0; }
+    const Subspace& of_g(const Subspace& p) const override;
 
   protected:
-    const Subspace& of_g(const Subspace& p) const override;
     Tensor seen_of(const Tensor& x, const LinearCall& call) const override;
 
   private:

@@ -66,6 +66,7 @@ Method combined(const std::string& name) {
             all.x_slot = part.x_slot;
             all.g_slot = part.g_slot;
             all.calibrated = part.calibrated;
+            all.calibrated_by_options = part.calibrated_by_options;
             all.cuts_patches = part.cuts_patches;
             all.truncation = part.truncation;
             all.closed_form = part.closed_form;
@@ -91,12 +92,17 @@ const Method& find_method(const std::string& name) {
                                        : combinations.emplace(name, combined(name)).first->second;
 }
 
+Slots calibrated_slots(const MethodOptions& options) {
+    const Method& method = find_method(options.method);
+    return method.calibrated_by_options ? method.calibrated_by_options(options) : method.calibrated;
+}
+
 std::string why_one_length(const MethodOptions& o) {
-    const Method& method = find_method(o.method);
-    if (method.cuts_patches) return "cuts the tokens into patches of one grid";
+    if (find_method(o.method).cuts_patches) return "cuts the tokens into patches of one grid";
+    const Slots calibrated = calibrated_slots(o);
     // The shorter axis may be the tokens in one batch and the channels in the next.
-    const bool x = method.calibrated.x && o.side_of_x() != Side::channel;
-    const bool g = method.calibrated.g && o.side_of_g() != Side::channel;
+    const bool x = calibrated.x && o.side_of_x() != Side::channel;
+    const bool g = calibrated.g && o.side_of_g() != Side::channel;
     if (!x && !g) return "";
     return fmt::format("calibrates projectors along the tokens of {}", x && g ? "x and g_y"
                                                                        : x    ? "x"
@@ -191,7 +197,7 @@ bool set_rank(MethodOptions& options, std::int64_t rank) {
             options.own.set("[method]", option, rank);
             return true;
         }
-    const bool slots = method.calibrated.x || method.calibrated.g;
+    const bool slots = calibrated_slots(options).any();
     if (slots) options.rank_x = options.rank_g = rank;
     return slots;
 }
@@ -218,6 +224,14 @@ std::vector<Idle> idle_method_options(const MethodOptions& o) {
     if (!method.projection) of_ranks.push_back("ratio");
     if (!method.projection && !method.adapt) of_ranks.push_back("rank");
     const auto complement = o.own.get<std::int64_t>(complement_option());
+    if (method.calibrated_by_options) {  // its other slot has words of its own
+        const bool kept_as_it_is = !calibrated_slots(o).any();
+        return {{true, unheeded, "the method is " + o.method},
+                {kept_as_it_is,
+                 {"epsilon", "oversample", "rank_x", "side_x", "offset"},
+                 "nothing is calibrated"},
+                {o.rank_x.has_value(), {"epsilon", "oversample"}, "the rank of x is fixed"}};
+    }
     return {{true, unheeded, "the method is " + o.method},
             {complement > 0, {"offset"}, "the complement makes up for what is dropped"},
             {complement == 0, {"complement_scale"}, "there is no complement"},

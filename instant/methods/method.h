@@ -43,6 +43,8 @@ struct MethodOptions {
 struct Slots {
     bool x = false;
     bool g = false;
+
+    bool any() const { return x || g; }
 };
 
 /// What a method makes the rule of a layer from.
@@ -61,8 +63,9 @@ struct Method {
     std::string help{};    // one line
     std::string x_slot{};  // what is kept of x
     std::string g_slot{};  // how g_x is made
-    /// The slots whose subspaces are calibrated.
+    /// The slots whose subspaces are calibrated; ask calibrated_slots, since options may decide.
     Slots calibrated{};
+    std::function<Slots(const MethodOptions&)> calibrated_by_options{};
     /// How many directions of a calibrated slot's spectrum it keeps, of an axis of this length, and
     /// how it scales them. Null: as the options of INSTANT say, `break_even` too.
     std::function<Truncation(const MethodOptions&, std::int64_t dim)> truncation{};
@@ -96,6 +99,8 @@ const Method& find_method(const std::string& name);
 /// Why a method, so set, needs the same number of tokens in every batch, after its name: "cuts the
 /// tokens into patches of one grid". Empty if it takes any.
 std::string why_one_length(const MethodOptions& options);
+/// The slots that a method calibrates with these options.
+Slots calibrated_slots(const MethodOptions& options);
 /// Changes a named model as the method wants it to be trained, if it wants that.
 void adapt(Module& model, const MethodOptions& options, std::uint64_t seed);
 /// Adds a method of one's own, before anything asks for the table: in the first lines of main().

@@ -54,7 +54,7 @@ Sample sample_of(const LinearCall& call, const SketchRule::Options& options) {
 
 constexpr std::uint64_t look_again = 50;  // steps
 
-int bits_of(const std::string& keep_x) { return keep_x == "exact" ? 0 : keep_x == "8" ? 8 : 4; }
+int bits_of(const std::string& keep_x) { return keep_x == "8" ? 8 : keep_x == "4" ? 4 : 0; }
 
 SketchRule::Options options_of(const MethodOptions& o) {
     SketchRule::Options result;
@@ -123,6 +123,17 @@ Tensor sketched_gw(const Sketch& s, const Tensor& held, const LinearCall& call) 
     return matmul_sum(s.right, f_x);  // (Cy,B·R)·(B·R,Cx)
 }
 
+/// g_w where x̂ was kept. On the token side what P takes from x, its dual takes from F.
+Tensor sketched_gw(const Sketch& s, const SubspaceRule::KeptInput& x, const Subspace& dual,
+                   const LinearCall& call) {
+    if (x.p->side == Side::channel) {
+        const Tensor f_x = of_each(s.left, call.op->y_matrix(x.x_hat), Op::none);
+        return matmul(matmul_sum(s.right, f_x), x.p->basis);
+    }
+    const Tensor f_p = matmul(s.left, dual.basis, Op::none, Op::transpose);  // (B·R,L)·(L,Rx)
+    return matmul_sum(s.right, of_each(f_p, x.x_hat, Op::none));
+}
+
 /// g_x = F_bᵀ (A_b W)
 Tensor sketched_gx(const Sketch& s, const LinearCall& call) {
     const Tensor a_w = matmul(s.right, call.w);  // (B·R,Cy)·(Cy,Cx)
@@ -155,8 +166,9 @@ const Option& power_option() {
 }
 
 const Option& keep_x_option() {
-    static const Option option{"keep_x", Words{{"exact", "8", "4"}},
-                               "x as it is, or in so many bits an element", std::string("exact")};
+    static const Option option{"keep_x", Words{{"exact", "8", "4", "p"}},
+                               "x as it is, in so many bits an element, or P x",
+                               std::string("exact")};
     return option;
 }
 
@@ -183,7 +195,7 @@ SketchRule::SketchRule(Options options) : options_(options) {
 
 void SketchRule::save(const LinearInput& x, Saved& saved, const LinearCall& call) const {
     if (!call.needs.gw) return;
-    if (options_.bits == 0) return ExactRule::instance()->save(x, saved, call);
+    if (options_.bits == 0) return x_slot().save(x, saved, call);
     static constexpr char owner = 0;  // of all rules: those of one group quantise alike
     const Packer packer(&owner, fmt::format("{} {}", call.input_group, options_.bits));
     saved.keep_once("x", packer, x.held(), [&] {
@@ -249,15 +261,23 @@ std::optional<Sketch> SketchRule::worthwhile_sketch(const Tensor& g, const Linea
     return result;
 }
 
+const BackwardRule& SketchRule::x_slot() const {
+    if (options_.x_slot) return *options_.x_slot;
+    return *ExactRule::instance();
+}
+
 LinearGrads SketchRule::backward(const LinearGradient& gy, const Saved& saved,
                                  const LinearCall& call) const {
     if (!call.needs.gx && !call.needs.gw) return {};
     const std::optional<Sketch> s = worthwhile_sketch(gy.matrix(), call);
-    if (!s) return ExactRule::instance()->backward(gy, saved, call);
+    if (!s) return x_slot().backward(gy, saved, call);
     LinearGrads grads;
     if (call.needs.gw) {
         const PhaseScope phase("g_w");
-        grads.gw = sketched_gw(*s, saved.tensor("x"), call);
+        const auto& slot = options_.x_slot;
+        const auto kept = slot ? slot->kept(saved, call) : SubspaceRule::KeptInput{};
+        grads.gw = kept.p ? sketched_gw(*s, kept, slot->of_g(*kept.p), call)
+                          : sketched_gw(*s, saved.tensor("x"), call);
     }
     if (call.needs.gx) {
         const PhaseScope phase("g_x");
@@ -280,26 +300,60 @@ void SketchRule::set_rank(std::int64_t rank) const {
 }
 
 std::shared_ptr<const BackwardRule> sketch_rule(const RuleRequest& request) {
-    return std::make_shared<const SketchRule>(options_of(request.options));
+    SketchRule::Options options = options_of(request.options);
+    if (request.p) options.x_slot = std::make_shared<const LowRankRule>(request.p, nullptr);
+    return std::make_shared<const SketchRule>(std::move(options));
 }
+
+Slots sketch_slots(const MethodOptions& options) {
+    return {options.own.get<std::string>(keep_x_option()) == "p", false};
+}
+
+Truncation sketch_truncation(const MethodOptions& options, std::int64_t) {
+    return {options.epsilon, options.oversample, options.rank_x, parse_offset(options.offset)};
+}
+
+namespace {
+
+/// g_w of sketches of so many rows that meet x̂ of rank r.
+Checked gw_of_kept(const LinearShape& shape, std::int64_t samples, std::int64_t rows, Side side,
+                   const Checked& r) {
+    const Checked batch = samples, cx = shape.in_channels, cy = shape.out_channels;
+    const Checked meet = 2 * Checked(rows) * shape.tokens * r;  // F Pᵀ, or F x̂
+    return side == Side::token ? batch * (meet + 2 * rows * cx * (r + cy))
+                               : batch * (meet + 2 * rows * cy * r) + 2 * r * cx * cy;
+}
+
+}  // namespace
 
 Compression sketch_compression(const LinearShape& layer, const MethodOptions& options) {
     const SketchRule::Options o = options_of(options);
     const SketchOptions how = sketch_options(o, layer.tokens, layer.out_channels);
-    Compression compression;
-    compression.drawn = true;
-    compression.form = [o, how](const LinearShape& shape, std::int64_t samples,
-                                const Counted& counted) {
+    Compression x_slot;  // alone: what is left where no sketch is made
+    if (sketch_slots(options).x) {
+        require(options.rank_x.has_value(), "[cost] method 'sketch' that keeps P x needs rank_x");
+        x_slot.side_x = chosen_side(options.side_of_x(), layer.tokens, layer.in_channels);
+        const bool token = x_slot.side_x == Side::token;
+        x_slot.rank_x = std::min(*options.rank_x, token ? layer.tokens : layer.in_channels);
+    }
+    Compression compression = x_slot;
+    compression.drawn = !x_slot.rank_x;
+    compression.form = [o, how, x_slot](const LinearShape& shape, std::int64_t samples,
+                                        const Counted& counted) {
         const Sample sample{shape.tokens, shape.in_channels, shape.out_channels,
                             how,          counted.gw,        counted.gx};
         const std::int64_t rank = std::min(o.rank, sample.axis());
-        LinearCost cost = exact_cost(shape, samples, counted);
+        const std::int64_t rows = std::min(rank + o.complement, sample.axis());
+        LinearCost cost = linear_cost(shape, x_slot, samples, counted);
         if (counted.gw && o.bits > 0 && !counted.shares_x) {
             cost.compress = Checked(samples) * 5 * shape.held_elements;
             cost.saved_bytes = Quantised::bytes(samples, shape.held_elements, o.bits, number_bytes);
         }
         if (!o.exact_beyond_break_even || rank <= sample.break_even()) {
-            if (counted.gw) cost.g_w = samples * sample.product(rank);
+            if (counted.gw)
+                cost.g_w = x_slot.rank_x
+                               ? gw_of_kept(shape, samples, rows, x_slot.side_x, *x_slot.rank_x)
+                               : samples * sample.product(rank);
             if (counted.gx) cost.g_x = samples * sample.product(rank);
             if (counted.gw || counted.gx)
                 (counted.gw ? cost.g_w : cost.g_x) += samples * sample.factors(rank);

@@ -4,6 +4,7 @@
 #include <mutex>
 #include <optional>
 
+#include "instant/methods/low_rank_rule.h"
 #include "instant/methods/method.h"
 #include "instant/methods/rank_controller.h"
 #include "instant/methods/sketch.h"
@@ -30,6 +31,9 @@ struct SketchRecord {
 /// Nothing is calibrated and nothing kept from step to step. x is kept as it is, or quantised
 /// (quantised.h): how much memory is saved and how many operations are two choices. Ω is drawn from
 /// (seed, step, layer).
+///
+/// Or x̂ = P x is kept, in a calibrated subspace as INSTANT's. The sketch then meets it there: on
+/// the token side g_w = Σ_b A_bᵀ ((F_b Pᵀ) x̂_b), on the channel side (Σ_b A_bᵀ (F_b x̂_b)) P.
 class SketchRule final : public BackwardRule {
   public:
     struct Options {
@@ -41,6 +45,8 @@ class SketchRule final : public BackwardRule {
         std::int64_t complement = 0;    // random directions beside the principal ones
         std::optional<double> scale{};  // of them; none: the unbiased one
         int bits = 0;                   // of the kept x; 0: as it is
+        /// What keeps x̂ in the place of x, if anything does.
+        std::shared_ptr<const LowRankRule> x_slot{};
         std::optional<Side> side{};
         /// Whether ranks beyond break-even leave the layer exact; with a tolerance they always do.
         bool exact_beyond_break_even = false;
@@ -71,6 +77,8 @@ class SketchRule final : public BackwardRule {
     void set_rank(std::int64_t rank) const;
 
   private:
+    /// What keeps x, and makes g_w from it where no sketch is made.
+    const BackwardRule& x_slot() const;
     /// The sketch to use, or none where the call is left exact.
     std::optional<Sketch> worthwhile_sketch(const Tensor& g, const LinearCall& call) const;
 
@@ -87,6 +95,9 @@ const Option& keep_x_option();
 
 /// The rule of a layer, and its closed form. With a tolerance the form is that of the first rank.
 std::shared_ptr<const BackwardRule> sketch_rule(const RuleRequest& request);
+/// With x̂ kept the x slot is calibrated, with the ranks of INSTANT.
+Slots sketch_slots(const MethodOptions& options);
+Truncation sketch_truncation(const MethodOptions& options, std::int64_t dim);
 Compression sketch_compression(const LinearShape& layer, const MethodOptions& options);
 
 }  // namespace SLIMGRAD_PRECISION

@@ -52,15 +52,17 @@ const Tensor& SubspaceRule::kept_x_hat(const Saved& saved) {
     return saved.as<ProjectedInput>("x_hat").x_hat();
 }
 
+SubspaceRule::KeptInput SubspaceRule::kept(const Saved& saved, const LinearCall& call) const {
+    if (!saved.has("x_hat")) return {};
+    const auto& input = saved.as<ProjectedInput>("x_hat");
+    return {input.x_hat(), input.p() ? input.p() : counted("g_w", [&] { return p(call); })};
+}
+
 LinearGrads SubspaceRule::backward(const LinearGradient& gy, const Saved& saved,
                                    const LinearCall& call) const {
     const LinearOperator& op = *call.op;
     const Tensor& g = gy.value();
-    const auto* kept =
-        call.needs.gw && saved.has("x_hat") ? &saved.as<ProjectedInput>("x_hat") : nullptr;
-    const auto p = !kept       ? nullptr
-                   : kept->p() ? kept->p()
-                               : counted("g_w", [&] { return this->p(call); });
+    const auto [x_hat, p] = call.needs.gw ? kept(saved, call) : KeptInput{};
     const auto q = call.needs.gx ? counted("g_x", [&] { return this->q(call); }) : nullptr;
     if (q) require_fits(*q, op.tokens(), call.w.size(0));
     // One reading of g for all that is projected along the tokens. On its channel side P is needed
@@ -72,12 +74,12 @@ LinearGrads SubspaceRule::backward(const LinearGradient& gy, const Saved& saved,
     grads.gb = sum;
     if (call.needs.gw) {
         const PhaseScope phase("g_w");
-        if (!kept)
+        if (!p)
             grads.gw = op.gw(g, saved.tensor("x"));
         else if (p->side == Side::token)
-            grads.gw = matmul_sum(p_g, kept->x_hat());  // (Cy,B·R)·(B·R,Cx)
+            grads.gw = matmul_sum(p_g, x_hat);  // (Cy,B·R)·(B·R,Cx)
         else
-            grads.gw = matmul(op.pair(g, kept->x_hat()), p->basis);  // (Cy,R)·(R,Cx)
+            grads.gw = matmul(op.pair(g, x_hat), p->basis);  // (Cy,R)·(R,Cx)
     }
     if (call.needs.gx) {
         const PhaseScope phase("g_x");

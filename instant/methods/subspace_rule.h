@@ -29,10 +29,16 @@ class SubspaceRule : public BackwardRule {
     virtual std::shared_ptr<const Subspace> q(const LinearCall& call) const = 0;
     /// Whether they are drawn in each call and held by nobody: backward asks for P again.
     virtual bool drawn() const { return false; }
-
-  protected:
     /// What multiplies g where this P multiplied x, on the token side.
     virtual const Subspace& of_g(const Subspace& p) const { return p; }
+    /// The x̂ that save has kept, and its P; null where x itself was kept.
+    struct KeptInput {
+        Tensor x_hat;
+        std::shared_ptr<const Subspace> p;
+    };
+    KeptInput kept(const Saved& saved, const LinearCall& call) const;
+
+  protected:
     /// What of x, as the layer has it, is projected.
     virtual Tensor seen_of(const Tensor& x, const LinearCall& /*call*/) const { return x; }
     /// x̂ of x, and the one that save has kept.
