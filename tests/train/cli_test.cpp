@@ -243,7 +243,9 @@ TEST_F(Cli, SnrRefusesWhatWillNotDo) {
     expect_refused({"snr", "--source", "none.npy"}, "--weight");
     expect_refused({"snr", "--source", "none.npy", "--weight", "w.npy"}, "none.npy");
     expect_refused({"snr", "--covariance", "odd"}, "separable, non-separable");
-    expect_refused({"snr", "--sweep", "rank"}, "epsilon, oversample, offset, staleness");
+    expect_refused({"snr", "--sweep", "ranks"}, "epsilon, oversample, offset, staleness");
+    expect_refused({"snr", "--sweep", "rank"}, "--source RUN");
+    expect_refused({"snr", "--draws", "3"}, "it is for --sweep rank");
     expect_refused({"snr", "--sweep", "staleness"}, "--source RUN");
     expect_refused({"snr", "--epsilon", "0.9,2"}, "epsilon");
     expect_refused({"snr", "--offset", "half"}, "paper, none, energy, signal");
