@@ -92,7 +92,8 @@ TEST_F(MethodRuns, EveryMethodGoesOnToTheSameBitsAlsoInTheLastBlockAlone) {
     for (const std::string& name : names)
         for (const std::string blocks : {"all", "last:1"}) {
             SCOPED_TRACE(fmt::format("{} {}", name, blocks));
-            TrainConfig config = small(fmt::format("{}-{}", name, blocks.substr(0, 4)), "vit-micro");
+            TrainConfig config =
+                small(fmt::format("{}-{}", name, blocks.substr(0, 4)), "vit-micro");
             config.method = name;
             config.train_blocks = blocks;
             config.steps = 5;
