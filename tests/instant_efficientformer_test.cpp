@@ -77,11 +77,10 @@ TEST(EfficientFormer, TheWholeNetworkIsThatOfTable10ButForBytesOfTheChannelSide)
     // 4.29 and 2.14 are printed, which is R Cx numbers for each layer. On the channel side of the
     // first two stages R L are kept.
     const auto as_printed = [&](std::int64_t ratio) {
-        double numbers = 0;
+        std::int64_t numbers = 0;
         for (const LinearShape& layer : layers)
-            numbers += static_cast<double>(std::min(layer.tokens, layer.in_channels) / ratio *
-                                           layer.in_channels);
-        return 4 * numbers / (1 << 20);
+            numbers += std::min(layer.tokens, layer.in_channels) / ratio * layer.in_channels;
+        return 4.0 * static_cast<double>(numbers) / (1 << 20);
     };
     EXPECT_NEAR(as_printed(2), 4.29, 0.005);
     EXPECT_NEAR(as_printed(4), 2.14, 0.005);

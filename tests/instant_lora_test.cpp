@@ -129,7 +129,7 @@ TEST(Lora, AdaptersAndHeadsTrainAndNothingElse) {
 }
 
 TEST(Lora, RanksAreEightUnlessGivenAndCutToTheLayer) {
-    const auto shape_of = [](MethodOptions options, const std::string& name) {
+    const auto shape_of = [](const MethodOptions& options, const std::string& name) {
         const Subject s = image_model("vit-micro", "last:1");
         adapt(*s.model, options, 3);
         Shape shape;

@@ -120,7 +120,8 @@ struct Gradients {
     std::int64_t saved = 0;
 };
 
-Gradients run(OneLayer& model, const Tensor& x, const Tensor& gy, TapeOptions tape_options = {}) {
+Gradients run(OneLayer& model, const Tensor& x, const Tensor& gy,
+              const TapeOptions& tape_options = {}) {
     zero_grad(model);
     Gradients result;
     Tape tape(tape_options);

@@ -303,7 +303,7 @@ TEST(Spaces, WhatDoesNotFitUpdatesNothing) {
         const auto optimizer = make_optimizer(model, {.name = name, .lr = 0.1, .momentum = 0.9});
         const Tensor w = model.w.value.clone(), b = model.b.value.clone();
         const auto refused = [&] {
-            const std::string said = error_of([&] { optimizer->step(); });
+            std::string said = error_of([&] { optimizer->step(); });
             EXPECT_TRUE(identical(model.w.value, w) && identical(model.b.value, b)) << said;
             return said;
         };
@@ -330,7 +330,7 @@ TEST(Spaces, AStateOfAnotherSpaceIsAnError) {
                 model.set_gradients(0, 0);
                 if (!compressed) model.w.grad = random({m, n}, "dense");
                 const Tensor b = model.b.value.clone();
-                const std::string said = error_of([&] { optimizer->step(); });
+                std::string said = error_of([&] { optimizer->step(); });
                 if (compressed == compressed_first) continue;
                 EXPECT_TRUE(identical(model.b.value, b));
                 return said;

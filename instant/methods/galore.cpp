@@ -56,15 +56,15 @@ const std::string prefix = "basis.";
 
 }  // namespace
 
-Galore::Galore(std::map<std::string, Target> targets, std::int64_t redraw_every,
+Galore::Galore(const std::map<std::string, Target>& targets, std::int64_t redraw_every,
                MatrixBasis::Options options)
     : redraw_every_(redraw_every), options_(options) {
-    for (auto& [name, target] : targets) {
+    for (const auto& [name, target] : targets) {
         require(target.shape.size() >= 2 && target.rank >= 1 &&
                     target.rank <= Sides(target.shape).shorter(),
                 "[galore] '{}' of shape {} has no projection of rank {}", name, shown(target.shape),
                 target.rank);
-        subspaces_[name] = {std::move(target)};
+        subspaces_[name] = {target};
     }
 }
 
@@ -139,8 +139,8 @@ std::unique_ptr<GradientProjection> galore_projection(Module& model, const Metho
         !targets.empty() || weights.empty(),
         "[galore] no linear map has both axes longer than its rank: there is nothing to project. "
         "Hint: a smaller rank");
-    return std::make_unique<Galore>(
-        std::move(targets), options.own.get<std::int64_t>(redraw_option()), basis_options(options));
+    return std::make_unique<Galore>(targets, options.own.get<std::int64_t>(redraw_option()),
+                                    basis_options(options));
 }
 
 }  // namespace SLIMGRAD_PRECISION

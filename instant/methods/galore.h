@@ -28,7 +28,7 @@ class Galore final : public GradientProjection {
         std::int64_t rank;
     };
     /// By the names of the parameters. Throws Error unless each rank fits its matrix.
-    Galore(std::map<std::string, Target> targets, std::int64_t redraw_every,
+    Galore(const std::map<std::string, Target>& targets, std::int64_t redraw_every,
            MatrixBasis::Options options);
 
     Grad project(const std::string& name, const Parameter& parameter, std::int64_t step) override;

@@ -10,6 +10,7 @@
 #include "cli/interrupt.h"
 #include "cli_fixture.h"
 #include "tests/places.h"
+#include "train/run_directory.h"
 
 namespace cli_test {
 namespace {
@@ -274,7 +275,8 @@ TEST_F(CliRun, KillsAtAnyMomentEndInTheSameBits) {
         std::this_thread::sleep_for(std::chrono::milliseconds(50 * (k + 1)));
         if (k < kills) kill(child, SIGKILL);
         status = finish(child).status;
-        if (fs::exists(root_ / "run" / "config.json"))
+        // It may not have been moved to its place yet.
+        if (fs::exists(slimgrad::config_file(root_ / "run")))
             words = {"train", "--resume", "run", "--quiet"};
     }
     EXPECT_EQ(status, 0);

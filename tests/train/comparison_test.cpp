@@ -91,7 +91,7 @@ TEST_F(Comparison, WhatWillNotDoIsSaidBeforeTheFirstRun) {
     const auto refused = [&](auto change) {
         ComparisonOptions options = three_methods();
         change(options);
-        const std::string text = message([&] { compared(options); });
+        std::string text = message([&] { compared(options); });
         EXPECT_TRUE(runs_.empty());
         EXPECT_FALSE(fs::exists(root_ / "cmp"));
         return text;

@@ -91,8 +91,9 @@ TEST_F(MethodRuns, EveryMethodGoesOnToTheSameBitsAlsoInTheLastBlockAlone) {
         if (std::ranges::count(names, part)) names.push_back(part + std::string("+instant"));
     for (const std::string& name : names)
         for (const std::string blocks : {"all", "last:1"}) {
-            SCOPED_TRACE(name + " " + blocks);
-            TrainConfig config = small(name + "-" + blocks.substr(0, 4), "vit-micro");
+            SCOPED_TRACE(fmt::format("{} {}", name, blocks));
+            TrainConfig config =
+                small(fmt::format("{}-{}", name, blocks.substr(0, 4)), "vit-micro");
             config.method = name;
             config.train_blocks = blocks;
             config.steps = 5;

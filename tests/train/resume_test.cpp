@@ -74,7 +74,7 @@ TEST_F(Resume, AStateInTheGradientsOwnSpaceComesBackToTheSameBits) {
     ASSERT_FALSE(run(config, 2));
     const fs::path checkpoint = root_ / "broken" / "checkpoint.safetensors";
     const std::string good = text_of(checkpoint);
-    const auto with = [&](std::string from, const std::string& to) {
+    const auto with = [&](const std::string& from, const std::string& to) {
         std::string text = good;
         EXPECT_NE(text.find(from), text.npos);
         text.replace(text.find(from), from.size(), to);
