@@ -4,6 +4,7 @@
     ./run figures snr runs/figures      a figure, or three, of every runs/figures/NAME/snr.json
     ./run figures mrpc runs/mrpc        the tables of mrpc.md and their figure, of finished runs
     ./run figures rivals runs/rivals    the same of rivals.md, of finished comparisons
+    ./run figures beyond runs/beyond    and of beyond.md
 
 The figure of NAME becomes docs/images/snr-NAME.svg, a second one snr-NAME-WHAT.svg. Equal numbers
 make equal bytes.
@@ -12,12 +13,13 @@ make equal bytes.
 import argparse
 import json
 import sys
+from functools import partial
 from math import exp, inf, isfinite, log, nan
 from pathlib import Path
 
+from comparisons import draw_comparisons
 from mrpc import draw_mrpc
 from plot_style import GREY, plt, save, series
-from rivals import draw_rivals
 
 ROOT = Path(__file__).resolve().parent.parent
 RATIOS = [("measured", "measured (eq. 20)"), ("predicted", "predicted (eq. 31)"),
@@ -203,7 +205,8 @@ def draw_snr(measurements: Path, images: Path) -> None:
             save(figure, images / f"{name}.svg")
 
 
-PAGES = {"snr": draw_snr, "mrpc": draw_mrpc, "rivals": draw_rivals}
+PAGES = {"snr": draw_snr, "mrpc": draw_mrpc, "rivals": partial(draw_comparisons, "rivals"),
+         "beyond": partial(draw_comparisons, "beyond")}
 
 
 def main() -> None:

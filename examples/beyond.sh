@@ -7,6 +7,7 @@ usage() {
     cat <<'TEXT'
 usage: examples/beyond.sh PART [--out DIR] [options of slimgrad compare]
 
+  images  vit-micro on the images that ship with slimgrad, from nothing, five epochs, three seeds
   mrpc    MiniLM on MRPC, the whole model, five epochs, three seeds; needs --data-dir and --from, a BERT of
           Hugging Face
   cifar   vit-tiny on CIFAR-10, from nothing, five epochs; needs --data-dir, the directory of its binary files
@@ -21,10 +22,17 @@ TEXT
 study_begin runs/beyond "$@"
 
 case $part in
+    images)
+        methods=(vanilla instant:oversample=5 instant:oversample=5:calibrate={train,stream}
+                 instant:oversample=5:weight-rows=true instant:oversample=5:complement=4 instant:budget={0.25,0.5}
+                 sketch:rank={2,4,8,12}:keep-x=8 sketch:rank=4:keep-x=8:power=0 sketch:rank={4,8}:keep-x=4
+                 sketch:tolerance={0.02,0.05,0.1}:keep-x=8 sketch:rank=8:complement=4:keep-x=8)
+        study_compare --methods "$(joined "${methods[@]}")" --seeds 3 --epochs 5 --batch 64 --side token --threads 1
+        ;;
     mrpc)
         study_needs --data-dir --from
         methods=(vanilla instant:oversample={7,15}
-                 instant:oversample=7:calibrate=stream:weight-rows=true:skip-padding=true
+                 instant:{oversample=7,budget=0.25}:calibrate=stream:weight-rows=true:skip-padding=true
                  sketch:rank={4,6,8,12}:keep-x=8 sketch:rank=8:keep-x=4
                  sketch:tolerance={0.02,0.05}:keep-x=8 sketch:rank=8:complement=4:keep-x=8)
         study_compare --data mrpc --methods "$(joined "${methods[@]}")" --seeds 3 --epochs 5 --batch 32 --schedule linear \

@@ -1,4 +1,5 @@
 list(APPEND SLIMGRAD_SOURCES
+     instant/calibration/budget.cpp
      instant/calibration/calibrator.cpp
      instant/calibration/gram.cpp
      instant/calibration/observing_rule.cpp

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <set>
 
+#include "instant/calibration/budget.h"
 #include "instant/cost/break_even.h"
 #include "instant/methods/options.h"
 #include "nn/linear_map.h"
@@ -91,57 +92,103 @@ void Calibrator::take_up(const Statistics& seen) {
     for (LinearMap* layer : layers)
         if (keeps_x(*layer)) group_out[layer->input_group()] += out_channels(*layer);
     SlotMap x, g;
+    std::vector<Decomposed> all;
+    const auto decompose_to = [&](Slot& slot, const Statistics::Entry& entry, const Slot* before,
+                                  const std::optional<std::int64_t>& rank, LinearMap& layer,
+                                  std::int64_t out) {
+        all.push_back(decompose(entry, before, rank, in_channels(layer), out));
+        all.back().slot = &slot;
+    };
     for (LinearMap* layer : layers) {
         const std::string group = layer->input_group(), path = layer->path();
         const Statistics::Entry* entry = seen.x(group);
         if (entry && entry->layer == path && group_out.contains(group))
-            x[group] = decompose(*entry, find(x_, group), options_.rank_x, in_channels(*layer),
-                                 group_out.at(group));
+            decompose_to(x[group], *entry, find(x_, group), options_.rank_x, *layer,
+                         group_out.at(group));
         if ((entry = seen.g(path)))
-            g[path] = decompose(*entry, find(g_, path), options_.rank_g, in_channels(*layer),
-                                out_channels(*layer));
+            decompose_to(g[path], *entry, find(g_, path), options_.rank_g, *layer,
+                         out_channels(*layer));
     }
+    if (const auto budget = own_or<double>(options_, budget_option(), 0); budget > 0)
+        spend(budget, all);
+    for (const Decomposed& one : all) *one.slot = truncated(one);
     x_ = std::move(x);
     g_ = std::move(g);
 }
 
 /// `before`: the same slot in the calibration before this one, or null.
-Calibrator::Slot Calibrator::decompose(const Statistics::Entry& seen, const Slot* before,
-                                       const std::optional<std::int64_t>& rank,
-                                       std::int64_t in_channels, std::int64_t out_channels) const {
+Calibrator::Decomposed Calibrator::decompose(const Statistics::Entry& seen, const Slot* before,
+                                             const std::optional<std::int64_t>& rank,
+                                             std::int64_t in_channels,
+                                             std::int64_t out_channels) const {
     const LayerScope scope(seen.layer);
     const Gram& gram = *seen.gram;
+    Decomposed result;
     Tensor sum = gram.sum();
+    const std::int64_t dim = sum.size(0);
     const bool weighted = seen.rows && seen.rows->observed() && gram.side() == Side::token;
-    const Tensor weights = weighted ? seen.rows->weights() : Tensor();
-    if (weighted) sum = weighted_rows(sum, weights);
-    Truncation truncation = method_.truncation ? method_.truncation(options_, sum.size(0))
-                                               : Truncation{options_.epsilon, options_.oversample,
-                                                            rank, parse_offset(options_.offset)};
-    const auto complement = own_or<std::int64_t>(options_, complement_option(), 0);
-    if (complement > 0 && !method_.truncation) truncation.offset = Offset::none;
-    const bool warm = before && before->projector && before->projector->dim() == sum.size(0);
-    const EigenDecomposition spectrum =
-        leading_spectrum(sum, truncation, warm ? before->projector->basis : Tensor());
-    CalibratedSlot found;
-    found.side = gram.side();
-    found.rank = truncated_rank(spectrum, truncation);
     if (weighted) {
-        const auto out = std::ranges::count(weights.values(), real(0));
-        truncation.rank = found.rank = std::min<std::int64_t>(found.rank, sum.size(0) - out);
+        result.weights = seen.rows->weights();
+        sum = weighted_rows(sum, result.weights);
     }
-    found.dim = sum.size(0);
-    found.energy = kept_share(spectrum, found.rank, 2);
-    found.signal = kept_share(spectrum, found.rank, 1);
-    found.break_even =
-        break_even_rank(gram.tokens(), in_channels, out_channels, found.side, options_.batch);
+    Truncation& truncation = result.truncation;
+    truncation = method_.truncation ? method_.truncation(options_, dim)
+                                    : Truncation{options_.epsilon, options_.oversample, rank,
+                                                 parse_offset(options_.offset)};
+    if (complement() > 0 && !method_.truncation) truncation.offset = Offset::none;
+    if (own_or<double>(options_, budget_option(), 0) > 0) truncation.epsilon = 1;  // all of it
+    const bool warm = before && before->projector && before->projector->dim() == dim;
+    result.spectrum = leading_spectrum(sum, truncation, warm ? before->projector->basis : Tensor());
+    result.side = gram.side();
+    result.most = dim;
+    if (weighted) result.most -= std::ranges::count(result.weights.values(), real(0));
+    result.break_even =
+        break_even_rank(gram.tokens(), in_channels, out_channels, result.side, options_.batch);
+    result.exact_flops = 2.0 * static_cast<double>(gram.tokens()) *
+                         static_cast<double>(in_channels) * static_cast<double>(out_channels);
+    return result;
+}
+
+/// Chooses the ranks of all slots that have none yet.
+void Calibrator::spend(double budget, std::vector<Decomposed>& all) const {
+    double exact = 0;
+    std::vector<SlotChoice> choices;
+    for (const Decomposed& one : all) {
+        exact += one.exact_flops;
+        SlotChoice choice{.flops_of_rank = one.exact_flops / one.break_even, .most = one.most};
+        if (one.truncation.rank)
+            choice.least = choice.most = std::min(*one.truncation.rank, one.most);
+        for (const double value : one.spectrum.values)
+            choice.shares.push_back(one.spectrum.sum > 0 ? value / one.spectrum.sum : 0);
+        choices.push_back(std::move(choice));
+    }
+    double random = 0;  // what the directions beside them cost
+    for (const SlotChoice& choice : choices)
+        random += static_cast<double>(complement()) * choice.flops_of_rank;
+    const std::vector<std::int64_t> ranks = ranks_within(budget * exact - random, choices);
+    for (std::size_t i = 0; i < all.size(); ++i) all[i].truncation.rank = ranks[i];
+}
+
+Calibrator::Slot Calibrator::truncated(const Decomposed& one) const {
+    CalibratedSlot found;
+    Truncation truncation = one.truncation;
+    found.side = one.side;
+    found.dim = one.spectrum.vectors.size(1);
+    truncation.rank = found.rank = std::min(truncated_rank(one.spectrum, truncation), one.most);
+    found.energy = kept_share(one.spectrum, found.rank, 2);
+    found.signal = kept_share(one.spectrum, found.rank, 1);
+    found.break_even = one.break_even;
     // A method that chooses its ranks itself keeps them.
-    const std::int64_t rows = std::min(found.rank + complement, found.dim);
+    const std::int64_t rows = std::min(found.rank + complement(), found.dim);
     found.vanilla = !method_.truncation && options_.break_even == "vanilla" &&
                     static_cast<double>(rows) > found.break_even;
     if (found.vanilla) return {found, nullptr};
     return {found, std::make_shared<const Projector>(
-                       make_projector(spectrum, found.side, truncation, weights))};
+                       make_projector(one.spectrum, found.side, truncation, one.weights))};
+}
+
+std::int64_t Calibrator::complement() const {
+    return own_or<std::int64_t>(options_, complement_option(), 0);
 }
 
 void Calibrator::install() {

@@ -104,10 +104,24 @@ class Calibrator {
     };
     using SlotMap = std::map<std::string, Slot>;
 
+    /// A slot whose rank is still to be chosen.
+    struct Decomposed {
+        Side side = Side::token;
+        EigenDecomposition spectrum{};
+        Tensor weights{};
+        Truncation truncation{};
+        std::int64_t most = 1;                   // directions that there are
+        double break_even = 0, exact_flops = 0;  // the latter of one sample
+        Slot* slot = nullptr;                    // what is to be made of it
+    };
+
     void take_up(const Statistics& seen);
-    Slot decompose(const Statistics::Entry& seen, const Slot* before,
-                   const std::optional<std::int64_t>& rank, std::int64_t in_channels,
-                   std::int64_t out_channels) const;
+    Decomposed decompose(const Statistics::Entry& seen, const Slot* before,
+                         const std::optional<std::int64_t>& rank, std::int64_t in_channels,
+                         std::int64_t out_channels) const;
+    void spend(double budget, std::vector<Decomposed>& all) const;
+    Slot truncated(const Decomposed& one) const;
+    std::int64_t complement() const;
     void install();
 
     Module& model_;

@@ -219,6 +219,7 @@ std::vector<Idle> idle_method_options(const MethodOptions& o) {
     const bool sides_fixed =
         each_has_its_own("side_x", !o.side_x.empty(), "side_g", !o.side_g.empty());
     const bool rank_given = !std::holds_alternative<std::monostate>(o.own.given(rank_option()));
+    const bool budget_given = !std::holds_alternative<std::monostate>(o.own.given(budget_option()));
     // Adapters and projections of gradients have a rank of their own.
     std::vector<std::string> of_ranks{"epsilon", "oversample"};
     if (!method.projection) of_ranks.push_back("ratio");
@@ -235,6 +236,8 @@ std::vector<Idle> idle_method_options(const MethodOptions& o) {
     return {{true, unheeded, "the method is " + o.method},
             {complement > 0, {"offset"}, "the complement makes up for what is dropped"},
             {complement == 0, {"complement_scale"}, "there is no complement"},
+            {budget_given, {"epsilon", "oversample"}, "the budget decides"},
+            {ranks_fixed, {"budget"}, "the ranks are fixed"},
             {ranks_fixed, of_ranks, "the ranks are fixed"},
             {rank_given, {"ratio"}, "the rank is fixed"},
             {sides_fixed, {"side"}, "each slot has its own"}};

@@ -61,6 +61,12 @@ const Option& complement_scale_option() {
     return option;
 }
 
+const Option& budget_option() {
+    static const Option option{"budget", Reals{0, 1, true},
+                               "share of the slots' exact FLOPs that all ranks together may cost"};
+    return option;
+}
+
 MatrixBasis::Options basis_options(const MethodOptions& options) {
     return {.moments = parse_moments(options.own.get<std::string>(moments_option())),
             .scale = options.own.get<double>(scale_option())};

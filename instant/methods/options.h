@@ -23,6 +23,7 @@ const Option& weight_rows_option();   // weight the rows of x by g's
 const Option& skip_padding_option();  // leave padding out of the x slot
 const Option& complement_option();    // random directions beside principal ones, of sketches too
 const Option& complement_scale_option();  // c of them; none: the unbiased one
+const Option& budget_option();  // one number instead of epsilon and oversample; none unless given
 
 /// What an option says if the method has it, else `otherwise`; none given has no default: so too.
 template <class T>

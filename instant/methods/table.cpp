@@ -37,7 +37,7 @@ std::vector<std::string> and_ranks(std::vector<std::string> names) {
 }
 
 const std::vector<Option> of_x{weight_rows_option(), skip_padding_option(), complement_option(),
-                               complement_scale_option()};
+                               complement_scale_option(), budget_option()};
 const std::vector<Option> on_a_basis{rank_option(), ratio_option(), redraw_option(), scale_option(),
                                      moments_option()};
 
@@ -66,7 +66,7 @@ std::deque<Method>& method_table() {
          .calibrated = {false, true},
          .rule = low_rank_rule,
          .heeds = and_ranks({"rank_g", "side_g"}),
-         .options = {complement_option(), complement_scale_option()}},
+         .options = {complement_option(), complement_scale_option(), budget_option()}},
         {.name = "instant",
          .help = "both slots in calibrated subspaces (INSTANT)",
          .x_slot = "P x",

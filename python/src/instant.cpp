@@ -126,6 +126,36 @@ void construct(nb::handle_t<Calibrator> self, nb::handle_t<Module> model, const 
     keep_parts(self, model);
 }
 
+void watch(Calibrator& calibrator, const std::string& how, std::int64_t samples,
+           std::int64_t steps) {
+    check_option("[calibrator]", {"how", Words{{"nothing", "exactly", "share"}}}, how);
+    const bool share = how == "share";
+    require(!share || (samples >= 0 && steps >= 1),
+            "[calibrator] expected a share of samples >= 0 in steps >= 1, got {} in {}", samples,
+            steps);
+    using Watch = Calibrator::Watch;
+    calibrator.watch(share              ? Watch::share
+                     : how == "exactly" ? Watch::exactly
+                                        : Watch::nothing,
+                     share ? ObservedShare{samples, steps} : ObservedShare{});
+}
+
+nb::dict sketches(const Calibrator& calibrator) {
+    nb::dict all;
+    for (const auto& [layer, record] : calibrator.take_sketch_records()) {
+        nb::dict of_layer;
+        of_layer["calls"] = record.calls;
+        of_layer["exact"] = record.exact;
+        if (const auto made = static_cast<double>(record.calls - record.exact); made > 0) {
+            of_layer["rank"] = static_cast<double>(record.ranks) / made;
+            of_layer["kept"] = record.kept / made;
+            of_layer["least_kept"] = record.least_kept;
+        }
+        all[nb::cast(layer)] = of_layer;
+    }
+    return all;
+}
+
 }  // namespace
 
 void bind_instant(nb::module_& here) {
@@ -167,6 +197,23 @@ void bind_instant(nb::module_& here) {
             "Calls run_batches(), which runs forward and backward of training batches on tapes "
             "with update_statistics=False, then installs new projectors. Parameter gradients are "
             "left empty; if it raises, the old rules stay.")
+        .def("watch", &watch, "how"_a, "samples"_a = 0, "steps"_a = 1,
+             nb::sig("def watch(self, how: str, samples: int = 0, steps: int = 1) -> None"),
+             "Instead of calibrate(): what ordinary training steps show from now on. 'exactly': "
+             "every "
+             "layer is exact, as before the first calibration, and observed whole. 'share': layers "
+             "keep their rules, and of every `steps` steps `samples` samples are observed, spread "
+             "evenly. 'nothing': no more. Raises sg.Error for another word.")
+        .def(
+            "renew", &Calibrator::renew, "keep"_a = 0.0,
+            "Installs new projectors, made of what was watched since the last time. keep: how much "
+            "of those sums still counts the next time.")
+        .def(
+            "sketches", &sketches, nb::sig("def sketches(self) -> dict[str, dict[str, float]]"),
+            "What the sketches of each layer did since this was last asked: calls, how many of "
+            "them "
+            "were left exact, and of the others the mean rank, and the mean and the least share of "
+            "the gradients' energy that was kept.")
         .def("ranks", &Calibrator::ranks, "Every linear map of the model with its ranks.")
         .def("state", &Calibrator::state, "All projectors, for restore().")
         .def("restore", &Calibrator::restore, "state"_a,

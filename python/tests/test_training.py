@@ -80,6 +80,48 @@ def test_calibration_and_low_rank_backward(precision):
     assert sg.identical(other.rule.P, layer.rule.P)
 
 
+def test_watched_steps_make_the_subspaces_that_a_calibration_makes(precision):
+    sg = precision.sg
+    x, gy = precision.normal(4, 9, 5), precision.normal(4, 9, 6, seed=1)
+
+    def layer_and_calibrator():
+        layer = sg.nn.Linear(5, 6, bias=False, seed=0)
+        return layer, sg.Calibrator(layer, rank_x=3, rank_g=4, side="token")
+
+    def step(layer, samples):
+        layer.zero_grad()
+        tape = sg.Tape()
+        tape.backward(layer(tape.input(x[:samples])), gy[:samples])
+
+    for watched, samples in [(("exactly",), 4), (("share", 2), 2)]:
+        expected, calibrator = layer_and_calibrator()
+        calibrator.calibrate(lambda: step(expected, samples))
+        layer, calibrator = layer_and_calibrator()
+        calibrator.watch(*watched)
+        step(layer, 4)
+        calibrator.renew(keep=0.5)
+        calibrator.watch("nothing")
+        step(layer, 4)
+        assert layer.rule.name == "instant"
+        assert sg.identical(layer.rule.P, expected.rule.P)
+        assert sg.identical(layer.rule.Q, expected.rule.Q)
+    for wrong in [("often",), ("share", -1), ("share", 1, 0)]:
+        with pytest.raises(precision.sg.Error):
+            calibrator.watch(*wrong)
+
+
+def test_sketches_say_what_they_did(precision):
+    layer = precision.sg.nn.Linear(5, 6, seed=0)
+    calibrator = precision.sg.Calibrator(layer, "sketch", rank=2, side="token")
+    for _ in range(3):
+        tape = precision.sg.Tape()
+        tape.backward(layer(tape.input(precision.normal(4, 9, 5))), precision.normal(4, 9, 6, seed=1))
+    ((_, of_layer),) = calibrator.sketches().items()
+    assert (of_layer["calls"], of_layer["exact"], of_layer["rank"]) == (3, 0, 2)
+    assert 0.2 < of_layer["least_kept"] <= of_layer["kept"] < 1
+    assert calibrator.sketches() == {}
+
+
 def test_calibration_that_raises_leaves_the_rules():
     layer = sg.nn.Linear(4, 4)
     calibrator = sg.Calibrator(layer, "compress-x")

@@ -1,4 +1,5 @@
-"""The tables and the pictures of docs/rivals.md, from the comparisons that examples/rivals.sh has made.
+"""The tables and the pictures of docs/rivals.md and docs/beyond.md, from the comparisons that
+examples/rivals.sh and examples/beyond.sh have made.
 
 `./run figures rivals runs/rivals` calls it. A part that has not been run is named and left out.
 """
@@ -12,10 +13,13 @@ from plot_style import COLOURS, GREY, MARKERS, plt, save
 from runs import spread
 
 # Name, directory, the blocks that train in its rows (none: it has only one choice of them), metrics.
-PARTS = [("images", "images", None, ["accuracy"]),
-         ("cifar", "cifar", None, ["accuracy"]),
-         ("mrpc", "mrpc", "all", ["accuracy", "f1"]),
-         ("mrpc-last", "mrpc", "last:1", ["accuracy", "f1"])]
+PARTS = {"rivals": [("images", "images", None, ["accuracy"]),
+                    ("cifar", "cifar", None, ["accuracy"]),
+                    ("mrpc", "mrpc", "all", ["accuracy", "f1"]),
+                    ("mrpc-last", "mrpc", "last:1", ["accuracy", "f1"])],
+         "beyond": [("images", "images", None, ["accuracy"]),
+                    ("mrpc", "mrpc", None, ["accuracy", "f1"]),
+                    ("cifar", "cifar", None, ["accuracy"])]}
 WORDS = {"accuracy": "accuracy", "f1": "F1"}
 
 
@@ -26,7 +30,8 @@ class Row:
         self.runs, self.config = summaries, summaries[0]["config"]
         # What all rows of a table share is no part of a name, nor is the end of "last:1".
         method, *options = spec.split(":")
-        self.name = " ".join([method, *(option for option in options if "=" in option and
+        self.name = " ".join([method, *(option.removesuffix("=true") for option in options
+                                        if "=" in option and
                                         not option.startswith(("lr=", "train-blocks=")))])
 
     def values(self, *keys: str) -> list[float]:
@@ -95,6 +100,23 @@ def costs(rows: list[Row]) -> list[str]:
     return lines
 
 
+def sketches(rows: list[Row]) -> list[str]:
+    """What the sketches of all layers did, by the summaries; nothing where no method makes any."""
+    lines = ["| sketches | mean rank | of layers | energy kept, mean | the layer with least, mean "
+             "| least of any step | calls left exact |", "|---" * 7 + "|"]
+    for row in rows:
+        records = [layer["sketch"] for run in row.runs for layer in run["layers"] if "sketch" in layer]
+        made = [record for record in records if record["rank"] is not None]
+        if not made:
+            continue
+        ranks, kept = [r["rank"] for r in made], [r["kept"] for r in made]
+        exact = sum(r["exact"] for r in records) / sum(r["calls"] for r in records)
+        lines.append(f"| {row.name} | {mean(ranks):.1f} | {min(ranks):.1f} to {max(ranks):.1f} "
+                     f"| {mean(kept):.3f} | {min(kept):.3f} | {min(r['least_kept'] for r in made):.3f} "
+                     f"| {100 * exact:.1f} % |")
+    return lines if len(lines) > 2 else []
+
+
 def times(rows: list[Row]) -> list[str]:
     """Of runs that had the machine for themselves: the seconds of others say little."""
     phases = ("forward", "backward", "optimizer", "calibrate")
@@ -153,22 +175,23 @@ def draw(rows: list[Row], metric: str, picture: Path) -> None:
     save(figure, picture)
 
 
-def draw_rivals(directory: Path, images: Path) -> None:
+def draw_comparisons(page: str, directory: Path, images: Path) -> None:
     made = 0
-    for name, place, blocks, metrics in PARTS:
+    for name, place, blocks, metrics in PARTS[page]:
         if not (directory / place / "compare.json").exists():
-            print(f"{name}: not run; examples/rivals.sh {place} makes it", file=sys.stderr)
+            print(f"{name}: not run; examples/{page}.sh {place} makes it", file=sys.stderr)
             continue
         rows = rows_of(directory / place, blocks)
         if not rows:
             continue
         print(f"\n## {name}\n")
-        print("\n".join([*results(rows, metrics), "", *costs(rows), "", *times(rows)]))
-        draw(rows, metrics[-1], images / f"rivals-{name}.svg")
+        tables = [results(rows, metrics), costs(rows), sketches(rows), times(rows)]
+        print("\n\n".join("\n".join(table) for table in tables if table))
+        draw(rows, metrics[-1], images / f"{page}-{name}.svg")
         made += 1
     if (directory / "padding" / "compare.json").exists():
         print("\n## padding\n")
         print("\n".join(padding(rows_of(directory / "padding", None))))
         made += 1
     if not made:
-        sys.exit(f"figures.py: {directory} holds no comparison; examples/rivals.sh makes them")
+        sys.exit(f"figures.py: {directory} holds no comparison; examples/{page}.sh makes them")
