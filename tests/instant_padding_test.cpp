@@ -1,6 +1,4 @@
 // skip_padding: rows of x that are padding are in no statistics and in no x̂.
-#include "nn/padding.h"
-
 #include <gtest/gtest.h>
 
 #include "instant/calibration/calibrator.h"
@@ -75,20 +73,6 @@ TEST(SkipPadding, FullRankIsVanilla) {
     Calibrator calibrator(model, options);
     calibrator.calibrate([&] { gw_of(model, 9); });
     expect_close(gw_of(model, 9), gw_of(exact, 9), "g_w");
-}
-
-TEST(SkipPadding, WithoutPaddingXIsTakenAsItIs) {
-    const auto call_of = [](const Tensor& x, Tensor stated) {
-        return LinearCall{.op = std::make_shared<TokenOperator>(x.shape()),
-                          .layout = {.padding = std::move(stated)}};
-    };
-    const Tensor x = random({batch, tokens, cx}, 1);
-    for (const Tensor& stated :
-         {Tensor(), Tensor::zeros({batch, tokens}), Tensor::full({batch, tokens + 1}, 1)})
-        EXPECT_EQ(without_padding(x, call_of(x, stated)).data(), x.data());
-    const Tensor few = x.rows(0, 2);
-    EXPECT_TRUE(identical(without_padding(few, call_of(x, padding())),
-                          without_padding(x, call_of(x, padding())).rows(0, 2).clone()));
 }
 
 }  // namespace

@@ -244,6 +244,25 @@ TEST(Sketch, SidesAndKeptInputsAreCountedToTheLastUnit) {
                 }
 }
 
+TEST(Sketch, MayMakeOneProductAlone) {
+    for (OneLayer& layer : every_layer())
+        for (const char* side : {"token", "channel"}) {
+            MethodOptions options{.method = "sketch", .side = side};
+            options.own.set("[test]", rank_option(), std::int64_t{2});
+            const Step exact = exact_step_of(*layer.map, layer.x);
+            const Step both = step_of(*layer.map, options, layer.x);
+            options.own.set("[test]", products_option(), std::string("g_w"));
+            const Step gw = step_of(*layer.map, options, layer.x);  // its counts are tested too
+            options.own.set("[test]", products_option(), std::string("g_x"));
+            const Step gx = step_of(*layer.map, options, layer.x);
+            SCOPED_TRACE(layer.shape.name + " " + side);
+            EXPECT_TRUE(identical(gw.gw, both.gw));
+            EXPECT_TRUE(identical(gw.gx, exact.gx));
+            EXPECT_TRUE(identical(gx.gw, exact.gw));
+            EXPECT_TRUE(identical(gx.gx, both.gx));
+        }
+}
+
 TEST(Sketch, BeyondBreakEvenALayerMayStayExact) {
     OneLayer layer = one_linear();
     MethodOptions options{.method = "sketch"};

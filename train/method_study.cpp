@@ -62,7 +62,7 @@ void study_range_finders(RunProbe& run, const MethodStudyOptions& options, Metho
             found.try_emplace(exact.layer.path(), side, options.ranks, options.draws)
                 .first->second.add(g, exact.call.seed, exact.call.step);
         });
-    constexpr double rounding = 1e-6;
+    constexpr double rounding = 1e-5;  // of autocorrelations in single precision
     for (const LinearMap* layer : linear_maps(run.model()))
         if (const auto of_layer = found.find(layer->path()); of_layer != found.end()) {
             if (of_layer->second.beyond_the_first() > rounding)

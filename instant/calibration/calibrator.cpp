@@ -123,7 +123,7 @@ Calibrator::Decomposed Calibrator::decompose(const Statistics::Entry& seen, cons
                                              std::int64_t out_channels) const {
     const LayerScope scope(seen.layer);
     const Gram& gram = *seen.gram;
-    Decomposed result;
+    Decomposed result{.layer = seen.layer};
     Tensor sum = gram.sum();
     const std::int64_t dim = sum.size(0);
     const bool weighted = seen.rows && seen.rows->observed() && gram.side() == Side::token;
@@ -170,6 +170,7 @@ void Calibrator::spend(double budget, std::vector<Decomposed>& all) const {
 }
 
 Calibrator::Slot Calibrator::truncated(const Decomposed& one) const {
+    const LayerScope scope(one.layer);
     CalibratedSlot found;
     Truncation truncation = one.truncation;
     found.side = one.side;

@@ -106,6 +106,7 @@ class Calibrator {
 
     /// A slot whose rank is still to be chosen.
     struct Decomposed {
+        std::string layer;  // that was observed
         Side side = Side::token;
         EigenDecomposition spectrum{};
         Tensor weights{};

@@ -48,8 +48,12 @@ SketchOptions sketch_options(const SketchRule::Options& o, std::int64_t tokens,
 
 Sample sample_of(const LinearCall& call, const SketchRule::Options& options) {
     const std::int64_t tokens = call.op->tokens(), cy = call.w.size(0);
-    return {tokens,        call.w.size(1), cy, sketch_options(options, tokens, cy),
-            call.needs.gw, call.needs.gx};
+    return {tokens,
+            call.w.size(1),
+            cy,
+            sketch_options(options, tokens, cy),
+            call.needs.gw && options.gw,
+            call.needs.gx && options.gx};
 }
 
 constexpr std::uint64_t look_again = 50;  // steps
@@ -65,6 +69,9 @@ SketchRule::Options options_of(const MethodOptions& o) {
     result.power = o.own.get<std::int64_t>(power_option());
     result.complement = o.own.get<std::int64_t>(complement_option());
     result.bits = bits_of(o.own.get<std::string>(keep_x_option()));
+    const auto products = o.own.get<std::string>(products_option());
+    result.gw = products != "g_x";
+    result.gx = products != "g_w";
     result.side = parse_side(o.side);
     result.exact_beyond_break_even = o.break_even == "vanilla";
     result.min_tokens = o.min_tokens;
@@ -172,6 +179,13 @@ const Option& keep_x_option() {
     return option;
 }
 
+const Option& products_option() {
+    static const Option option{"products", Words{{"both", "g_w", "g_x"}},
+                               "which gradients are made of the sketch; the other is exact",
+                               std::string("both")};
+    return option;
+}
+
 void SketchRecord::add(std::int64_t rank, double share) {
     ranks += rank;
     kept += share;
@@ -239,7 +253,7 @@ void SketchRule::settle(const Tensor& g, const LinearCall& call) const {
 }
 
 std::optional<Sketch> SketchRule::worthwhile_sketch(const Tensor& g, const LinearCall& call) const {
-    const PhaseScope phase(call.needs.gw ? "g_w" : "g_x");
+    const PhaseScope phase(call.needs.gw ? "g_w" : "g_x");  // what both need counts once
     const std::int64_t rank = this->rank(call);
     const std::int64_t most = sample_of(call, options_).break_even();
     std::optional<Sketch> result;
@@ -268,18 +282,23 @@ const BackwardRule& SketchRule::x_slot() const {
 
 LinearGrads SketchRule::backward(const LinearGradient& gy, const Saved& saved,
                                  const LinearCall& call) const {
-    if (!call.needs.gx && !call.needs.gw) return {};
-    const std::optional<Sketch> s = worthwhile_sketch(gy.matrix(), call);
+    const bool gw = call.needs.gw && options_.gw, gx = call.needs.gx && options_.gx;
+    const std::optional<Sketch> s =
+        gw || gx ? worthwhile_sketch(gy.matrix(), call) : std::optional<Sketch>();
     if (!s) return x_slot().backward(gy, saved, call);
+    LinearCall rest = call;
+    rest.needs.gw = call.needs.gw && !gw;
+    rest.needs.gx = call.needs.gx && !gx;
     LinearGrads grads;
-    if (call.needs.gw) {
+    if (rest.needs.gw || rest.needs.gx) grads = x_slot().backward(gy, saved, rest);
+    if (gw) {
         const PhaseScope phase("g_w");
         const auto& slot = options_.x_slot;
         const auto kept = slot ? slot->kept(saved, call) : SubspaceRule::KeptInput{};
         grads.gw = kept.p ? sketched_gw(*s, kept, slot->of_g(*kept.p), call)
                           : sketched_gw(*s, saved.tensor("x"), call);
     }
-    if (call.needs.gx) {
+    if (gx) {
         const PhaseScope phase("g_x");
         grads.gx = sketched_gx(*s, call);
     }
@@ -340,8 +359,8 @@ Compression sketch_compression(const LinearShape& layer, const MethodOptions& op
     compression.drawn = !x_slot.rank_x;
     compression.form = [o, how, x_slot](const LinearShape& shape, std::int64_t samples,
                                         const Counted& counted) {
-        const Sample sample{shape.tokens, shape.in_channels, shape.out_channels,
-                            how,          counted.gw,        counted.gx};
+        const bool gw = counted.gw && o.gw, gx = counted.gx && o.gx;
+        const Sample sample{shape.tokens, shape.in_channels, shape.out_channels, how, gw, gx};
         const std::int64_t rank = std::min(o.rank, sample.axis());
         const std::int64_t rows = std::min(rank + o.complement, sample.axis());
         LinearCost cost = linear_cost(shape, x_slot, samples, counted);
@@ -349,14 +368,14 @@ Compression sketch_compression(const LinearShape& layer, const MethodOptions& op
             cost.compress = Checked(samples) * 5 * shape.held_elements;
             cost.saved_bytes = Quantised::bytes(samples, shape.held_elements, o.bits, number_bytes);
         }
-        if (!o.exact_beyond_break_even || rank <= sample.break_even()) {
-            if (counted.gw)
+        const bool made = !o.exact_beyond_break_even || rank <= sample.break_even();
+        if (made && (gw || gx)) {
+            if (gw)
                 cost.g_w = x_slot.rank_x
                                ? gw_of_kept(shape, samples, rows, x_slot.side_x, *x_slot.rank_x)
                                : samples * sample.product(rank);
-            if (counted.gx) cost.g_x = samples * sample.product(rank);
-            if (counted.gw || counted.gx)
-                (counted.gw ? cost.g_w : cost.g_x) += samples * sample.factors(rank);
+            if (gx) cost.g_x = samples * sample.product(rank);
+            (counted.gw ? cost.g_w : cost.g_x) += samples * sample.factors(rank);
         }
         if (counted.gw && o.bits > 0) cost.g_w += Checked(samples) * 2 * shape.held_elements;
         return cost;

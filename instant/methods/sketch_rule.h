@@ -45,6 +45,7 @@ class SketchRule final : public BackwardRule {
         std::int64_t complement = 0;    // random directions beside the principal ones
         std::optional<double> scale{};  // of them; none: the unbiased one
         int bits = 0;                   // of the kept x; 0: as it is
+        bool gw = true, gx = true;      // which products it makes; others are exact
         /// What keeps x̂ in the place of x, if anything does.
         std::shared_ptr<const LowRankRule> x_slot{};
         std::optional<Side> side{};
@@ -92,6 +93,7 @@ class SketchRule final : public BackwardRule {
 const Option& tolerance_option();
 const Option& power_option();
 const Option& keep_x_option();
+const Option& products_option();
 
 /// The rule of a layer, and its closed form. With a tolerance the form is that of the first rank.
 std::shared_ptr<const BackwardRule> sketch_rule(const RuleRequest& request);

@@ -93,7 +93,7 @@ std::deque<Method>& method_table() {
          .closed_form = sketch_compression,
          .heeds = {"side", "break_even", "epsilon", "oversample", "rank_x", "side_x", "offset"},
          .options = {rank_option(), tolerance_option(), power_option(), complement_option(),
-                     keep_x_option()}},
+                     keep_x_option(), products_option()}},
         {.name = "espace",
          .help = "forward too in a calibrated subspace of x, while training (ESPACE)",
          .x_slot = "P x",
