@@ -62,8 +62,11 @@ json means_of(const MethodQuality& point) {
 }
 
 Cells quality_table(const json& means) {
-    const auto cell = [](const json& value, const char* format) {
-        return value.is_null() ? "–" : fmt::format(fmt::runtime(format), value.get<double>());
+    const auto cell = [](const json& value) {
+        return value.is_null() ? "–" : fmt::format("{:.3g}", value.get<double>());
+    };
+    const auto percent = [](const json& share) {
+        return share.is_null() ? "–" : fmt::format("{:.0f} %", 100 * share.get<double>());
     };
     const auto less = [](const json& share) {
         return share.is_null() ? "–" : fmt::format("{:.2f}×", 1 / share.get<double>());
@@ -71,10 +74,9 @@ Cells quality_table(const json& means) {
     Cells cells{{"method", "R", "err² of g_x", "of it bias", "err² of g_w", "of it bias",
                  "fewer FLOPs", "fewer bytes"}};
     for (const json& row : means)
-        cells.push_back({row["method"], cell(row["rank"], "{:.0f}"),
-                         cell(row["gx_error"], "{:.3g}"), cell(row["gx_bias_share"], "{:.0%}"),
-                         cell(row["gw_error"], "{:.3g}"), cell(row["gw_bias_share"], "{:.0%}"),
-                         less(row["flops"]), less(row["bytes"])});
+        cells.push_back({row["method"], cell(row["rank"]), cell(row["gx_error"]),
+                         percent(row["gx_bias_share"]), cell(row["gw_error"]),
+                         percent(row["gw_bias_share"]), less(row["flops"]), less(row["bytes"])});
     return cells;
 }
 

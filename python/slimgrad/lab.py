@@ -102,7 +102,7 @@ def linear(
     values = half.lab_linear(
         x, w, gy, method, calibration, bias,
         epsilon=epsilon, oversample=oversample, rank_x=rank_x, rank_g=rank_g,
-        side_x=side if side_x is None else side_x, side_g=side if side_g is None else side_g,
+        side=side, side_x=side_x, side_g=side_g,
         offset=offset, grid=grid, seed=seed, **options,
     )  # fmt: skip
     return LinearResult(**values)

@@ -11,8 +11,8 @@ namespace {
 template <class T>
 bool read(nb::handle value, T& result) {
     if constexpr (std::is_arithmetic_v<T>)
-        if (PyBool_Check(value.ptr())) return false;
-    if constexpr (std::is_integral_v<T>)
+        if (PyBool_Check(value.ptr()) != int{std::is_same_v<T, bool>}) return false;
+    if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>)
         if (!PyIndex_Check(value.ptr())) return false;
     return nb::try_cast(value, result);
 }

@@ -156,7 +156,7 @@ def test_all_zero_gradients_are_defined():
     ("change", "message"),
     [
         ({"method": "instan"}, "unknown method 'instan'"),
-        ({"side": "left"}, "unknown side_x 'left'. Known: token, channel, auto"),
+        ({"side": "left"}, "unknown side 'left'. Known: token, channel, auto"),
         ({"offset": "both"}, "unknown offset 'both'"),
         ({"epsilon": 0.0}, "epsilon"),
         ({"oversample": -1}, "oversample"),

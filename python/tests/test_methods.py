@@ -103,6 +103,11 @@ def test_a_calibrator_installs_it_in_either_precision(half):
     assert not calibrator.needed
     assert SEEN[0] == {"py_share": 0.25, "py_word": "b", "py_flag": False}
     assert all(layer.rule.name == "vanilla" for layer in sg.linear_maps(model))
+    half.Calibrator(model, "py-words", py_flag=True)
+    assert SEEN[-1]["py_flag"] is True
+    for wrong in (1, "yes"):
+        with pytest.raises(sg.Error, match="expected true or false as py_flag"):
+            half.Calibrator(model, "py-words", py_flag=wrong)
 
 
 def test_what_it_costs_is_not_guessed():

@@ -81,16 +81,16 @@ def test_calibration_and_low_rank_backward(precision):
 
 
 def test_watched_steps_make_the_subspaces_that_a_calibration_makes(precision):
-    sg = precision.sg
+    half = precision.sg
     x, gy = precision.normal(4, 9, 5), precision.normal(4, 9, 6, seed=1)
 
     def layer_and_calibrator():
-        layer = sg.nn.Linear(5, 6, bias=False, seed=0)
-        return layer, sg.Calibrator(layer, rank_x=3, rank_g=4, side="token")
+        layer = half.nn.Linear(5, 6, bias=False, seed=0)
+        return layer, half.Calibrator(layer, rank_x=3, rank_g=4, side="token")
 
     def step(layer, samples):
         layer.zero_grad()
-        tape = sg.Tape()
+        tape = half.Tape()
         tape.backward(layer(tape.input(x[:samples])), gy[:samples])
 
     for watched, samples in [(("exactly",), 4), (("share", 2), 2)]:
@@ -106,7 +106,7 @@ def test_watched_steps_make_the_subspaces_that_a_calibration_makes(precision):
         assert sg.identical(layer.rule.P, expected.rule.P)
         assert sg.identical(layer.rule.Q, expected.rule.Q)
     for wrong in [("often",), ("share", -1), ("share", 1, 0)]:
-        with pytest.raises(precision.sg.Error):
+        with pytest.raises(sg.Error):
             calibrator.watch(*wrong)
 
 

@@ -236,6 +236,21 @@ TEST_F(Cli, SnrOfARun) {
     EXPECT_EQ(stale["rows"].size(), 2 * 2 * 16);
     expect_refused(with({"--sweep", "epsilon"}), "--layer");
     expect_refused(with({"--layer", "blocks.9"}), "blocks.0.fc1");
+
+    const Words by_rank = {"--sweep", "rank",    "--methods", "vanilla,sketch", "--rank",
+                           "2,4",     "--draws", "2",         "--out",          "r"};
+    const json methods = run_json(with(by_rank));
+    ASSERT_EQ(methods["means"].size(), 5);  // vanilla, the sketch and the optimum at two ranks
+    EXPECT_EQ(methods["means"][0]["gx_error"], 0);
+    EXPECT_EQ(methods["range_finder"].size(), 2);
+    Words words = by_rank;
+    words.insert(words.begin(), snr.begin(), snr.end() - 1);  // a table for people
+    const Result shown = run(words);
+    EXPECT_EQ(shown.status, 0) << shown.err;
+    EXPECT_NE(shown.out.find("of it bias"), std::string::npos);
+    EXPECT_NE(shown.out.find("100 %"), std::string::npos) << "the optimum draws nothing";
+    EXPECT_NE(text_of(root_ / "r" / "report.html").find("of it bias"), std::string::npos);
+    EXPECT_NE(text_of(root_ / "r" / "rows.csv").find("sketch"), std::string::npos);
 }
 
 TEST_F(Cli, SnrRefusesWhatWillNotDo) {

@@ -96,7 +96,7 @@ TEST(Config, TextsSetOptions) {
 
 TEST(Config, OptionsWithoutEffectAreFound) {
     std::vector<std::string> names = option_names();
-    for (const Option& option : own_method_options())  // compress-x heeds none of them
+    for (const Option& option : own_method_options())  // those of a method are its own matter
         EXPECT_EQ(std::erase(names, option.name), 1u);
     TrainConfig config;
     config.method = "compress-x";
@@ -110,6 +110,7 @@ TEST(Config, OptionsWithoutEffectAreFound) {
                                         "oversample has no effect: the ranks are fixed",
                                         "rank_g has no effect: the method is compress-x",
                                         "side_g has no effect: the method is compress-x",
+                                        "calibrate_keep has no effect: calibrate is paper",
                                         "lr_step has no effect: the schedule is cosine",
                                         "gamma has no effect: the schedule is cosine"}));
     EXPECT_TRUE(without_effect(config, {"lr", "momentum", "side"}).empty());

@@ -163,8 +163,8 @@ TEST_F(SnrRun, MethodsAreComparedByTheirGradients) {
                 3,
                 few()});
     EXPECT_EQ(contents(), before);
-    EXPECT_EQ(study.layers.size() + study.rank_one.size(), 16u);
-    EXPECT_EQ(study.rank_one, std::vector<std::string>({"blocks.3.fc2"}));
+    EXPECT_EQ(study.layers.size(), 16u);
+    EXPECT_TRUE(study.rank_one.empty()) << "dropout after the last layer gives it more directions";
     std::map<std::string, std::vector<const MethodQuality*>> points;
     for (const MethodQuality& point : study.points) points[point.method].push_back(&point);
     EXPECT_EQ(points.at("instant").size(), 2u);
