@@ -78,13 +78,23 @@ TEST(Sketch, ThinProductsAreProducts) {
                      b = random({rank, length}, 3), c = random({rank, channels}, 4);
         const std::string what = fmt::format("{} {} {}", rank, length, channels);
         Tensor mixed({rank, length}), projected({rank, channels}), expanded({length, channels});
-        mix_sample(length, channels, rank, g.data(), a.data(), mixed.data());
+        double squares = 0;
+        mix_sample(length, channels, rank, g.data(), a.data(), mixed.data(), &squares);
         expect_close(mixed, matmul(a, g, Op::none, Op::transpose), what);
+        EXPECT_NEAR(squares / sum_squares(g), 1, rounding) << what;
         project_sample(length, channels, rank, g.data(), b.data(), projected.data());
         expect_close(projected, matmul(b, g), what);
         const Tensor q = random({rank, length}, 5);
         expand_sample(rank, length, channels, q.data(), c.data(), expanded.data());
         expect_close(expanded, matmul(q, c, Op::transpose), what);
+        if (past_the_caches(channels, 1 << 30, expanded.data())) {
+            Tensor streamed({length, channels});
+            expand_sample(rank, length, channels, q.data(), c.data(), streamed.data(), true);
+            EXPECT_TRUE(identical(streamed, expanded)) << what;
+        }
+        Tensor iterated = b.clone();
+        iterate_sample(length, channels, rank, g.data(), iterated.data());
+        expect_close(iterated, matmul(projected, g, Op::none, Op::transpose), what);
     }
 }
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
+#include <utility>
 
 #include "tensor/checked.h"
 #include "tensor/meter.h"
@@ -28,6 +30,74 @@ void for_each_group(std::int64_t elements, F f) {
     }
 }
 
+/// Calls f with the number of bits as a constant: the loops below then divide by it at no cost.
+template <class F>
+void with_bits(int bits, F f) {
+    switch (bits) {
+        case 1:
+            return f(std::integral_constant<int, 1>());
+        case 2:
+            return f(std::integral_constant<int, 2>());
+        case 4:
+            return f(std::integral_constant<int, 4>());
+        case 8:
+            return f(std::integral_constant<int, 8>());
+        default:
+            fail("[codec] expected 1, 2, 4 or 8 bits, got {}", bits);
+    }
+}
+
+/// The least and the largest of n > 0 numbers, in lanes that the compiler vectorises.
+std::pair<real, real> range_of(const real* x, std::int64_t n) {
+    constexpr std::int64_t lanes = 16;
+    if (n < lanes) {
+        const auto [low, high] = std::minmax_element(x, x + n);
+        return {*low, *high};
+    }
+    std::array<real, lanes> low, high;
+    std::copy_n(x, lanes, low.begin());
+    std::copy_n(x, lanes, high.begin());
+    const auto take = [&](const real* from) {
+        for (std::size_t j = 0; j < lanes; ++j) {
+            low[j] = from[j] < low[j] ? from[j] : low[j];
+            high[j] = from[j] > high[j] ? from[j] : high[j];
+        }
+    };
+    for (std::int64_t k = lanes; k + lanes <= n; k += lanes) take(x + k);
+    take(x + n - lanes);
+    return {std::ranges::min(low), std::ranges::max(high)};
+}
+
+/// A group's codes, at a byte of their own, from as many draws of 16 bits: as fine as a code of 8
+/// bits and its fraction are in single precision.
+template <int bits>
+void pack(const real* x, std::int64_t n, real least, real scale, const std::uint16_t* draws,
+          std::uint8_t* out) {
+    constexpr int each = 8 / bits;  // codes a byte
+    constexpr auto levels = static_cast<real>((1 << bits) - 1);
+    std::array<std::uint8_t, Quantised::group> codes{};
+    for (std::int64_t k = 0; k < n; ++k) {
+        const real u = static_cast<real>(draws[k]) * static_cast<real>(0x1p-16);
+        const real code = (x[k] - least) * scale + u;
+        const real above = code > 0 ? code : real(0);  // also of a NaN
+        codes[static_cast<std::size_t>(k)] =
+            static_cast<std::uint8_t>(static_cast<int>(above < levels ? above : levels));
+    }
+    for (std::int64_t byte = 0; byte < (n + each - 1) / each; ++byte) {
+        int value = 0;
+        for (int j = 0; j < each; ++j)
+            value |= codes[static_cast<std::size_t>(byte * each + j)] << (j * bits);
+        out[byte] = static_cast<std::uint8_t>(value);
+    }
+}
+
+template <int bits>
+void unpack(const std::uint8_t* in, std::int64_t n, real least, real step, real* x) {
+    constexpr int each = 8 / bits, mask = (1 << bits) - 1;
+    for (std::int64_t k = 0; k < n; ++k)
+        x[k] = least + static_cast<real>(in[k / each] >> (k % each * bits) & mask) * step;
+}
+
 }  // namespace
 
 std::int64_t Quantised::bytes(std::int64_t samples, std::int64_t elements, int bits,
@@ -39,41 +109,32 @@ std::int64_t Quantised::bytes(std::int64_t samples, std::int64_t elements, int b
 Quantised::Quantised(const Tensor& value, int bits,
                      const std::function<Stream(std::int64_t sample)>& stream_of)
     : shape_(value.shape()), bits_(bits) {
-    require(bits == 1 || bits == 2 || bits == 4 || bits == 8,
-            "[codec] expected 1, 2, 4 or 8 bits, got {}", bits);
     const std::int64_t samples = value.ndim() > 0 ? value.size(0) : 1;
     elements_ = samples > 0 ? value.numel() / samples : 0;
     const std::int64_t groups = groups_of(elements_), row = code_bytes(elements_, bits);
     codes_ = std::make_shared<Storage>(static_cast<std::size_t>(Checked(samples) * row));
     ranges_ = Tensor({samples, groups, 2});
     auto* const codes = static_cast<std::uint8_t*>(codes_->data());
-    const auto levels = static_cast<real>((1 << bits) - 1);
-    const int each = 8 / bits;  // codes a byte
+    with_bits(bits, [&](auto constant) {
 #pragma omp parallel for schedule(static) if (value.numel() > (1 << 14))
-    for (std::int64_t sample = 0; sample < samples; ++sample) {
-        Stream stream = stream_of(sample);
-        std::uint8_t* const out = codes + sample * row;
-        std::fill_n(out, row, std::uint8_t{0});
-        std::array<Stream::result_type, group> words;
-        for_each_group(elements_, [&](std::int64_t i, std::int64_t first, std::int64_t n) {
-            const real* x = value.data() + sample * elements_ + first;
-            const auto [low, high] = std::minmax_element(x, x + n);
-            const real least = *low, step = (*high - least) / levels;
-            real* range = ranges_.data() + (sample * groups + i) * 2;
-            range[0] = least;
-            range[1] = step;
-            const real scale = step > 0 ? 1 / step : 0;
-            stream.fill({words.data(), static_cast<std::size_t>(n)});
-            for (std::int64_t k = 0; k < n; ++k) {
-                const real u = static_cast<real>(words[static_cast<std::size_t>(k)] >> 8) *
-                               static_cast<real>(0x1p-24);
-                const real code = (x[k] - least) * scale + u;
-                const real q = code > 0 ? std::min(code, levels) : real(0);  // also of a NaN
-                out[(first + k) / each] |= static_cast<std::uint8_t>(
-                    static_cast<unsigned>(q) << ((first + k) % each * bits));
-            }
-        });
-    }
+        for (std::int64_t sample = 0; sample < samples; ++sample) {
+            Stream stream = stream_of(sample);
+            std::array<Stream::result_type, group / 2> words;
+            std::array<std::uint16_t, group> draws;
+            for_each_group(elements_, [&](std::int64_t i, std::int64_t first, std::int64_t n) {
+                const real* x = value.data() + sample * elements_ + first;
+                const auto [least, largest] = range_of(x, n);
+                const real step = (largest - least) / static_cast<real>((1 << constant()) - 1);
+                real* range = ranges_.data() + (sample * groups + i) * 2;
+                range[0] = least;
+                range[1] = step;
+                stream.fill(words);
+                std::memcpy(draws.data(), words.data(), sizeof words);
+                pack<constant()>(x, n, least, step > 0 ? 1 / step : 0, draws.data(),
+                                 codes + sample * row + first * constant() / 8);
+            });
+        }
+    });
     meter().add(5 * value.numel());
 }
 
@@ -82,19 +143,16 @@ Tensor Quantised::unpack() const {
     const std::int64_t samples = ranges_.size(0), groups = ranges_.size(1);
     const std::int64_t row = code_bytes(elements_, bits_);
     const auto* const codes = static_cast<const std::uint8_t*>(codes_->data());
-    const int each = 8 / bits_;
-    const unsigned mask = (1U << bits_) - 1;
+    with_bits(bits_, [&](auto constant) {
 #pragma omp parallel for schedule(static) if (value.numel() > (1 << 14))
-    for (std::int64_t sample = 0; sample < samples; ++sample)
-        for_each_group(elements_, [&](std::int64_t i, std::int64_t first, std::int64_t n) {
-            const real* range = ranges_.data() + (sample * groups + i) * 2;
-            real* x = value.data() + sample * elements_ + first;
-            const std::uint8_t* in = codes + sample * row;
-            for (std::int64_t k = 0; k < n; ++k) {
-                const unsigned q = in[(first + k) / each] >> ((first + k) % each * bits_) & mask;
-                x[k] = range[0] + static_cast<real>(q) * range[1];
-            }
-        });
+        for (std::int64_t sample = 0; sample < samples; ++sample)
+            for_each_group(elements_, [&](std::int64_t i, std::int64_t first, std::int64_t n) {
+                const real* range = ranges_.data() + (sample * groups + i) * 2;
+                slimgrad::unpack<constant()>(codes + sample * row + first * constant() / 8, n,
+                                             range[0], range[1],
+                                             value.data() + sample * elements_ + first);
+            });
+    });
     meter().add(2 * value.numel());
     return value;
 }

@@ -32,9 +32,27 @@ struct SampleGradient {
     void over_channels(std::int64_t rows, const real* a, real* out) const {
         mix_sample(tokens, channels, rows, g, a, out);
     }
-    /// From rows along the other axis to a basis of theirs along the axis of the side.
-    void basis_of(std::int64_t rows, const real* a, real* basis) const {
-        side == Side::token ? over_channels(rows, a, basis) : over_tokens(rows, a, basis);
+    /// A basis, along the axis of the side, from rows along the other; and Σ g².
+    double start(std::int64_t rows, const real* omega, real* basis) const {
+        double squares = 0;
+        if (side == Side::token) {
+            mix_sample(tokens, channels, rows, g, omega, basis, &squares);
+        } else {
+            over_tokens(rows, omega, basis);
+        }
+        constexpr double tiny = 1e-25;  // squares in single precision may have vanished
+        if (squares < tiny) squares = dot_in_double(g, g, tokens * channels);
+        orthonormalise(rows, axis(), basis);
+        return squares;
+    }
+    /// A power step. `between`: room for rows along the other axis.
+    void improve(std::int64_t rows, real* basis, real* between) const {
+        if (side == Side::token) {
+            iterate_sample(tokens, channels, rows, g, basis);
+        } else {
+            over_channels(rows, basis, between);
+            over_tokens(rows, between, basis);
+        }
         orthonormalise(rows, axis(), basis);
     }
     void coefficients_of(std::int64_t rows, const real* basis, real* out) const {
@@ -95,14 +113,10 @@ Sketch sketch(const Tensor& g, const SketchOptions& options, const Tensor& omega
                                     options.side};
         real *basis = bases.data() + b * rows * axis,
              *found = coefficients.data() + b * rows * other;
-        sample.basis_of(rank, omega.data(), basis);
-        sample.coefficients_of(rank, basis, found);
-        for (std::int64_t i = 0; i < options.power; ++i) {
-            sample.basis_of(rank, found, basis);
-            sample.coefficients_of(rank, basis, found);
-        }
         double* const of_sample = found_squares.data() + b * (1 + rank);
-        of_sample[0] = dot_in_double(sample.g, sample.g, tokens * channels);
+        of_sample[0] = sample.start(rank, omega.data(), basis);
+        for (std::int64_t i = 0; i < options.power; ++i) sample.improve(rank, basis, found);
+        sample.coefficients_of(rank, basis, found);
         for (std::int64_t j = 0; j < rank; ++j)
             of_sample[1 + j] = dot_in_double(found + j * other, found + j * other, other);
         if (random == 0) continue;

@@ -102,6 +102,7 @@ Tensor of_each(const Tensor& f, const Tensor& x, Op op) {
                        channels = x.size(2);
     const bool down = op == Op::none;  // from L rows to R
     Tensor y({batch, down ? rank : length, channels});
+    const bool past_caches = !down && past_the_caches(channels, y.numel(), y.data());
 #pragma omp parallel for schedule(static) if (batch > 1 && f.numel() * channels > (1 << 16))
     for (std::int64_t b = 0; b < batch; ++b) {
         const real *of_f = f.data() + b * rank * length,
@@ -110,7 +111,7 @@ Tensor of_each(const Tensor& f, const Tensor& x, Op op) {
         if (down)
             project_sample(length, channels, rank, of_x, of_f, out);
         else
-            expand_sample(rank, length, channels, of_f, of_x, out);
+            expand_sample(rank, length, channels, of_f, of_x, out, past_caches);
     }
     meter().add(2 * f.numel() * channels);
     return y;

@@ -162,11 +162,12 @@ void expand_sample(std::int64_t rank, std::int64_t length, std::int64_t channels
     if (stream) hwy::FlushStream();
 }
 
-/// out(i, j) = Σ_k a(i, k) b(j, k), or adds it, for M rows of a and N of b. What fills no vector is
-/// left out.
+/// out(i, j) = Σ_k a(i, k) b(j, k), or adds it, for M rows of a and N of b. `fetch_next`: asks for
+/// the rows of b of the next tile.
 template <int M, int N>
 HWY_INLINE void dot_tile(std::int64_t count, const real* a, std::int64_t stride_a, const real* b,
-                         std::int64_t stride_b, real* out, std::int64_t stride_out, bool add) {
+                         std::int64_t stride_b, real* out, std::int64_t stride_out, bool add,
+                         bool fetch_next) {
     const std::int64_t n = lanes();
     Vector sum[M][N];
     for (int i = 0; i < M; ++i)
@@ -175,6 +176,8 @@ HWY_INLINE void dot_tile(std::int64_t count, const real* a, std::int64_t stride_
     for (; k + n <= count; k += n) {
         Vector of_b[N];
         for (int j = 0; j < N; ++j) of_b[j] = hn::LoadU(d, b + j * stride_b + k);
+        if (fetch_next)
+            for (int j = 0; j < N; ++j) hwy::Prefetch(b + (N + j) * stride_b + k);
         for (int i = 0; i < M; ++i) {
             const Vector of_a = hn::LoadU(d, a + i * stride_a + k);
             for (int j = 0; j < N; ++j) sum[i][j] = hn::MulAdd(of_a, of_b[j], sum[i][j]);
@@ -194,29 +197,53 @@ constexpr int dot_rows = 4, dot_columns = many_registers ? 4 : 3;
 
 template <int M = dot_rows, int N = dot_columns>
 void dot_tile(int rows, int columns, std::int64_t count, const real* a, std::int64_t stride_a,
-              const real* b, std::int64_t stride_b, real* out, std::int64_t stride_out, bool add) {
+              const real* b, std::int64_t stride_b, real* out, std::int64_t stride_out, bool add,
+              bool fetch_next) {
     if constexpr (M > 1)
         if (rows < M)
             return dot_tile<M - 1, N>(rows, columns, count, a, stride_a, b, stride_b, out,
-                                      stride_out, add);
+                                      stride_out, add, fetch_next);
     if constexpr (N > 1)
         if (columns < N)
             return dot_tile<M, N - 1>(rows, columns, count, a, stride_a, b, stride_b, out,
-                                      stride_out, add);
-    dot_tile<M, N>(count, a, stride_a, b, stride_b, out, stride_out, add);
+                                      stride_out, add, fetch_next);
+    dot_tile<M, N>(count, a, stride_a, b, stride_b, out, stride_out, add, fetch_next);
 }
 
-/// out = a gᵀ of one sample. Blocks of channels keep a in the first cache.
-void mix_sample(std::int64_t length, std::int64_t channels, std::int64_t rows, const real* g,
-                const real* a, real* out) {
-    constexpr std::int64_t block = 512;
-    for (std::int64_t k = 0; k < channels; k += block)
-        for (std::int64_t l = 0; l < length; l += dot_columns)
-            for (std::int64_t r = 0; r < rows; r += dot_rows)
-                dot_tile(static_cast<int>(std::min<std::int64_t>(dot_rows, rows - r)),
-                         static_cast<int>(std::min<std::int64_t>(dot_columns, length - l)),
-                         std::min(block, channels - k), a + r * channels + k, channels,
-                         g + l * channels + k, channels, out + r * length + l, length, k > 0);
+/// Σ x² of `rows` rows of `count` numbers, in lanes of a row's.
+double sum_squares(std::int64_t rows, std::int64_t count, const real* x, std::int64_t stride) {
+    const std::int64_t n = lanes();
+    double total = 0;
+    for (std::int64_t row = 0; row < rows; ++row, x += stride) {
+        Vector sum[4] = {hn::Zero(d), hn::Zero(d), hn::Zero(d), hn::Zero(d)};
+        std::int64_t k = 0;
+        for (; k + 4 * n <= count; k += 4 * n)
+            for (int v = 0; v < 4; ++v) {
+                const Vector of_x = hn::LoadU(d, x + k + v * n);
+                sum[v] = hn::MulAdd(of_x, of_x, sum[v]);
+            }
+        for (; k < count; k += n) {
+            const Vector of_x =
+                hn::MaskedLoad(hn::FirstN(d, static_cast<std::size_t>(count - k)), d, x + k);
+            sum[0] = hn::MulAdd(of_x, of_x, sum[0]);
+        }
+        const Vector all = hn::Add(hn::Add(sum[0], sum[1]), hn::Add(sum[2], sum[3]));
+        total += double{hn::GetLane(hn::SumOfLanes(d, all))};
+    }
+    return total;
+}
+
+/// Channels [begin, end) of out = a gᵀ of one sample, a(r, k) at a[r * stride_a + k − begin]; later
+/// ones add to what `out` holds.
+void mix_panel(std::int64_t length, std::int64_t channels, std::int64_t rows, const real* g,
+               const real* a, std::int64_t stride_a, real* out, std::int64_t begin,
+               std::int64_t end) {
+    for (std::int64_t l = 0; l < length; l += dot_columns)
+        for (std::int64_t r = 0; r < rows; r += dot_rows)
+            dot_tile(static_cast<int>(std::min<std::int64_t>(dot_rows, rows - r)),
+                     static_cast<int>(std::min<std::int64_t>(dot_columns, length - l)), end - begin,
+                     a + r * stride_a, stride_a, g + l * channels + begin, channels,
+                     out + r * length + l, length, begin > 0, r == 0);
 }
 
 std::int64_t vector_lanes() { return lanes(); }
@@ -233,7 +260,8 @@ inline namespace SLIMGRAD_PRECISION {
 
 HWY_EXPORT(project_sample);
 HWY_EXPORT(expand_sample);
-HWY_EXPORT(mix_sample);
+HWY_EXPORT(mix_panel);
+HWY_EXPORT(sum_squares);
 HWY_EXPORT(vector_lanes);
 HWY_EXPORT(target_name);
 
@@ -243,6 +271,11 @@ namespace {
 constexpr std::int64_t panel_width = 768;
 /// An output of more bytes than this leaves the caches anyway.
 constexpr std::int64_t stream_bytes = 8 << 20;
+/// Channels of a g of which all tokens are read twice in a row: they stay in the second cache, and
+/// as many rows of the other factor in the first.
+std::int64_t mixed_width(std::int64_t length) {
+    return std::clamp<std::int64_t>((1 << 16) / length / 64 * 64, 64, 512);
+}
 /// Fewer multiplications than this are not worth a second thread.
 constexpr std::int64_t parallel_work = 1 << 16;
 
@@ -277,14 +310,17 @@ void project_tokens(std::int64_t batch, std::int64_t length, std::int64_t channe
     }
 }
 
+bool past_the_caches(std::int64_t channels, std::int64_t numbers, const real* out) {
+    // Such stores need whole vectors at whole addresses.
+    const std::int64_t lanes = HWY_DYNAMIC_DISPATCH(vector_lanes)();
+    const auto size = static_cast<std::int64_t>(sizeof(real));
+    return numbers * size > stream_bytes && channels % lanes == 0 &&
+           reinterpret_cast<std::uintptr_t>(out) % static_cast<std::uintptr_t>(lanes * size) == 0;
+}
+
 void expand_tokens(std::int64_t batch, std::int64_t rank, std::int64_t length,
                    std::int64_t channels, const real* q, const real* g, real* out) {
-    // Stores past the caches need whole vectors at whole addresses.
-    const std::int64_t lanes = HWY_DYNAMIC_DISPATCH(vector_lanes)();
-    const bool aligned = channels % lanes == 0 &&
-                         reinterpret_cast<std::uintptr_t>(out) % (lanes * sizeof(real)) == 0;
-    const std::int64_t bytes = batch * length * channels * static_cast<std::int64_t>(sizeof(real));
-    const bool stream = aligned && bytes > stream_bytes;
+    const bool stream = past_the_caches(channels, batch * length * channels, out);
     constexpr std::int64_t block = 64;  // rows of one sample that one thread makes
     const std::int64_t blocks = (length + block - 1) / block;
 #pragma omp parallel for collapse(2) \
@@ -305,13 +341,37 @@ void project_sample(std::int64_t length, std::int64_t channels, std::int64_t row
 }
 
 void expand_sample(std::int64_t rank, std::int64_t length, std::int64_t channels, const real* q,
-                   const real* g, real* out) {
-    HWY_DYNAMIC_DISPATCH(expand_sample)(rank, length, channels, q, g, out, 0, length, false);
+                   const real* g, real* out, bool past_caches) {
+    HWY_DYNAMIC_DISPATCH(expand_sample)
+    (rank, length, channels, q, g, out, 0, length, past_caches);
 }
 
 void mix_sample(std::int64_t length, std::int64_t channels, std::int64_t rows, const real* g,
-                const real* a, real* out) {
-    HWY_DYNAMIC_DISPATCH(mix_sample)(length, channels, rows, g, a, out);
+                const real* a, real* out, double* squares) {
+    const std::int64_t width = mixed_width(length);
+    for (std::int64_t begin = 0; begin < channels; begin += width) {
+        const std::int64_t end = std::min(channels, begin + width);
+        if (squares)
+            *squares += HWY_DYNAMIC_DISPATCH(sum_squares)(length, end - begin, g + begin, channels);
+        HWY_DYNAMIC_DISPATCH(mix_panel)
+        (length, channels, rows, g, a + begin, channels, out, begin, end);
+    }
+}
+
+void iterate_sample(std::int64_t length, std::int64_t channels, std::int64_t rows, const real* g,
+                    real* u) {
+    const std::vector<real> before(u, u + rows * length);
+    const std::int64_t width = mixed_width(length);
+    std::vector<real> projected(static_cast<std::size_t>(rows * width));
+    std::vector<real*> at;
+    for (std::int64_t r = 0; r < rows; ++r) at.push_back(projected.data() + r * width);
+    for (std::int64_t begin = 0; begin < channels; begin += width) {
+        const std::int64_t end = std::min(channels, begin + width);
+        HWY_DYNAMIC_DISPATCH(project_sample)
+        (length, channels, g + begin, before.data(), length, 1, at, 0, end - begin);
+        HWY_DYNAMIC_DISPATCH(mix_panel)
+        (length, channels, rows, g, projected.data(), width, u, begin, end);
+    }
 }
 
 const char* skinny_target() { return HWY_DYNAMIC_DISPATCH(target_name)(); }

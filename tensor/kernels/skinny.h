@@ -39,10 +39,18 @@ void project_sample(std::int64_t length, std::int64_t channels, std::int64_t row
                     const real* a, real* out);
 /// out = qᵀ g, q: (rank, length), g: (rank, channels), out: (length, channels).
 void expand_sample(std::int64_t rank, std::int64_t length, std::int64_t channels, const real* q,
-                   const real* g, real* out);
-/// out = a gᵀ, a: (rows, channels), g: (length, channels), out: (rows, length).
+                   const real* g, real* out, bool past_caches = false);
+/// out = a gᵀ, a: (rows, channels), g: (length, channels), out: (rows, length). Adds Σ g² to
+/// `squares`, if that is given.
 void mix_sample(std::int64_t length, std::int64_t channels, std::int64_t rows, const real* g,
-                const real* a, real* out);
+                const real* a, real* out, double* squares = nullptr);
+/// u ← (u g) gᵀ, u: (rows, length): both products of a power step, while g is read once.
+void iterate_sample(std::int64_t length, std::int64_t channels, std::int64_t rows, const real* g,
+                    real* u);
+
+/// Whether an output of so many numbers, rows of so many channels from this address on, should be
+/// written past the caches, since it leaves them anyway; and can be, in whole vectors.
+bool past_the_caches(std::int64_t channels, std::int64_t numbers, const real* out);
 
 /// The instruction set that these kernels use on this processor, "AVX3" for AVX-512.
 const char* skinny_target();
