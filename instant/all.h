@@ -2,6 +2,7 @@
 
 /// The public headers of this room.
 
+#include "instant/calibration/budget.h"
 #include "instant/calibration/calibrator.h"
 #include "instant/calibration/gram.h"
 #include "instant/calibration/observing_rule.h"
