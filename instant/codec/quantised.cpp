@@ -68,8 +68,7 @@ std::pair<real, real> range_of(const real* x, std::int64_t n) {
     return {std::ranges::min(low), std::ranges::max(high)};
 }
 
-/// A group's codes, at a byte of their own, from as many draws of 16 bits: as fine as a code of 8
-/// bits and its fraction are in single precision.
+/// A group's codes, at a byte of their own, and a draw u for each.
 template <int bits>
 void pack(const real* x, std::int64_t n, real least, real scale, const std::uint16_t* draws,
           std::uint8_t* out) {

@@ -18,6 +18,7 @@ inline namespace SLIMGRAD_PRECISION {
 ///   scale = (2^bits − 1) / (max − min),   q = ⌊(x − min) scale + u⌋,  u ~ U(0, 1)
 ///   x̃ = q / scale + min,                  so that E x̃ = x
 ///
+/// u has 16 bits, which is as fine as a code of 8 bits and its fraction are in single precision.
 /// A group holds two numbers beside its codes. FLOPs count under the open phase: 5 an element to
 /// quantise (two comparisons, a difference, a product, a sum), 2 to give it back.
 class Quantised final : public PackedTensor {
