@@ -27,7 +27,8 @@ std::string help_of(const Option& option) {
     if (text && text->known.empty()) return option.help;
     if (text) return fmt::format("{}: {}", option.help, fmt::join(text->known, ", "));
     std::string range = describe(option.range);
-    range.erase(0, range.find("number ") + 7);  // which the name of the type says
+    if (const auto number = range.find("number "); number != std::string::npos)
+        range.erase(0, number + 7);  // which the name of the type says
     return fmt::format("{}; {}", option.help, range);
 }
 

@@ -218,7 +218,7 @@ void add_measure_options(CLI::App& command, SnrRequest& o) {
     add("methods", AnyText{},
         "rank: methods, with commas; each may have options of its own, as in compare", o.methods);
     add("rank", Integers{1, million}, "rank: ranks, with commas", o.ranks);
-    add("draws", Integers{1, 1000}, "rank: random draws of each method", o.draws);
+    add("draws", Integers{2, 1000}, "rank: random draws of each method", o.draws);
     add("steps", Integers{0, million}, "staleness: steps since calibration, with commas", o.steps);
     add("lr", Reals{0, 1e38}, "staleness: constant learning rate (default: the run's base rate)",
         o.lr);

@@ -4,6 +4,8 @@
 #include <numbers>
 #include <numeric>
 
+#include "tensor/kernels/philox.h"
+
 namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {
 namespace {
@@ -57,37 +59,9 @@ std::uint32_t Stream::operator()() {
 void Stream::fill(std::span<result_type> out) {
     std::size_t i = 0;
     while (i < out.size() && used_ < 4) out[i++] = (*this)();
-    // The generator of philox() for `lanes` counters side by side, which the compiler vectorises.
-    constexpr std::size_t lanes = 16;
-    for (; out.size() - i >= 4 * lanes; i += 4 * lanes) {
-        std::uint32_t c0[lanes], c1[lanes], c2[lanes], c3[lanes];
-        for (std::uint32_t j = 0; j < lanes; ++j) {
-            c0[j] = counter_[0] + j;
-            c1[j] = counter_[1];
-            c2[j] = counter_[2];
-            c3[j] = counter_[3];
-        }
-        std::array<std::uint32_t, 2> key = key_;
-        for (int round = 0; round < 10; ++round) {
-            for (std::size_t j = 0; j < lanes; ++j) {
-                const std::uint64_t p0 = std::uint64_t{0xD2511F53} * c0[j];
-                const std::uint64_t p1 = std::uint64_t{0xCD9E8D57} * c2[j];
-                c0[j] = high(p1) ^ c1[j] ^ key[0];
-                c1[j] = low(p1);
-                c2[j] = high(p0) ^ c3[j] ^ key[1];
-                c3[j] = low(p0);
-            }
-            key[0] += 0x9E3779B9;
-            key[1] += 0xBB67AE85;
-        }
-        for (std::size_t j = 0; j < lanes; ++j) {
-            out[i + 4 * j] = c0[j];
-            out[i + 4 * j + 1] = c1[j];
-            out[i + 4 * j + 2] = c2[j];
-            out[i + 4 * j + 3] = c3[j];
-        }
-        counter_[0] += lanes;
-    }
+    const std::uint32_t blocks = philox_blocks(counter_, key_, out.subspan(i));
+    counter_[0] += blocks;
+    i += std::size_t{blocks} * 4;
     while (i < out.size()) out[i++] = (*this)();
 }
 

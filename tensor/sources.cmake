@@ -10,6 +10,7 @@ list(APPEND SLIMGRAD_SOURCES
      tensor/kernels/im2col.cpp
      tensor/kernels/layer_norm.cpp
      tensor/kernels/orthonormal.cpp
+     tensor/kernels/philox.cpp
      tensor/kernels/skinny.cpp
      tensor/kernels/softmax.cpp
      tensor/kernels/transcendental.cpp

@@ -143,6 +143,18 @@ TEST(Budget, FixedRanksStayAndAreRestored) {
     EXPECT_EQ(backward_flops(model), flops);
 }
 
+TEST(Budget, ThatBuysNotEvenTheLeastIsRefused) {
+    Two model;
+    MethodOptions fixed = budgeted(0.3), random = fixed;
+    fixed.rank_x = 11;
+    random.own.set("[test]", complement_option(), std::int64_t{10});
+    for (const MethodOptions& options : {budgeted(0.001), fixed, random}) {
+        Calibrator calibrator(model, options);
+        EXPECT_THROW(calibrator.calibrate([&] { backward_flops(model); }), Error);
+        EXPECT_EQ(model.first.rule(), ExactRule::instance()) << "the old rules stay";
+    }
+}
+
 TEST(Budget, RanksThatItWouldChooseAreIdle) {
     MethodOptions options = budgeted(0.5);
     const auto says = [&](const std::string& name) {

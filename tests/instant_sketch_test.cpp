@@ -285,6 +285,29 @@ TEST(Sketch, BeyondBreakEvenALayerMayStayExact) {
     EXPECT_FALSE(identical(compressed.gx, exact.gx));
 }
 
+TEST(Sketch, NoLayerCostsMoreThanWhatIsLeftWithoutIt) {
+    OneLayer layer = one_linear();
+    const LinearShape shape = layer.shape;
+    const auto cost = [&](const MethodOptions& options) {
+        const LinearCost c =
+            linear_cost(shape, compression_of(shape, options), 4, Convention::executed);
+        return c.g_w + c.g_x;
+    };
+    for (const char* keep : {"exact", "p"})
+        for (const char* products : {"both", "g_w", "g_x"}) {
+            MethodOptions left{.method = *keep == 'p' ? "compress-x" : "vanilla", .rank_x = 2};
+            left.side = "token";
+            MethodOptions options{.method = "sketch", .rank_x = 2, .side = "token"};
+            options.break_even = "vanilla";
+            options.own.set("[test]", keep_x_option(), std::string(keep));
+            options.own.set("[test]", products_option(), std::string(products));
+            for (std::int64_t rank = 1; rank <= 20; ++rank) {
+                options.own.set("[test]", rank_option(), rank);
+                EXPECT_LE(cost(options), cost(left)) << keep << " " << products << " " << rank;
+            }
+        }
+}
+
 TEST(Sketch, WhatIsQuantisedIsRightOnAverage) {
     const Tensor x = random({2, 3, 100});
     for (const int bits : {1, 2, 4, 8}) {

@@ -213,8 +213,12 @@ TEST(WeightedRows, TheChannelSideHasNone) {
     options.side = none.side = "channel";
     none.own.set("[test]", weight_rows_option(), false);
     Calibrator a(model, options), b(plain, none);
-    calibrate(model, a);
-    calibrate(plain, b);
+    const auto of_two_lengths = [](One& one) {
+        gw_of(one, x_of(1), g_of(1));
+        gw_of(one, random({batch, tokens + 1, cx}, 2), random({batch, tokens + 1, cy}, 3));
+    };
+    a.calibrate([&] { of_two_lengths(model); });
+    b.calibrate([&] { of_two_lengths(plain); });
     EXPECT_TRUE(identical(a.state()[0].basis, b.state()[0].basis));
     EXPECT_FALSE(a.state()[0].weights.defined());
 }

@@ -197,6 +197,7 @@ std::vector<std::string> without_effect(const CostOptions& o,
     const Slots calibrated = calibrated_slots(o);
     const std::vector<Idle> others{
         {true, {"alpha", "scale", "moments", "redraw_every"}, "it changes no cost"},
+        {true, {"tolerance", "budget"}, "such ranks follow gradients; this is of given ones"},
         {!calibrated.x && !calibrated.g,
          {"calibrate_every", "calibrate_batches"},
          "the method is " + o.method},

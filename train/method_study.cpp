@@ -26,9 +26,17 @@ std::vector<Choice> choices(const RunProbe& run, const MethodStudyOptions& optio
         require(!entry.adapt && (entry.rule || method.method == "vanilla"),
                 "[snr] '{}' changes the model or the optimizer: its layers make no other gradients",
                 method.method);
-        const bool fixed = std::ranges::any_of(asked.given, [](const std::string& name) {
-            return name == "rank" || name == "ratio" || name == "rank_x" || name == "rank_g";
-        });
+        const auto gives = [&](std::initializer_list<const char*> names) {
+            return std::ranges::any_of(names, [&](const char* name) {
+                return std::ranges::find(asked.given, name) != asked.given.end();
+            });
+        };
+        require(!gives({"tolerance", "budget"}),
+                "[snr] '{}' chooses ranks of its own. Hint: without it; --rank says which", spec);
+        // A rank of one slot does not fix that of a method which has one of its own.
+        const bool own =
+            std::ranges::find(entry.options, "rank", &Option::name) != entry.options.end();
+        const bool fixed = gives({"rank", "ratio"}) || (!own && gives({"rank_x", "rank_g"}));
         for (const std::int64_t rank : options.ranks) {
             const bool ranked = !fixed && set_rank(method, rank);
             validate(method);

@@ -43,10 +43,24 @@ void require_applicable(const MethodOptions& options, const std::vector<LinearSh
     if (method.closed_form && !calibrated_slots(options).any()) compressions_of(shapes, options);
 }
 
+std::int64_t total_steps(const TrainConfig& config, const Split& train) {
+    return config.steps > 0 ? config.steps : config.epochs * train.steps;
+}
+
+/// Steps that train and calibrate are exact until the first subspaces are made.
+void require_compressed_steps(const TrainConfig& config, std::int64_t total) {
+    if (config.calibrate == "paper" || !calibrated_slots(config).any()) return;
+    require(total > config.calibrate_batches,
+            "[train] calibrate {} leaves the first {} steps exact (calibrate_batches), and the run "
+            "has {}",
+            config.calibrate, config.calibrate_batches, total);
+}
+
 }  // namespace
 
 void require_possible(const TrainConfig& config) {
     const std::unique_ptr<Task> task = open_task(config);
+    require_compressed_steps(config, total_steps(config, task->train()));
     const std::unique_ptr<Module> model = model_to_train(*task, config);
     require_applicable(config.method_options(), linear_shapes(*model, task->train().batch(0)));
     make_projection(*model, config.method_options());
@@ -63,9 +77,10 @@ TrainingLoop::TrainingLoop(RunDirectory run, TrainConfig config, std::unique_ptr
       model_(model_to_train(*task_, config_)),
       calibrator_(*model_, config_.method_options()),
       optimizer_(make_optimizer(*model_, config_.optimizer_options())),
-      total_(config_.steps > 0 ? config_.steps : config_.epochs * train_.steps),
+      total_(total_steps(config_, train_)),
       schedule_(config_.schedule_options(total_)),
       shapes_(linear_shapes(*model_, train_.batch(0))) {
+    require_compressed_steps(config_, total_);
     optimizer_->set_projection(make_projection(*model_, config_.method_options()));
     require_applicable(config_.method_options(), shapes_);
     if (!run_.note().empty()) warnings_.push_back(run_.note());
@@ -234,14 +249,16 @@ double TrainingLoop::train_step(const Batch& batch) {
     return value;
 }
 
-/// Where a method makes sketches: every so many steps what each layer's did since.
+/// Where a method makes sketches: every so many steps, and in the last, what each layer's did
+/// since.
 void TrainingLoop::take_sketches() {
     constexpr std::int64_t every = 50;
     for (const auto& [layer, record] : calibrator_.take_sketch_records()) {
         m_.sketches[layer] += record;
         m_.new_sketches[layer] += record;
     }
-    if (m_.new_sketches.empty() || (step_ + 1) % every != 0) return;
+    const bool due = (step_ + 1) % every == 0 || step_ + 1 == total_;
+    if (m_.new_sketches.empty() || !due) return;
     run_.append_metrics(sketch_line(step_, std::exchange(m_.new_sketches, {})));
 }
 

@@ -19,7 +19,7 @@ std::vector<Idle> idle_options(const TrainConfig& c) {
         {c.optimizer != "sgd", {"momentum", "nesterov"}, "the optimizer is " + c.optimizer},
         {c.schedule != "step", {"lr_step", "gamma"}, "the schedule is " + c.schedule},
         {c.steps > 0, {"epochs"}, "steps is given"},
-        {!is_text(c.data), {"max_length", "pad"}, data},
+        {!is_text(c.data), {"max_length", "pad", "skip_padding"}, data},
         {c.model.starts_with("resnet"), {"dropout"}, fmt::format("model {} has none", c.model)},
     };
     all.insert(all.end(), others.begin(), others.end());

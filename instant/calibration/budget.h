@@ -18,7 +18,7 @@ struct SlotChoice {
 /// Ranks that together cost at most `flops`: every slot gets its least, and then directions of all
 /// slots are added, those first that keep most of their slot's energy for a FLOP, as long as they
 /// fit. Shares fall, so no other choice of the same cost keeps a larger sum of shares, but for the
-/// last direction. Slots with the least alone may cost more than the budget.
+/// last direction. If the least ranks alone cost more, they are what comes back.
 std::vector<std::int64_t> ranks_within(double flops, const std::vector<SlotChoice>& slots);
 
 }  // namespace SLIMGRAD_PRECISION

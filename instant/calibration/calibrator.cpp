@@ -165,6 +165,13 @@ void Calibrator::spend(double budget, std::vector<Decomposed>& all) const {
     double random = 0;  // what the directions beside them cost
     for (const SlotChoice& choice : choices)
         random += static_cast<double>(complement()) * choice.flops_of_rank;
+    double least = random;
+    for (const SlotChoice& choice : choices)
+        least += static_cast<double>(choice.least) * choice.flops_of_rank;
+    require(least <= budget * exact,
+            "[calibrator] a budget of {:.3g} is not enough: fixed ranks, one direction for every "
+            "other slot and the random ones beside them cost {:.3g} of the exact products",
+            budget, least / exact);
     const std::vector<std::int64_t> ranks = ranks_within(budget * exact - random, choices);
     for (std::size_t i = 0; i < all.size(); ++i) all[i].truncation.rank = ranks[i];
 }

@@ -13,6 +13,7 @@ void LayerStatistics::add_x(const Tensor& x_matrix, const LinearCall& call) cons
     if (!x || !call.needs.gw) return;
     const PhaseScope phase("calibrate");
     x->add(skip_padding ? without_padding(x_matrix, call) : x_matrix);
+    if (rows && x->side() == Side::channel) rows->leave_out();
 }
 
 void LayerStatistics::add_g(const Tensor& g_matrix, const LinearCall& call) const {

@@ -11,6 +11,7 @@ namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {
 
 void RowEnergies::add(const Tensor& g) {
+    if (left_out_) return;
     require(g.ndim() == 3, "[rows] expected (samples, tokens, channels), got {}", shown(g.shape()));
     const std::int64_t batch = g.size(0), tokens = g.size(1), channels = g.size(2);
     if (!sum_.defined()) sum_ = Tensor::zeros({tokens});
@@ -40,11 +41,10 @@ void RowEnergies::fade(double factor) {
 
 Tensor RowEnergies::weights() const {
     const real largest = std::ranges::max(sum_.values());
-    const Tensor d = map(sum_, 2, [largest](real sum) {
+    return map(sum_, 2, [largest](real sum) {
         const real root = largest > 0 ? std::sqrt(sum / largest) : real(1);
         return root > std::numeric_limits<real>::epsilon() ? root : real(0);
     });
-    return d;
 }
 
 void RowEnergies::restore(const RunningSum& state) {

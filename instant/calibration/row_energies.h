@@ -12,6 +12,8 @@ class RowEnergies {
     /// Adds g: (B, L, C). Throws Error, naming the open layer, if L has changed.
     void add(const Tensor& g);
     void fade(double factor);
+    /// Nothing more is added: x is projected along its channels, and no rows are weighted.
+    void leave_out() { left_out_ = true; }
     bool observed() const { return sum_.defined(); }
 
     /// D: (L,), the roots of the sums as shares of the largest; 0 for what rounding cannot tell
@@ -24,6 +26,7 @@ class RowEnergies {
   private:
     CommonScale scale_;
     Tensor sum_;  // (L,)
+    bool left_out_ = false;
 };
 
 }  // namespace SLIMGRAD_PRECISION

@@ -30,23 +30,6 @@ void for_each_group(std::int64_t elements, F f) {
     }
 }
 
-/// Calls f with the number of bits as a constant: the loops below then divide by it at no cost.
-template <class F>
-void with_bits(int bits, F f) {
-    switch (bits) {
-        case 1:
-            return f(std::integral_constant<int, 1>());
-        case 2:
-            return f(std::integral_constant<int, 2>());
-        case 4:
-            return f(std::integral_constant<int, 4>());
-        case 8:
-            return f(std::integral_constant<int, 8>());
-        default:
-            fail("[codec] expected 1, 2, 4 or 8 bits, got {}", bits);
-    }
-}
-
 /// The least and the largest of n > 0 numbers, in lanes that the compiler vectorises.
 std::pair<real, real> range_of(const real* x, std::int64_t n) {
     constexpr std::int64_t lanes = 16;
@@ -97,6 +80,27 @@ void unpack(const std::uint8_t* in, std::int64_t n, real least, real step, real*
         x[k] = least + static_cast<real>(in[k / each] >> (k % each * bits) & mask) * step;
 }
 
+/// The loops of so many bits, which divide by constants.
+struct Loops {
+    decltype(&pack<8>) pack;
+    decltype(&unpack<8>) unpack;
+};
+
+Loops loops_of(int bits) {
+    switch (bits) {
+        case 1:
+            return {pack<1>, unpack<1>};
+        case 2:
+            return {pack<2>, unpack<2>};
+        case 4:
+            return {pack<4>, unpack<4>};
+        case 8:
+            return {pack<8>, unpack<8>};
+        default:
+            fail("[codec] expected 1, 2, 4 or 8 bits, got {}", bits);
+    }
+}
+
 }  // namespace
 
 std::int64_t Quantised::bytes(std::int64_t samples, std::int64_t elements, int bits,
@@ -108,50 +112,48 @@ std::int64_t Quantised::bytes(std::int64_t samples, std::int64_t elements, int b
 Quantised::Quantised(const Tensor& value, int bits,
                      const std::function<Stream(std::int64_t sample)>& stream_of)
     : shape_(value.shape()), bits_(bits) {
+    const Loops loops = loops_of(bits);
     const std::int64_t samples = value.ndim() > 0 ? value.size(0) : 1;
     elements_ = samples > 0 ? value.numel() / samples : 0;
     const std::int64_t groups = groups_of(elements_), row = code_bytes(elements_, bits);
     codes_ = std::make_shared<Storage>(static_cast<std::size_t>(Checked(samples) * row));
     ranges_ = Tensor({samples, groups, 2});
     auto* const codes = static_cast<std::uint8_t*>(codes_->data());
-    with_bits(bits, [&](auto constant) {
+    const auto levels = static_cast<real>((1 << bits) - 1);
 #pragma omp parallel for schedule(static) if (value.numel() > (1 << 14))
-        for (std::int64_t sample = 0; sample < samples; ++sample) {
-            Stream stream = stream_of(sample);
-            std::array<Stream::result_type, group / 2> words;
-            std::array<std::uint16_t, group> draws;
-            for_each_group(elements_, [&](std::int64_t i, std::int64_t first, std::int64_t n) {
-                const real* x = value.data() + sample * elements_ + first;
-                const auto [least, largest] = range_of(x, n);
-                const real step = (largest - least) / static_cast<real>((1 << constant()) - 1);
-                real* range = ranges_.data() + (sample * groups + i) * 2;
-                range[0] = least;
-                range[1] = step;
-                stream.fill(words);
-                std::memcpy(draws.data(), words.data(), sizeof words);
-                pack<constant()>(x, n, least, step > 0 ? 1 / step : 0, draws.data(),
-                                 codes + sample * row + first * constant() / 8);
-            });
-        }
-    });
+    for (std::int64_t sample = 0; sample < samples; ++sample) {
+        Stream stream = stream_of(sample);
+        std::array<Stream::result_type, group / 2> words;
+        std::array<std::uint16_t, group> draws;
+        for_each_group(elements_, [&](std::int64_t i, std::int64_t first, std::int64_t n) {
+            const real* x = value.data() + sample * elements_ + first;
+            const auto [least, largest] = range_of(x, n);
+            const real step = (largest - least) / levels;
+            real* range = ranges_.data() + (sample * groups + i) * 2;
+            range[0] = least;
+            range[1] = step;
+            stream.fill(words);
+            std::memcpy(draws.data(), words.data(), sizeof words);
+            loops.pack(x, n, least, step > 0 ? 1 / step : 0, draws.data(),
+                       codes + sample * row + first * bits / 8);
+        });
+    }
     meter().add(5 * value.numel());
 }
 
 Tensor Quantised::unpack() const {
     Tensor value(shape_);
+    const Loops loops = loops_of(bits_);
     const std::int64_t samples = ranges_.size(0), groups = ranges_.size(1);
     const std::int64_t row = code_bytes(elements_, bits_);
     const auto* const codes = static_cast<const std::uint8_t*>(codes_->data());
-    with_bits(bits_, [&](auto constant) {
 #pragma omp parallel for schedule(static) if (value.numel() > (1 << 14))
-        for (std::int64_t sample = 0; sample < samples; ++sample)
-            for_each_group(elements_, [&](std::int64_t i, std::int64_t first, std::int64_t n) {
-                const real* range = ranges_.data() + (sample * groups + i) * 2;
-                slimgrad::unpack<constant()>(codes + sample * row + first * constant() / 8, n,
-                                             range[0], range[1],
-                                             value.data() + sample * elements_ + first);
-            });
-    });
+    for (std::int64_t sample = 0; sample < samples; ++sample)
+        for_each_group(elements_, [&](std::int64_t i, std::int64_t first, std::int64_t n) {
+            const real* range = ranges_.data() + (sample * groups + i) * 2;
+            loops.unpack(codes + sample * row + first * bits_ / 8, n, range[0], range[1],
+                         value.data() + sample * elements_ + first);
+        });
     meter().add(2 * value.numel());
     return value;
 }

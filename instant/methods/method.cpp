@@ -238,6 +238,7 @@ std::vector<Idle> idle_method_options(const MethodOptions& o) {
             {complement == 0, {"complement_scale"}, "there is no complement"},
             {budget_given, {"epsilon", "oversample"}, "the budget decides"},
             {ranks_fixed, {"budget"}, "the ranks are fixed"},
+            {o.side_of_x() == Side::channel, {"weight_rows"}, "x is projected along its channels"},
             {ranks_fixed, of_ranks, "the ranks are fixed"},
             {rank_given, {"ratio"}, "the rank is fixed"},
             {sides_fixed, {"side"}, "each slot has its own"}};

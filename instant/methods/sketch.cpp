@@ -87,7 +87,9 @@ std::int64_t sketch_flops(const SketchOptions& options, std::int64_t rank, std::
 }
 
 double Sketch::kept() const {
-    return total > 0 ? std::accumulate(energies.begin(), energies.end(), 0.0) / total : 1;
+    // Both are sums of rounded numbers.
+    return total > 0 ? std::min(1.0, std::accumulate(energies.begin(), energies.end(), 0.0) / total)
+                     : 1;
 }
 
 Sketch sketch(const Tensor& g, const SketchOptions& options, const Tensor& omega,

@@ -12,28 +12,51 @@ namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {
 namespace {
 
-/// A call as the formulas see it: one sample, with what is asked for.
-struct Sample {
-    std::int64_t tokens, in_channels, out_channels;
-    SketchOptions sketch;
-    bool gw = true, gx = true;
+/// g_w of sketches of so many rows that meet x̂ of rank r.
+Checked gw_of_kept(const LinearShape& shape, std::int64_t samples, std::int64_t rows, Side side,
+                   const Checked& r) {
+    const Checked batch = samples, cx = shape.in_channels, cy = shape.out_channels;
+    const Checked meet = 2 * Checked(rows) * shape.tokens * r;  // F Pᵀ, or F x̂
+    return side == Side::token ? batch * (meet + 2 * rows * cx * (r + cy))
+                               : batch * (meet + 2 * rows * cy * r) + 2 * r * cx * cy;
+}
 
-    std::int64_t axis() const { return sketch.side == Side::token ? tokens : out_channels; }
-    Checked exact() const {
-        return (int{gw} + int{gx}) * 2 * Checked(tokens) * in_channels * out_channels;
+/// The products of a call that a sketch may make, as the formulas see them.
+struct Work {
+    LinearShape shape{};
+    std::int64_t samples = 1;
+    SketchOptions sketch{};
+    bool gw = true, gx = true;
+    Compression x_slot{};  // what keeps x
+
+    std::int64_t axis() const {
+        return sketch.side == Side::token ? shape.tokens : shape.out_channels;
+    }
+    std::int64_t rows(std::int64_t rank) const {
+        return std::min(rank + sketch.complement, axis());
+    }
+    /// Without a sketch: exact, or of what is kept of x.
+    Checked left() const {
+        const LinearCost cost = linear_cost(shape, x_slot, samples, {.gw = gw, .gx = gx});
+        return cost.g_w + cost.g_x;
     }
     Checked factors(std::int64_t rank) const {
-        return sketch_flops(sketch, rank, tokens, out_channels);
+        return samples * Checked(sketch_flops(sketch, rank, shape.tokens, shape.out_channels));
     }
-    /// g_w or g_x from them.
-    Checked product(std::int64_t rank) const {
-        const std::int64_t rows = std::min(rank + sketch.complement, axis());
-        return 2 * Checked(rows) * in_channels * (Checked(tokens) + out_channels);
+    Checked g_x(std::int64_t rank) const {
+        return samples * 2 * Checked(rows(rank)) * shape.in_channels *
+               (Checked(shape.tokens) + shape.out_channels);
     }
-    /// The largest rank that is cheaper than exact products; 0 if none is.
+    Checked g_w(std::int64_t rank) const {
+        if (!x_slot.rank_x) return g_x(rank);  // the same products, the other way round
+        return gw_of_kept(shape, samples, rows(rank), x_slot.side_x, *x_slot.rank_x);
+    }
+    /// The largest rank that is cheaper than none; 0 if none is.
     std::int64_t break_even() const {
+        const Checked limit = left();
         const auto cheaper = [&](std::int64_t rank) {
-            return factors(rank) + (int{gw} + int{gx}) * product(rank) < exact();
+            return factors(rank) + (gw ? g_w(rank) : Checked(0)) + (gx ? g_x(rank) : Checked(0)) <
+                   limit;
         };
         std::int64_t rank = 0;
         while (rank < axis() && cheaper(rank + 1)) ++rank;
@@ -46,14 +69,20 @@ SketchOptions sketch_options(const SketchRule::Options& o, std::int64_t tokens,
     return {chosen_side(o.side, tokens, out_channels), o.power, o.complement, o.scale};
 }
 
-Sample sample_of(const LinearCall& call, const SketchRule::Options& options) {
-    const std::int64_t tokens = call.op->tokens(), cy = call.w.size(0);
-    return {tokens,
-            call.w.size(1),
-            cy,
-            sketch_options(options, tokens, cy),
-            call.needs.gw && options.gw,
-            call.needs.gx && options.gx};
+Work work_of(const LinearCall& call, const SketchRule::Options& options) {
+    Work work{.samples = call.op->batch(),
+              .gw = call.needs.gw && options.gw,
+              .gx = call.needs.gx && options.gx};
+    work.shape.tokens = call.op->tokens();
+    work.shape.out_channels = call.w.size(0);
+    work.shape.in_channels = call.w.size(1);
+    work.sketch = sketch_options(options, work.shape.tokens, work.shape.out_channels);
+    if (options.x_slot) {
+        const Projector& p = *options.x_slot->p();
+        work.x_slot.rank_x = p.rank();
+        work.x_slot.side_x = p.side;
+    }
+    return work;
 }
 
 constexpr std::uint64_t look_again = 50;  // steps
@@ -223,30 +252,31 @@ void SketchRule::save(const LinearInput& x, Saved& saved, const LinearCall& call
 }
 
 Tensor SketchRule::omega(const LinearCall& call, std::int64_t rank) const {
-    const Sample sample = sample_of(call, options_);
+    const Work work = work_of(call, options_);
+    const std::int64_t other = work.shape.tokens + work.shape.out_channels - work.axis();
     Stream stream(call.seed, "sketch " + call.layer, call.step);
-    return normal({rank, sample.tokens + sample.out_channels - sample.axis()}, 0, 1, stream);
+    return normal({rank, other}, 0, 1, stream);
 }
 
 Sketch SketchRule::sketch_of(const Tensor& g, const LinearCall& call, std::int64_t rank) const {
-    const Sample sample = sample_of(call, options_);
-    if (options_.complement == 0) return sketch(g, sample.sketch, omega(call, rank));
-    const std::int64_t axis = sample.axis();
+    const Work work = work_of(call, options_);
+    if (options_.complement == 0) return sketch(g, work.sketch, omega(call, rank));
+    const std::int64_t axis = work.axis();
     Stream beside(call.seed, "sketch complement " + call.layer, call.step);
-    return sketch(g, sample.sketch, omega(call, rank),
+    return sketch(g, work.sketch, omega(call, rank),
                   normal({std::min(options_.complement, axis), axis}, 0, 1, beside));
 }
 
 std::int64_t SketchRule::rank(const LinearCall& call) const {
     return std::min(controller_ ? controller_->rank(call.step) : options_.rank,
-                    sample_of(call, options_).axis());
+                    work_of(call, options_).axis());
 }
 
 void SketchRule::settle(const Tensor& g, const LinearCall& call) const {
     if (!controller_) return;
     for (std::uint64_t pass = 0; pass < 200; ++pass) {
         const std::int64_t before = controller_->next_rank();
-        const std::int64_t rank = std::min(before, sample_of(call, options_).axis());
+        const std::int64_t rank = std::min(before, work_of(call, options_).axis());
         const Sketch s = sketch_of(g, call, rank);
         controller_->observe(call.step, s.energies, s.total);
         if (rank < before || controller_->next_rank() == before) return;
@@ -256,7 +286,7 @@ void SketchRule::settle(const Tensor& g, const LinearCall& call) const {
 std::optional<Sketch> SketchRule::worthwhile_sketch(const Tensor& g, const LinearCall& call) const {
     const PhaseScope phase(call.needs.gw ? "g_w" : "g_x");  // what both need counts once
     const std::int64_t rank = this->rank(call);
-    const std::int64_t most = sample_of(call, options_).break_even();
+    const std::int64_t most = work_of(call, options_).break_even();
     std::optional<Sketch> result;
     // A layer that asks for more than it may have is looked at again now and then.
     const bool beyond = rank > most && (controller_ || options_.exact_beyond_break_even);
@@ -333,19 +363,6 @@ Truncation sketch_truncation(const MethodOptions& options, std::int64_t) {
     return {options.epsilon, options.oversample, options.rank_x, parse_offset(options.offset)};
 }
 
-namespace {
-
-/// g_w of sketches of so many rows that meet x̂ of rank r.
-Checked gw_of_kept(const LinearShape& shape, std::int64_t samples, std::int64_t rows, Side side,
-                   const Checked& r) {
-    const Checked batch = samples, cx = shape.in_channels, cy = shape.out_channels;
-    const Checked meet = 2 * Checked(rows) * shape.tokens * r;  // F Pᵀ, or F x̂
-    return side == Side::token ? batch * (meet + 2 * rows * cx * (r + cy))
-                               : batch * (meet + 2 * rows * cy * r) + 2 * r * cx * cy;
-}
-
-}  // namespace
-
 Compression sketch_compression(const LinearShape& layer, const MethodOptions& options) {
     const SketchRule::Options o = options_of(options);
     const SketchOptions how = sketch_options(o, layer.tokens, layer.out_channels);
@@ -360,23 +377,18 @@ Compression sketch_compression(const LinearShape& layer, const MethodOptions& op
     compression.drawn = !x_slot.rank_x;
     compression.form = [o, how, x_slot](const LinearShape& shape, std::int64_t samples,
                                         const Counted& counted) {
-        const bool gw = counted.gw && o.gw, gx = counted.gx && o.gx;
-        const Sample sample{shape.tokens, shape.in_channels, shape.out_channels, how, gw, gx};
-        const std::int64_t rank = std::min(o.rank, sample.axis());
-        const std::int64_t rows = std::min(rank + o.complement, sample.axis());
+        const Work work{shape, samples, how, counted.gw && o.gw, counted.gx && o.gx, x_slot};
+        const std::int64_t rank = std::min(o.rank, work.axis());
         LinearCost cost = linear_cost(shape, x_slot, samples, counted);
         if (counted.gw && o.bits > 0 && !counted.shares_x) {
             cost.compress = Checked(samples) * 5 * shape.held_elements;
             cost.saved_bytes = Quantised::bytes(samples, shape.held_elements, o.bits, number_bytes);
         }
-        const bool made = !o.exact_beyond_break_even || rank <= sample.break_even();
-        if (made && (gw || gx)) {
-            if (gw)
-                cost.g_w = x_slot.rank_x
-                               ? gw_of_kept(shape, samples, rows, x_slot.side_x, *x_slot.rank_x)
-                               : samples * sample.product(rank);
-            if (gx) cost.g_x = samples * sample.product(rank);
-            (counted.gw ? cost.g_w : cost.g_x) += samples * sample.factors(rank);
+        const bool made = !o.exact_beyond_break_even || rank <= work.break_even();
+        if (made && (work.gw || work.gx)) {
+            if (work.gw) cost.g_w = work.g_w(rank);
+            if (work.gx) cost.g_x = work.g_x(rank);
+            (counted.gw ? cost.g_w : cost.g_x) += work.factors(rank);
         }
         if (counted.gw && o.bits > 0) cost.g_w += Checked(samples) * 2 * shape.held_elements;
         return cost;

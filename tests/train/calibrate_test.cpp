@@ -130,6 +130,18 @@ TEST_F(CalibrateRuns, OptionsOfTheSlotsComeBackToo) {
     EXPECT_EQ(written["calibrate"], "stream");
 }
 
+TEST_F(CalibrateRuns, ARunThatEndsBeforeTheFirstSubspacesIsRefused) {
+    for (const std::string calibrate : {"train", "stream"}) {
+        TrainConfig c = config(calibrate, calibrate);
+        c.steps = c.calibrate_batches;
+        EXPECT_NE(message([&] { run(c); }).find("leaves the first 2 steps exact"),
+                  std::string::npos);
+        EXPECT_FALSE(std::filesystem::exists(root_ / calibrate / "config.json"));
+        c.method = "vanilla";
+        EXPECT_TRUE(run(c));
+    }
+}
+
 TEST_F(CalibrateRuns, WhatCannotBeIsRefused) {
     TrainConfig c = config("bad", "train");
     c.calibrate_batches = 4;

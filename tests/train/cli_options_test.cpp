@@ -126,6 +126,14 @@ TEST_F(Cli, OptionsThatDoNothingAreNamed) {
     expect_refused({"snr", "--weight", "w.npy"}, "weight has no effect: the source is no array");
     expect_refused({"snr", "--lr", "1"}, "lr has no effect: it is for --sweep staleness");
     expect_refused({"snr", "--sweep", "offset", "--alpha", "2"}, "alpha has no effect");
+    expect_refused({"snr", "--draws", "1"}, "from 2 to 1000 as draws, got 1");
+    const Result follows =
+        run({"cost", "--model", "vit-micro", "--method", "sketch", "--tolerance", "0.1"});
+    EXPECT_EQ(follows.status, 0);
+    EXPECT_NE(follows.err.find("tolerance has no effect: such ranks follow gradients"),
+              std::string::npos);
+    const std::string help = run({"train", "--help"}).out;
+    EXPECT_NE(help.find("are; true or false"), std::string::npos) << "weight_rows";
     expect_refused({"snr", "--sweep", "offset", "--epsilon", "0.8,0.9"}, "expected one --epsilon");
     expect_refused({"bench", "list", "--rounds", "2"}, "rounds is not for list");
     expect_refused({"bench", "memory", "--threads", "2"}, "threads is not for memory");

@@ -237,6 +237,8 @@ TEST_F(Cli, SnrOfARun) {
     expect_refused(with({"--sweep", "epsilon"}), "--layer");
     expect_refused(with({"--layer", "blocks.9"}), "blocks.0.fc1");
 
+    expect_refused(with({"--sweep", "rank", "--methods", "sketch:tolerance=0.1"}),
+                   "chooses ranks of its own");
     const Words by_rank = {"--sweep", "rank",    "--methods", "vanilla,sketch", "--rank",
                            "2,4",     "--draws", "2",         "--out",          "r"};
     const json methods = run_json(with(by_rank));
