@@ -126,7 +126,7 @@ TEST_F(Cli, OptionsThatDoNothingAreNamed) {
     expect_refused({"snr", "--weight", "w.npy"}, "weight has no effect: the source is no array");
     expect_refused({"snr", "--lr", "1"}, "lr has no effect: it is for --sweep staleness");
     expect_refused({"snr", "--sweep", "offset", "--alpha", "2"}, "alpha has no effect");
-    expect_refused({"snr", "--draws", "1"}, "from 2 to 1000 as draws, got 1");
+    expect_refused({"snr", "--draws", "1"}, "from 2 to 1000 as --draws, got 1");
     const Result follows =
         run({"cost", "--model", "vit-micro", "--method", "sketch", "--tolerance", "0.1"});
     EXPECT_EQ(follows.status, 0);
