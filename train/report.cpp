@@ -194,7 +194,7 @@ std::string sketch_table(const std::vector<Group>& groups) {
     const auto shown = [](const Json& layer) -> std::string {
         const auto of = [&](const char* what) { return number(layer, {"sketch", what}); };
         if (std::isnan(of("calls"))) return "–";
-        const std::string exact = fmt::format("{:.0f} of {:.0f} exact", of("exact"), of("calls"));
+        std::string exact = fmt::format("{:.0f} of {:.0f} exact", of("exact"), of("calls"));
         if (std::isnan(of("kept"))) return exact;
         return fmt::format("rank {:.1f} · keeps {:.3f}, at least {:.3f} · {}", of("rank"),
                            of("kept"), of("least_kept"), exact);

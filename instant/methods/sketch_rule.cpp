@@ -231,7 +231,7 @@ SketchRecord& SketchRecord::operator+=(const SketchRecord& other) {
     return *this;
 }
 
-SketchRule::SketchRule(Options options) : options_(options) {
+SketchRule::SketchRule(Options options) : options_(std::move(options)) {
     constexpr std::int64_t most = 1'000'000;  // a call is left exact beyond its own break-even
     if (options_.tolerance)
         controller_ = std::make_unique<RankController>(*options_.tolerance, options_.rank, most);
