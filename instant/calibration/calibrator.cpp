@@ -92,12 +92,18 @@ void Calibrator::take_up(const Statistics& seen) {
     for (LinearMap* layer : layers)
         if (keeps_x(*layer)) group_out[layer->input_group()] += out_channels(*layer);
     SlotMap x, g;
-    std::vector<Decomposed> all;
+    const auto budget = own_or<double>(options_, budget_option(), 0);
+    std::vector<Decomposed>
+        all;  // of a budget: else no spectrum is kept longer than its slot needs
     const auto decompose_to = [&](Slot& slot, const Statistics::Entry& entry, const Slot* before,
                                   const std::optional<std::int64_t>& rank, LinearMap& layer,
                                   std::int64_t out) {
-        all.push_back(decompose(entry, before, rank, in_channels(layer), out));
-        all.back().slot = &slot;
+        Decomposed one = decompose(entry, before, rank, in_channels(layer), out);
+        one.slot = &slot;
+        if (budget > 0)
+            all.push_back(std::move(one));
+        else
+            slot = truncated(one);
     };
     for (LinearMap* layer : layers) {
         const std::string group = layer->input_group(), path = layer->path();
@@ -109,8 +115,7 @@ void Calibrator::take_up(const Statistics& seen) {
             decompose_to(g[path], *entry, find(g_, path), options_.rank_g, *layer,
                          out_channels(*layer));
     }
-    if (const auto budget = own_or<double>(options_, budget_option(), 0); budget > 0)
-        spend(budget, all);
+    if (budget > 0) spend(budget, all);
     for (const Decomposed& one : all) *one.slot = truncated(one);
     x_ = std::move(x);
     g_ = std::move(g);
