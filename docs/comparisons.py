@@ -167,7 +167,8 @@ def draw(rows: list[Row], metric: str, picture: Path) -> None:
                     markeredgecolor="black", markeredgewidth=0.6,
                     label=None if methods[i] in named else methods[i])
             named.add(methods[i])
-        ax.set_xscale("log")
+        ax.set_xscale("log", base=2)
+        ax.xaxis.set_major_formatter(lambda share, _: f"{share:.3g}" if share >= 1 else f"1/{1 / share:.3g}")
         ax.set_xlabel(f"{label}\n(share of vanilla's)")
     axes[0].set_ylabel(f"{WORDS[metric]} of the last epoch, %")
     handles, labels = axes[0].get_legend_handles_labels()
