@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from statistics import mean
 
-from plot_style import COLOURS, GREY, MARKERS, plt, save
+from plot_style import COLOURS, GREY, MARKERS, plt, save, share_label
 from runs import spread
 
 # Name, directory, the blocks that train in its rows (none: it has only one choice of them), metrics.
@@ -168,7 +168,7 @@ def draw(rows: list[Row], metric: str, picture: Path) -> None:
                     label=None if methods[i] in named else methods[i])
             named.add(methods[i])
         ax.set_xscale("log", base=2)
-        ax.xaxis.set_major_formatter(lambda share, _: f"{share:.3g}" if share >= 1 else f"1/{1 / share:.3g}")
+        ax.xaxis.set_major_formatter(share_label)
         ax.set_xlabel(f"{label}\n(share of vanilla's)")
     axes[0].set_ylabel(f"{WORDS[metric]} of the last epoch, %")
     handles, labels = axes[0].get_legend_handles_labels()

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from comparisons import draw_comparisons
 from mrpc import draw_mrpc
-from plot_style import GREY, plt, save, series
+from plot_style import GREY, plt, save, series, share_label
 
 ROOT = Path(__file__).resolve().parent.parent
 RATIOS = [("measured", "measured (eq. 20)"), ("predicted", "predicted (eq. 31)"),
@@ -190,7 +190,33 @@ def draw_spectrum(document: dict):
     return {"": counts, "energy": curves}
 
 
-DRAW = {"epsilon": draw_epsilon, "oversample": draw_oversample, "offset": draw_offset,
+def draw_rank(document: dict):
+    """Errors of g_x and g_w of every method, against its rank and against its FLOPs."""
+    figure, axes = plt.subplots(2, 2, sharey="row", figsize=(9.6, 7.4))
+    panels = [("rank", "R"), ("flops", "FLOPs of backward, as a share of vanilla's")]
+    for i, method in enumerate(dict.fromkeys(row["method"] for row in document["means"])):
+        rows = [row for row in document["means"] if row["method"] == method]
+        style = series(i) | ({"color": GREY} if method == "optimum" else {})
+        for gradient, line in zip(("gx", "gw"), axes):
+            for (key, label), ax in zip(panels, line):
+                points = [(row[key], row[f"{gradient}_error"]) for row in rows if row[key]]
+                if points:
+                    ax.plot(*zip(*points), label=method, **style)
+                ax.set_xscale("log", base=2)
+                ax.set_yscale("log")
+                ax.set_xlabel(label)
+            line[0].set_ylabel(f"err² of {gradient[0]}_{gradient[1]}")
+    for ax in axes[:, 0]:
+        ax.set_xticks(sorted({row["rank"] for row in document["means"]}))
+        ax.xaxis.set_major_formatter("{x:.0f}")
+    for ax in axes[:, 1]:
+        ax.xaxis.set_major_formatter(share_label)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    return {"": figure}
+
+
+DRAW = {"rank": draw_rank, "epsilon": draw_epsilon, "oversample": draw_oversample, "offset": draw_offset,
         "staleness": draw_staleness, "spectrum": draw_spectrum, None: draw_layers}
 
 

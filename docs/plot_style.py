@@ -32,6 +32,11 @@ def series(i: int, marker: bool = True) -> dict:
             "marker": MARKERS[i % len(MARKERS)] if marker else ""}
 
 
+def share_label(share: float, _position=None) -> str:
+    """The label of a tick on an axis of shares: 1/4, not 0.25."""
+    return f"{share:.3g}" if share >= 1 else f"1/{1 / share:.3g}"
+
+
 def save(figure, picture: Path) -> None:
     """Writes an SVG that is the same, byte for byte, whenever the numbers are."""
     picture.parent.mkdir(parents=True, exist_ok=True)
