@@ -150,7 +150,7 @@ Split split(const Tensor& g, const SketchOptions& options, const Tensor& omega, 
     double squares = 0;
     const std::int64_t axis = options.side == Side::token ? g.size(1) : g.size(2);
     for (int i = 0; i < draws; ++i) {
-        const auto seed = static_cast<std::uint64_t>(100 + i);
+        const auto seed = 100 + static_cast<std::uint64_t>(i);
         const Sketch s = sketch(g, options, omega, random({options.complement, axis}, seed));
         const Tensor error = matmul(s.left, s.right, Op::transpose) - g;
         squares += sum_squares(error) / draws;
