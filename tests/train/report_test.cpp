@@ -143,7 +143,9 @@ TEST(Report, NamesTheFieldOfAnotherType) {
            {"metrics.jsonl', line 1", "\"type\", got number"});
     spoilt("metrics.jsonl", metrics + "[1]\n" + metrics, {"line 2", "expected one JSON object"});
     spoilt("metrics.jsonl", metrics + std::string(5, '\0') + "\n" + metrics, {"line 2"});
-    spoilt("metrics.jsonl", std::string(1'000'000, '[') + "\n" + metrics, {"line 1"});
+    std::string deep(1'000'000, '[');
+    deep += "\n" + metrics;
+    spoilt("metrics.jsonl", deep, {"line 1"});
     spoilt("summary.json", R"({"method": "vanilla", "layers": [3]})", {"summary.json", "layers"});
     spoilt("summary.json", R"({"method": "vanilla", "layers": 3})", {"summary.json", "layers"});
     spoilt("summary.json", R"({"layers": [{"name": 3}]})",
