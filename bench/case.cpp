@@ -6,6 +6,7 @@
 
 #include "instant/cost/cost_model.h"
 #include "tensor/error.h"
+#include "train/method_spec.h"
 
 namespace slimgrad::bench {
 namespace {
@@ -148,10 +149,31 @@ TokenLayout layout_of(const Size& size) {
     return layout;
 }
 
+Variant variant_of(const std::string& spec) {
+    const MethodRun run = with_method({}, spec);
+    const std::vector<Option>& own = find_method(run.config.method).options;
+    for (const std::string& name : run.given)
+        require(name != "rank" && std::ranges::find(own, name, &Option::name) != own.end(),
+                "[bench] method {}: '{}' is not an option of its own beside the rank, which "
+                "--ranks gives",
+                shown(spec), name);
+    for (const char* name : {"tolerance", "complement"})
+        require(std::ranges::find(run.given, name) == run.given.end(),
+                "[bench] method {}: what '{}' does hangs on the gradients, which are noise here",
+                shown(spec), name);
+    Variant variant;
+    variant.method = run.config.method;
+    variant.own = run.config.own;
+    const std::size_t colon = spec.find(':');
+    if (colon != std::string::npos) variant.told = spec.substr(colon + 1);
+    return variant;
+}
+
 MethodOptions options_of(const Variant& variant, const LinearShape& layer, std::int64_t batch) {
     const Ranks& ranks = variant.ranks;
     MethodOptions options;
     options.method = variant.method;
+    options.own = variant.own;
     options.batch = batch;
     set_rank(options, ranks.x);
     if (options.rank_g)

@@ -46,10 +46,17 @@ struct Case {
 struct Variant {
     std::string method = "vanilla";
     Ranks ranks{};
+    OptionValues own{};  // options of the method beside its rank
+    std::string told{};  // these as they were given, for a label: "keep-x=8"
     bool fused = true;   // `linears`: Q, K and V as one product
     bool plain = false;  // by the dense formulas instead of the rules' own kernels
     std::uint64_t seed = 0;
 };
+
+/// The variant that a spec asks for, a method and options of its own: "sketch:keep-x=8". Throws
+/// Error for what slimgrad train would not take, for a rank, which a case gives, and for options
+/// that are not the method's own.
+Variant variant_of(const std::string& spec);
 
 /// Every case, in the order in which they are listed.
 const std::vector<Case>& cases();

@@ -5,6 +5,7 @@
     ./run bench steps tab11          these parts alone
     ./run bench --quick              small batches and few rounds: does it all work?
     ./run bench --no-torch           slimgrad alone
+    ./run bench linears steps --isa avx2   both sides kept to AVX2, as on a processor without AVX-512
     ./run bench --against OLD/build/slimgrad   training steps of this build and of another one, in turn
 
 Parts: linears, steps, tab11, calibration, memory, coretype, kernels. Results are compared before anything is
@@ -34,6 +35,8 @@ STEPS = ["step/bert-block-8x512x768", "step/bert-block-32x128x768", "step/minilm
          "step/vit-cifar-128x64x192", "step/resnet20-128"]
 METHODS = ["vanilla", "compress-x", "compress-gy", "instant"]
 RANKS = [8, 16, 32, 64]
+SKETCH_RANKS = [8, 16]  # x as it is
+SKETCH_STEPS = [8, 12]  # x in 8 bits
 MEMORY = "step/minilm-32x128x384"
 CORETYPES = ["", "Haswell", "SkylakeX"]
 
@@ -80,6 +83,9 @@ def linears(torch: bool, quick: bool) -> list:
                             {"method": "instant", "fused": False, **ranks(r)})]
         if torch:
             all_.append(Contestant(f"torch operator R{r}", "torch", {"method": "instant"}, "", f"instant R{r}"))
+    for r in SKETCH_RANKS:
+        all_ += [Contestant(f"sketch R{r}", "slimgrad", {"method": "sketch", **ranks(r)}),
+                 Contestant(f"sketch R{r} q,k,v", "slimgrad", {"method": "sketch", "fused": False, **ranks(r)})]
     if torch:
         all_.append(Contestant("torch vanilla", "torch", {"method": "vanilla"}, "", "vanilla"))
     return all_
@@ -89,6 +95,9 @@ def steps(case: str, torch: bool) -> list:
     """Contestants for a training step. A ResNet in PyTorch runs in either memory layout."""
     resnet = "resnet" in case
     all_ = [Contestant(m, "slimgrad", {"method": m, **ranks(16)}) for m in METHODS]
+    if not resnet:
+        all_ += [Contestant(f"sketch R{r}", "slimgrad", {"method": "sketch:keep-x=8", **ranks(r)})
+                 for r in SKETCH_STEPS]
     if not torch:
         return all_
     for optimizer in ("adamw", "adamw-fused"):
@@ -120,9 +129,9 @@ class Bench:
     def __init__(self, options: argparse.Namespace):
         self.options = options
         self.say = Say(options.quiet)
-        self.sides = Sides(options.program, torch=options.torch, pin=options.pin)
+        self.sides = Sides(options.program, torch=options.torch, pin=options.pin, isa=options.isa)
         self.file = options.out / "results.json"
-        settings = {"quick": options.quick, "rounds": options.rounds, "pin": options.pin}
+        settings = {"quick": options.quick, "rounds": options.rounds, "pin": options.pin, "isa": options.isa}
         self.build = digest(options.program)
         self.results = {"settings": settings, "environment": {}, "contests": {}, "memory": {}}
         if self.file.exists() and not options.fresh:
@@ -223,7 +232,7 @@ class Bench:
 
     def against(self, threads: int) -> None:
         """Training steps of this program and of another build."""
-        other = Sides(self.options.against, torch=False, pin=self.options.pin)
+        other = Sides(self.options.against, torch=False, pin=self.options.pin, isa=self.options.isa)
         start = {"this": partial(self.sides.slimgrad, threads), "other": partial(other.slimgrad, threads)}
         for case in STEPS[2:] if self.options.quick else STEPS:
             self.among(f"against {digest(other.program)} {case}", case, threads, start,
@@ -238,7 +247,7 @@ class Bench:
         least = ["--benchmark_min_time=0.02"] if self.options.quick else []
         subprocess.run([program, f"--benchmark_out={self.options.out / 'kernels.json'}",
                         "--benchmark_out_format=json", *least, *self.options.kernel_options],
-                       check=True, env=contest.environment(max(self.options.threads), self.options.pin))
+                       check=True, env=contest.environment(max(self.options.threads), self.options.pin, isa=self.options.isa))
 
     def run(self, parts: list) -> None:
         o, torch = self.options, self.sides.torch
@@ -283,10 +292,11 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="small batches and few rounds; no file of docs is touched")
     parser.add_argument("--no-torch", dest="torch", action="store_false", help="slimgrad alone")
     parser.add_argument("--no-pin", dest="pin", action="store_false", help="let the system move threads")
+    parser.add_argument("--isa", choices=["avx2"], default="", help="keep both sides to these instructions")
     parser.add_argument("--fresh", action="store_true", help="forget what an earlier run has measured")
     parser.add_argument("--rounds", type=int, help="repetitions of each contestant (default: 11; 3 with --quick)")
     parser.add_argument("--threads", default="1,2", help="with commas (default: 1,2)")
-    parser.add_argument("--out", type=Path, help="where results.json goes (default: runs/bench, runs/bench-quick)")
+    parser.add_argument("--out", type=Path, help="where results.json goes (default: runs/bench, with -quick and -avx2 after it)")
     parser.add_argument("--program", type=Path, default=ROOT / "build" / "slimgrad")
     parser.add_argument("--against", type=Path, metavar="PROGRAM",
                         help="time training steps against those of another build, and nothing else")
@@ -307,7 +317,8 @@ def main() -> int:
     options.kernel_options = rest
     options.threads = [int(n) for n in options.threads.split(",")]
     options.rounds = options.rounds or (3 if options.quick else 11)
-    options.out = options.out or ROOT / "runs" / ("bench-quick" if options.quick else "bench")
+    options.out = options.out or ROOT / "runs" / "-".join(
+        ["bench", *(["quick"] if options.quick else []), *([options.isa] if options.isa else [])])
     bench = Bench(options)
     if not options.tables:
         try:

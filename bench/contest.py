@@ -75,10 +75,18 @@ class Worker:
         self.close()
 
 
-def environment(threads: int, pin: bool, coretype: str = "") -> dict:
-    """The surroundings of a worker: what a user set by hand for OpenBLAS or OpenMP does not count."""
+# What keeps slimgrad, and PyTorch with its libraries, to AVX2 on a processor that has more.
+AVX2 = {"SLIMGRAD_ISA": "avx2", "ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+        "ONEDNN_MAX_CPU_ISA": "AVX2", "DNNL_MAX_CPU_ISA": "AVX2"}
+
+
+def environment(threads: int, pin: bool, coretype: str = "", isa: str = "") -> dict:
+    """The surroundings of a worker: what a user set by hand for OpenBLAS, OpenMP or instruction sets does not
+    count."""
     env = {key: value for key, value in os.environ.items()
-           if not key.startswith(("OMP_", "GOMP_", "OPENBLAS_", "MKL_"))}
+           if key not in AVX2 and not key.startswith(("OMP_", "GOMP_", "OPENBLAS_", "MKL_"))}
+    if isa == "avx2":
+        env |= AVX2
     env["OMP_NUM_THREADS"] = str(threads)
     if pin:
         env["OMP_PROC_BIND"] = "true"
@@ -94,12 +102,13 @@ class Sides:
     python: str = sys.executable
     torch: bool = True
     pin: bool = True
+    isa: str = ""
 
     def slimgrad(self, threads: int, coretype: str = "") -> Worker:
-        return Worker([self.program, "bench", "worker"], environment(threads, self.pin, coretype))
+        return Worker([self.program, "bench", "worker"], environment(threads, self.pin, coretype, self.isa))
 
     def rival(self, threads: int) -> Worker:
-        return Worker([self.python, HERE / "rival.py"], environment(threads, self.pin))
+        return Worker([self.python, HERE / "rival.py"], environment(threads, self.pin, isa=self.isa))
 
 
 @dataclass

@@ -38,11 +38,10 @@ std::vector<Variant> variants_of(const Case& which, const std::vector<std::strin
     const std::vector<Ranks> asked = which.ranks ? std::vector<Ranks>{*which.ranks} : ranks;
     for (const std::string& method : methods)
         for (const Ranks& r : asked) {
-            Variant variant;
-            variant.method = method;
+            Variant variant = variant_of(method);
             variant.ranks = r;
-            if (method == "vanilla" && which.kind == Kind::calibration) continue;
-            if (method == "vanilla" && &r != &asked.front()) continue;
+            const bool vanilla = variant.method == "vanilla";
+            if (vanilla && (which.kind == Kind::calibration || &r != &asked.front())) continue;
             all.push_back(variant);
             variant.fused = false;
             if (which.kind == Kind::linears && !which.ranks) all.push_back(variant);
@@ -124,6 +123,7 @@ nlohmann::json to_json(const std::vector<Measurement>& measurements) {
 
 std::string label(const Variant& variant, Kind kind) {
     std::string text = variant.method;
+    if (!variant.told.empty()) text += " " + variant.told;
     if (variant.method != "vanilla")
         text += variant.ranks.x == variant.ranks.g
                     ? fmt::format(" R{}", variant.ranks.x)

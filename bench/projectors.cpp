@@ -81,7 +81,7 @@ class PlainSketchRule final : public BackwardRule {
     explicit PlainSketchRule(std::shared_ptr<const SketchRule> rule) : rule_(std::move(rule)) {}
     std::string name() const override { return "plain"; }
     void save(const LinearInput& x, Saved& saved, const LinearCall& call) const override {
-        ExactRule::instance()->save(x, saved, call);
+        rule_->save(x, saved, call);  // quantised, if it is
     }
     LinearGrads backward(const LinearGradient& gradient, const Saved& saved,
                          const LinearCall& call) const override {

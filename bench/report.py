@@ -10,6 +10,7 @@ from statistics import median, quantiles
 GOALS = {"linear/bert-8x512x768": {8: 55, 16: 75}, "linear/bert-32x128x768": {8: 75, 16: 85},
          "linear/vit-b32-64x50x768": {8: 85, 16: 90}, "linear/minilm-32x128x384": {8: 68, 16: 80},
          "linear/vit-cifar-128x64x192": {8: 62, 16: 75}}
+SKETCH_GOALS = {8: 70, 16: 80}
 BATCHES = 5  # of a calibration
 
 
@@ -86,6 +87,38 @@ def linears(results: dict) -> list:
     return rows
 
 
+def sketches(results: dict) -> list:
+    rows = [["linear layers of a block", "R", "threads", "sketch ms", "speed-up", "of FLOPs", "realised", "goal",
+             "PyTorch's vanilla / sketch"]]
+    for case, c in contests(results, "linear/"):
+        vanilla = c.best("vanilla", "vanilla q,k,v")
+        for r, goal in SKETCH_GOALS.items():
+            own = c.best(f"sketch R{r}", f"sketch R{r} q,k,v")
+            if not own or not vanilla:
+                continue
+            faster = ratios(c.of(vanilla), c.of(own))
+            flops = c.document["flop_ratio"][own]
+            torch = "torch vanilla"
+            rows.append([case.removeprefix("linear/"), str(r), str(c.threads), ms(c.of(own)), times(faster),
+                         f"{flops:.2f}x", f"{100 * median(faster) / flops:.0f} %", f"{goal} %",
+                         times(ratios(c.of(torch), c.of(own))) if c.has(torch) else "-"])
+    return rows
+
+
+def sketch_steps(results: dict) -> list:
+    rows = [["training step", "threads", "R", "forward ms", "backward ms", "step ms", "own vanilla / sketch",
+             "PyTorch's vanilla / sketch"]]
+    for case, c in contests(results, "step/"):
+        torch = c.best("torch adamw", "torch adamw-fused")
+        for name in c.document["seconds"] if c.has("vanilla") else ():
+            if name.startswith("sketch R"):
+                rows.append([case.removeprefix("step/"), str(c.threads), name.removeprefix("sketch R"),
+                             *(ms(c.of(name, phase)) for phase in ("forward", "backward")), ms(c.of(name)),
+                             times(ratios(c.of("vanilla"), c.of(name))),
+                             times(ratios(c.of(torch), c.of(name))) if torch else "-"])
+    return rows
+
+
 def calibration_seconds(results: dict, case: str, threads: int) -> tuple:
     """Median seconds of one calibration: passes, and autocorrelations with decompositions. None if they were not
     measured."""
@@ -128,6 +161,8 @@ def modes(results: dict) -> list:
              "against own vanilla"]]
     for case, c in contests(results, "step/"):
         for name in c.document["seconds"] if c.has("vanilla") else ():
+            if name.startswith("sketch R"):
+                continue  # they have a table of their own
             rows.append([case.removeprefix("step/"), str(c.threads), name,
                          *(ms(c.of(name, phase)) for phase in ("forward", "backward", "optimizer")), ms(c.of(name)),
                          times(ratios(c.of("vanilla"), c.of(name)))])
@@ -216,7 +251,9 @@ def tables(results: dict) -> dict:
                          for kind in ("contests", "memory")}
     all_ = {
         "linears": (f"Linear layers of a block: backward with compression, medians of {rounds} rounds (quartiles)", linears),
+        "sketches": ("The same by sketches, x kept as it is", sketches),
         "steps": ("Training steps against PyTorch", steps),
+        "sketch-steps": ("Training steps by sketches, x kept in 8 bits", sketch_steps),
         "modes": ("Training steps by phase", modes),
         "tab11": ("The last two blocks of ViT-B/32, batch 64, L = 50", tab11),
         "calibration": ("What a calibration costs", calibration),
@@ -243,17 +280,21 @@ def markdown(rows: list) -> str:
 def machine(results: dict) -> str:
     """Where and when this was measured, and how often."""
     e = results["environment"]
-    return (f"{e['cpu']}, {e['system']}; slimgrad {e['slimgrad']} at {e['revision']}, PyTorch {e.get('torch', 'absent')}; "
+    limit = " kept to AVX2" if results["settings"].get("isa") == "avx2" else ""
+    return (f"{e['cpu']}{limit}, {e['system']}; slimgrad {e['slimgrad']} at {e['revision']}, PyTorch {e.get('torch', 'absent')}; "
             f"{e['date']}; {results['settings']['rounds']} rounds.")
 
 
 def update(page: Path, made: dict, results: dict) -> None:
-    """Replaces what stands between <!-- bench:NAME --> and <!-- end --> for every table that was made."""
+    """Replaces what stands between <!-- bench:NAME --> and <!-- end --> for every table that was made; of a run
+    that kept to AVX2, what stands after <!-- bench:avx2:NAME -->."""
     if not page.exists():
         return
     content = page.read_text()
     between = {name: markdown(rows) for name, (_, rows) in made.items()} | {"machine": machine(results)}
+    isa = results["settings"].get("isa")
     for name, new in between.items():
+        name = f"{isa}:{name}" if isa else name
         pattern = rf"(<!-- bench:{name} -->\n).*?(<!-- end -->)"
         content = re.sub(pattern, lambda m, new=new: m[1] + new + "\n" + m[2], content, flags=re.S)
     new = page.with_suffix(".new")

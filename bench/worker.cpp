@@ -85,8 +85,7 @@ class Worker {
     static std::pair<Case, Variant> subject(const json& command) {
         Case which = find_case(command.at("case"));
         which.size.batch = integer(command, "batch", sizes, which.size.batch);
-        Variant variant;
-        variant.method = command.value("method", variant.method);
+        Variant variant = variant_of(command.value("method", "vanilla"));
         variant.ranks.x = integer(command, "rank_x", sizes, variant.ranks.x);
         variant.ranks.g = integer(command, "rank_g", sizes, variant.ranks.g);
         variant.fused = command.value("fused", true);

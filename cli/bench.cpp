@@ -110,7 +110,7 @@ std::vector<bench::Ranks> ranks_of(const Options& o, const bench::Case& which) {
 }
 
 int run(Options& o) {
-    for (const std::string& method : o.methods) find_method(method);  // before anything is timed
+    for (const std::string& method : o.methods) bench::variant_of(method);  // before anything runs
     std::vector<std::pair<bench::Case, std::vector<bench::Ranks>>> cases;
     for (const std::string& word : o.cases)
         for (bench::Case& which : bench::find_cases(word)) {
@@ -196,7 +196,8 @@ void add_measure_options(CLI::App& command, Options& o) {
         add_option(command, {name, std::move(range), help}, value);
     };
     constexpr Integers ranks{1, 100'000}, rounds{1, 100'000};
-    add("methods", name_option().range, "with commas", o.methods);
+    add("methods", AnyText{},
+        "with commas; each may have options of its own, as in compare: sketch:keep-x=8", o.methods);
     add("ranks", ranks, "of both slots, with commas (default: 16, or the axis if that is shorter)",
         o.ranks);
     add("rank_x", ranks, "of the x slot instead", o.rank_x);

@@ -20,6 +20,7 @@
 #include "cli/output.h"
 #include "cli/program.h"
 #include "tensor/error.h"
+#include "tensor/instructions.h"
 #include "tensor/option.h"
 #include "train/progress.h"
 
@@ -136,6 +137,7 @@ void restart_with_short_waits(char** argv) {
 /// What is thrown in `run` as an exit status, and a line on standard error.
 int checked_run(int argc, char** argv) {
     try {
+        limited_to_avx2();  // before anything is computed
         return run(argc, argv);
     } catch (const Error& error) {
         return usage_error(error.what());

@@ -7,6 +7,7 @@
 #include "tensor/checked.h"
 #include "tensor/config.h"
 #include "tensor/error.h"
+#include "tensor/instructions.h"
 #include "tensor/ledger.h"
 #include "tensor/linalg.h"
 #include "tensor/meter.h"

@@ -10,6 +10,7 @@
 #include <mutex>
 #include <shared_mutex>
 
+#include "tensor/instructions.h"
 #include "tensor/option.h"
 
 // Exported by every OpenBLAS built for several processors (DYNAMIC_ARCH), but in no header.
@@ -26,8 +27,9 @@ namespace {
 std::string best_kernels() {
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+    if (!limited_to_avx2() && __builtin_cpu_supports("avx512f") &&
+        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vl"))
         return "SkylakeX";
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return "Haswell";
 #endif
@@ -49,8 +51,9 @@ BlasInfo load() {
     info.detected = openblas_get_corename();
     info.chosen_by_user = std::getenv("OPENBLAS_CORETYPE") != nullptr;
     const std::string best = best_kernels();
-    if (!info.chosen_by_user && gotoblas_dynamic_init && gotoblas_dynamic_quit &&
-        level(info.detected) < level(best)) {
+    const bool other = limited_to_avx2() ? info.detected != "Haswell" && info.detected != "Zen"
+                                         : level(info.detected) < level(best);
+    if (!info.chosen_by_user && gotoblas_dynamic_init && gotoblas_dynamic_quit && other) {
         setenv("OPENBLAS_CORETYPE", best.c_str(), 1);
         gotoblas_dynamic_quit();
         gotoblas_dynamic_init();

@@ -20,7 +20,7 @@ struct BlasInfo {
 /// Loads the right kernels, once a process, before the first product. OpenBLAS 0.3.21 (Debian
 /// bookworm) does not recognise recent processors and falls back to kernels that are two to five
 /// times slower; this looks at CPUID and corrects it. A choice that the user made through
-/// OPENBLAS_CORETYPE is respected.
+/// OPENBLAS_CORETYPE is respected, and a limit of instructions (instructions.h).
 const BlasInfo& blas();
 
 /// Threads for the kernels from now on (OpenMP and BLAS), whichever thread of the process calls

@@ -17,9 +17,14 @@ struct Choice {
 };
 
 std::vector<Choice> choices(const RunProbe& run, const MethodStudyOptions& options) {
+    TrainConfig base = run.config();
+    if (options.study.side != base.side_of_g()) {  // it is asked for
+        base.side = options.study.side ? to_string(*options.study.side) : "auto";
+        base.side_x = base.side_g = "";
+    }
     std::vector<Choice> all;
     for (const std::string& spec : options.methods) {
-        const MethodRun asked = with_method(run.config(), spec);
+        const MethodRun asked = with_method(base, spec);
         MethodOptions method = asked.config.method_options();
         method.batch = run.batch_size();
         const Method& entry = find_method(method.method);

@@ -65,6 +65,25 @@ TEST(BenchCase, FlopRatiosAreThoseOfThePaper) {
     EXPECT_EQ(ratio("step/resnet20-128", 16), 1);
 }
 
+TEST(BenchCase, AVariantMayHaveOptionsOfItsOwn) {
+    const Case which = tiny("linear/tiny");
+    const auto variants = variants_of(which, {"sketch:keep-x=8:power=2"}, {{3, 3, {}}});
+    ASSERT_EQ(variants.size(), 2u);
+    EXPECT_EQ(label(variants[0], which.kind), "sketch keep-x=8:power=2 R3 qkv");
+    verify(which, variants[0]);
+    Variant exact = variant_of("sketch:power=2");
+    exact.ranks = {3, 3, {}};
+    EXPECT_LT(flop_ratio(which, variants[0]), flop_ratio(which, exact)) << "quantising x counts";
+    for (const auto& [spec, part] :
+         {std::pair{"sketch:rank=3", "'rank' is not an option of its own beside the rank"},
+          {"sketch:epochs=3", "'epochs' is not"},
+          {"sketch:keep-x=7", "keep_x"},
+          {"sketch:tolerance=0.1", "'tolerance' does hangs on the gradients"},
+          {"magic", "magic"}})
+        EXPECT_NE(message_of([&spec = spec] { variant_of(spec); }).find(part), std::string::npos)
+            << spec;
+}
+
 TEST(BenchCase, LayersOfABlock) {
     const auto names = [](const Case& which, bool fused) {
         std::vector<std::string> all;

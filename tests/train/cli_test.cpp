@@ -73,6 +73,24 @@ TEST_F(Cli, TheTableOfMethodsIsThatOfTheDocumentation) {
     EXPECT_EQ(run_json({"info", "--json"})["methods"][3]["name"], "instant");
 }
 
+TEST_F(Cli, KernelsMayBeLimitedToAvx2) {
+    const json all = run_json({"info", "--json"});
+    setenv("SLIMGRAD_ISA", "avx512", 1);
+    expect_refused({"info"}, "SLIMGRAD_ISA: expected avx2 or nothing, got 'avx512'");
+    setenv("SLIMGRAD_ISA", "avx2", 1);
+    const Result limited = run({"info", "--json"});
+    unsetenv("SLIMGRAD_ISA");
+    if (limited.status != 0) {
+        EXPECT_NE(limited.err.find("this processor does not have"), std::string::npos);
+        return;
+    }
+    const json info = json::parse(limited.out);
+    EXPECT_EQ(info["skinny_products"], "AVX2");
+    EXPECT_EQ(info["products"].get<std::string>().find("AVX-512"), std::string::npos);
+    EXPECT_EQ(info["kernels"], "Haswell");
+    EXPECT_EQ(run_json({"info", "--json"}), all);
+}
+
 TEST_F(Cli, JsonIsOneDocument) {
     const json info = run_json({"info", "--json"});
     EXPECT_TRUE(info.contains("kernels"));

@@ -197,6 +197,14 @@ TEST_F(SnrRun, MethodsAreComparedByTheirGradients) {
     }
     EXPECT_LT(*points.at("sketch:keep-x=8")[0]->bytes, 0.3);
     EXPECT_FALSE(points.at("optimum")[0]->flops);
+    // A side that was asked for is that of the methods too.
+    RunStudyOptions channels = few();
+    channels.side = Side::channel;
+    const auto flops = [&](const char* spec, const RunStudyOptions& how) {
+        return method_study(probe, {{spec}, {2}, 1, how}).points.front().flops;
+    };
+    EXPECT_EQ(flops("sketch", channels), flops("sketch:side=channel", few()));
+    EXPECT_NE(flops("sketch", channels), flops("sketch:side=token", channels));
     expect_error([&] { method_study(probe, {{"lora"}, {2}, 1, few()}); }, {"lora", "no other"});
     expect_error([&] { method_study(probe, {{"galore"}, {2}, 1, few()}); }, {"galore"});
 }
