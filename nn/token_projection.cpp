@@ -28,14 +28,13 @@ void count(const char* phase_name, std::int64_t flops) {
     meter().add(flops);
 }
 
-/// Adds up (B, C), of which each row is the sum of `tokens` rows: in all one addition an element.
+}  // namespace
+
 Tensor sum_samples(const Tensor& sums, std::int64_t tokens) {
     const PhaseScope phase("g_b");
     meter().add((tokens - 1) * sums.numel());
     return sum_tokens(sums.reshape({1, sums.size(0), sums.size(1)}));
 }
-
-}  // namespace
 
 Tensor project_tokens(const Subspace& p, const Tensor& x) {
     check(p, x);

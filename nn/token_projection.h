@@ -15,6 +15,10 @@ Tensor project_tokens(const Subspace& p, const Tensor& x);
 ProjectedGradient project_tokens(const Subspace* p, const Subspace* q, const Tensor& g,
                                  bool with_sum);
 
+/// g_b from Σ g of each sample over its `tokens`, (B, C): to the bits of LinearOperator::gb, and
+/// counted as all of that, an addition an element of g.
+Tensor sum_samples(const Tensor& sums, std::int64_t tokens);
+
 /// Qᵀ ĝ: (B, R, C) -> (B, L, C).
 Tensor expand_tokens(const Subspace& q, const Tensor& g_hat);
 

@@ -79,7 +79,10 @@ TEST(Sketch, ThinProductsAreProducts) {
         const std::string what = fmt::format("{} {} {}", rank, length, channels);
         Tensor mixed({rank, length}), projected({rank, channels}), expanded({length, channels});
         double squares = 0;
-        mix_sample(length, channels, rank, g.data(), a.data(), mixed.data(), &squares);
+        Tensor sums = Tensor::zeros({channels});
+        mix_sample(length, channels, rank, g.data(), a.data(), mixed.data(),
+                   {&squares, sums.data()});
+        EXPECT_TRUE(identical(sums, sum_tokens(g.reshape({1, length, channels})))) << what;
         expect_close(mixed, matmul(a, g, Op::none, Op::transpose), what);
         EXPECT_NEAR(squares / sum_squares(g), 1, rounding) << what;
         project_sample(length, channels, rank, g.data(), b.data(), projected.data());
@@ -198,6 +201,18 @@ TEST(Sketch, TheRuleIsItsDenseMeaning) {
             expect_close(got.gx, layer.op->x_of(matmul(g, layer.w)), what, 1e-4);
             EXPECT_GT(distance(g, layer.g_matrix), 0.1) << "it compresses";
         }
+}
+
+TEST(Sketch, TheGradientOfABiasHasTheBitsOfTheExactOne) {
+    for (OneLayer& layer : every_layer()) {
+        const Outcome exact = run(layer, {.seed = 4, .step = 9});
+        for (const Side side : {Side::token, Side::channel}) {
+            layer.map->set_rule(std::make_shared<const SketchRule>(
+                SketchRule::Options{.rank = 3, .side = side}));
+            EXPECT_TRUE(identical(run(layer, {.seed = 4, .step = 9}).gb, exact.gb))
+                << layer.shape.name << " " << to_string(side);
+        }
+    }
 }
 
 TEST(Sketch, MeetsAKeptProjectionOfX) {

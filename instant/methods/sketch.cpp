@@ -32,11 +32,12 @@ struct SampleGradient {
     void over_channels(std::int64_t rows, const real* a, real* out) const {
         mix_sample(tokens, channels, rows, g, a, out);
     }
-    /// A basis, along the axis of the side, from rows along the other; and Σ g².
-    double start(std::int64_t rows, const real* omega, real* basis) const {
+    /// A basis, along the axis of the side, from rows along the other; and Σ g². On the token side
+    /// 1ᵀ g too, added to `sum`.
+    double start(std::int64_t rows, const real* omega, real* basis, real* sum) const {
         double squares = 0;
         if (side == Side::token) {
-            mix_sample(tokens, channels, rows, g, omega, basis, &squares);
+            mix_sample(tokens, channels, rows, g, omega, basis, {&squares, sum});
         } else {
             over_tokens(rows, omega, basis);
         }
@@ -107,6 +108,7 @@ Sketch sketch(const Tensor& g, const SketchOptions& options, const Tensor& omega
     const auto root = static_cast<real>(std::sqrt(options.scale.value_or(unbiased)));
 
     Tensor bases({batch, rows, axis}), coefficients({batch, rows, other});
+    Tensor sums = token ? Tensor::zeros({batch, channels}) : Tensor();
     // Of each sample the squares of g and of every principal row.
     std::vector<double> found_squares(static_cast<std::size_t>(batch * (1 + rank)));
 #pragma omp parallel for schedule(static) if (batch > 1 && g.numel() * rank > (1 << 16))
@@ -116,7 +118,8 @@ Sketch sketch(const Tensor& g, const SketchOptions& options, const Tensor& omega
         real *basis = bases.data() + b * rows * axis,
              *found = coefficients.data() + b * rows * other;
         double* const of_sample = found_squares.data() + b * (1 + rank);
-        of_sample[0] = sample.start(rank, omega.data(), basis);
+        of_sample[0] =
+            sample.start(rank, omega.data(), basis, token ? sums.data() + b * channels : nullptr);
         for (std::int64_t i = 0; i < options.power; ++i) sample.improve(rank, basis, found);
         sample.coefficients_of(rank, basis, found);
         for (std::int64_t j = 0; j < rank; ++j)
@@ -137,8 +140,13 @@ Sketch sketch(const Tensor& g, const SketchOptions& options, const Tensor& omega
         energies[i % energies.size()] += found_squares[i];
     const double total = energies.front();
     energies.erase(energies.begin());
-    return {token ? bases : coefficients, token ? coefficients : bases, options.side, rank, total,
-            std::move(energies)};
+    return {token ? bases : coefficients,
+            token ? coefficients : bases,
+            options.side,
+            rank,
+            total,
+            std::move(energies),
+            std::move(sums)};
 }
 
 }  // namespace SLIMGRAD_PRECISION

@@ -35,6 +35,8 @@ struct Sketch {
     /// How much of the total each principal direction holds: the squares of its row of the factor
     /// that is not orthonormal, summed over the samples.
     std::vector<double> energies{};
+    /// 1ᵀ g of each sample, (B, Cy), which the token side makes on the way without counting it.
+    Tensor sums{};
 
     /// The share of the total that the principal directions hold; 1 of zeros.
     double kept() const;

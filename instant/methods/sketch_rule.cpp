@@ -5,6 +5,7 @@
 
 #include "instant/codec/quantised.h"
 #include "instant/methods/options.h"
+#include "nn/token_projection.h"
 #include "tensor/kernels/skinny.h"
 #include "tensor/ops.h"
 
@@ -322,6 +323,8 @@ LinearGrads SketchRule::backward(const LinearGradient& gy, const Saved& saved,
     rest.needs.gx = call.needs.gx && !gx;
     LinearGrads grads;
     if (rest.needs.gw || rest.needs.gx) grads = x_slot().backward(gy, saved, rest);
+    if (call.needs.gb && s->sums.defined() && !call.op->window())
+        grads.gb = sum_samples(s->sums, call.op->tokens());
     if (gw) {
         const PhaseScope phase("g_w");
         const auto& slot = options_.x_slot;

@@ -210,8 +210,9 @@ void dot_tile(int rows, int columns, std::int64_t count, const real* a, std::int
     dot_tile<M, N>(count, a, stride_a, b, stride_b, out, stride_out, add, fetch_next);
 }
 
-/// Σ x² of `rows` rows of `count` numbers, in lanes of a row's.
-double sum_squares(std::int64_t rows, std::int64_t count, const real* x, std::int64_t stride) {
+/// Σ x² of `rows` rows of `count` numbers, in lanes of a row's. Adds each row to `columns`.
+double sum_squares(std::int64_t rows, std::int64_t count, const real* x, std::int64_t stride,
+                   real* columns) {
     const std::int64_t n = lanes();
     double total = 0;
     for (std::int64_t row = 0; row < rows; ++row, x += stride) {
@@ -220,12 +221,16 @@ double sum_squares(std::int64_t rows, std::int64_t count, const real* x, std::in
         for (; k + 4 * n <= count; k += 4 * n)
             for (int v = 0; v < 4; ++v) {
                 const Vector of_x = hn::LoadU(d, x + k + v * n);
+                real* const column = columns + k + v * n;
                 sum[v] = hn::MulAdd(of_x, of_x, sum[v]);
+                hn::StoreU(hn::Add(hn::LoadU(d, column), of_x), d, column);
             }
         for (; k < count; k += n) {
-            const Vector of_x =
-                hn::MaskedLoad(hn::FirstN(d, static_cast<std::size_t>(count - k)), d, x + k);
+            const auto mask = hn::FirstN(d, static_cast<std::size_t>(count - k));
+            const Vector of_x = hn::MaskedLoad(mask, d, x + k);
             sum[0] = hn::MulAdd(of_x, of_x, sum[0]);
+            hn::BlendedStore(hn::Add(hn::MaskedLoad(mask, d, columns + k), of_x), mask, d,
+                             columns + k);
         }
         const Vector all = hn::Add(hn::Add(sum[0], sum[1]), hn::Add(sum[2], sum[3]));
         total += double{hn::GetLane(hn::SumOfLanes(d, all))};
@@ -347,12 +352,13 @@ void expand_sample(std::int64_t rank, std::int64_t length, std::int64_t channels
 }
 
 void mix_sample(std::int64_t length, std::int64_t channels, std::int64_t rows, const real* g,
-                const real* a, real* out, double* squares) {
+                const real* a, real* out, const Sums& sums) {
     const std::int64_t width = mixed_width(length);
     for (std::int64_t begin = 0; begin < channels; begin += width) {
         const std::int64_t end = std::min(channels, begin + width);
-        if (squares)
-            *squares += HWY_DYNAMIC_DISPATCH(sum_squares)(length, end - begin, g + begin, channels);
+        if (sums.squares)
+            *sums.squares += HWY_DYNAMIC_DISPATCH(sum_squares)(length, end - begin, g + begin,
+                                                               channels, sums.columns + begin);
         HWY_DYNAMIC_DISPATCH(mix_panel)
         (length, channels, rows, g, a + begin, channels, out, begin, end);
     }

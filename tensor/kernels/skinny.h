@@ -40,10 +40,14 @@ void project_sample(std::int64_t length, std::int64_t channels, std::int64_t row
 /// out = qᵀ g, q: (rank, length), g: (rank, channels), out: (length, channels).
 void expand_sample(std::int64_t rank, std::int64_t length, std::int64_t channels, const real* q,
                    const real* g, real* out, bool past_caches = false);
-/// out = a gᵀ, a: (rows, channels), g: (length, channels), out: (rows, length). Adds Σ g² to
-/// `squares`, if that is given.
+/// What a reading of g adds up on the way: both of them, or neither.
+struct Sums {
+    double* squares = nullptr;  // Σ g²
+    real* columns = nullptr;    // 1ᵀ g: (channels,), a token after the other
+};
+/// out = a gᵀ, a: (rows, channels), g: (length, channels), out: (rows, length). Adds to `sums`.
 void mix_sample(std::int64_t length, std::int64_t channels, std::int64_t rows, const real* g,
-                const real* a, real* out, double* squares = nullptr);
+                const real* a, real* out, const Sums& sums = {});
 /// u ← (u g) gᵀ, u: (rows, length): both products of a power step, while g is read once.
 void iterate_sample(std::int64_t length, std::int64_t channels, std::int64_t rows, const real* g,
                     real* u);
