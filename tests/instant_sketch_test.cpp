@@ -207,8 +207,8 @@ TEST(Sketch, TheGradientOfABiasHasTheBitsOfTheExactOne) {
     for (OneLayer& layer : every_layer()) {
         const Outcome exact = run(layer, {.seed = 4, .step = 9});
         for (const Side side : {Side::token, Side::channel}) {
-            layer.map->set_rule(std::make_shared<const SketchRule>(
-                SketchRule::Options{.rank = 3, .side = side}));
+            layer.map->set_rule(
+                std::make_shared<const SketchRule>(SketchRule::Options{.rank = 3, .side = side}));
             EXPECT_TRUE(identical(run(layer, {.seed = 4, .step = 9}).gb, exact.gb))
                 << layer.shape.name << " " << to_string(side);
         }
