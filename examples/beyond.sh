@@ -33,7 +33,7 @@ case $part in
         study_needs --data-dir --from
         methods=(vanilla instant:oversample={7,15}
                  instant:{oversample=7,budget=0.25}:calibrate=stream:weight-rows=true:skip-padding=true
-                 sketch:rank={4,6,8,12}:keep-x=8 sketch:rank=8:keep-x=4
+                 sketch:rank={4,6,8,12}:keep-x=8 sketch:rank={8,12}:keep-x=4
                  sketch:tolerance={0.02,0.05}:keep-x=8 sketch:rank=8:complement=4:keep-x=8)
         study_compare --data mrpc --methods "$(joined "${methods[@]}")" --seeds 3 --epochs 5 --batch 32 --schedule linear \
             --warmup 35 --lr 1e-4 --weight-decay 0.01 --max-length 80 --side token --calibrate-every 50 \
