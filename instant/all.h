@@ -38,6 +38,7 @@
 #include "instant/methods/random_rule.h"
 #include "instant/methods/rank_controller.h"
 #include "instant/methods/sketch.h"
+#include "instant/methods/sketch_cost.h"
 #include "instant/methods/sketch_rule.h"
 #include "instant/methods/subspace_rule.h"
 #include "instant/methods/table.h"

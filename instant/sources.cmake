@@ -35,6 +35,7 @@ list(APPEND SLIMGRAD_SOURCES
      instant/methods/random_rule.cpp
      instant/methods/rank_controller.cpp
      instant/methods/sketch.cpp
+     instant/methods/sketch_cost.cpp
      instant/methods/sketch_rule.cpp
      instant/methods/subspace_rule.cpp
      instant/methods/table.cpp)

@@ -25,12 +25,16 @@ void ParameterState::check(const Parameter& parameter, const std::string& name) 
     const Grad& gradient = parameter.grad;
     const bool compressed = gradient.basis != nullptr;
     if (!exists() || (!period && (!compressed || is_zero()))) return;
+    const auto word = [](bool is) { return is ? "compressed" : "dense"; };
     for (const Tensor& value : values)
         require(period && compressed && value.shape() == gradient.value.shape(),
                 "[optimizer] the state of '{}' is of {} gradients of shape {}, and now comes a {} "
-                "one of shape {}. Hint: a new optimizer begins without a state",
-                name, period ? "compressed" : "dense", shown(value.shape()),
-                compressed ? "compressed" : "dense", shown(gradient.value.shape()));
+                "one of shape {}. Hint: {}a new optimizer begins without a state",
+                name, word(period.has_value()), shown(value.shape()), word(compressed),
+                shown(gradient.value.shape()),
+                period && !compressed ? "gradients in two bases, as of two draws, add up to a "
+                                        "dense one; "
+                                      : "");
 }
 
 void ParameterState::make(const Shape& shape) {

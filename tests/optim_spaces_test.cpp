@@ -341,6 +341,8 @@ TEST(Spaces, AStateOfAnotherSpaceIsAnError) {
                                     "shape (5, 3), and now comes a dense one of shape (5, 8)",
                                     0),
                   0u);
+        EXPECT_NE(mixed(true).find("gradients in two bases"), std::string::npos);
+        EXPECT_EQ(mixed(false).find("gradients in two bases"), std::string::npos);
         EXPECT_EQ(mixed(false).rfind("[optimizer] the state of 'w' is of dense gradients of shape "
                                      "(5, 8), and now comes a compressed one of shape (5, 3)",
                                      0),

@@ -36,8 +36,10 @@ bool made_of(const std::string& text, std::initializer_list<std::string_view> ch
 const Method& entry(const std::string& name) {
     const auto found = std::ranges::find(method_table(), name, &Method::name);
     if (found == method_table().end())
-        fail("[method] unknown method {}; known: {}", slimgrad::shown(name),
-             fmt::join(method_names(), ", "));
+        fail(
+            "[method] unknown method {}; known: {}. Hint: a method of one's own is known only to "
+            "the program that registers it",
+            slimgrad::shown(name), fmt::join(method_names(), ", "));
     return *found;
 }
 

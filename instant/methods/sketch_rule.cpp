@@ -5,6 +5,7 @@
 
 #include "instant/codec/quantised.h"
 #include "instant/methods/options.h"
+#include "instant/methods/sketch_cost.h"
 #include "nn/token_projection.h"
 #include "tensor/kernels/skinny.h"
 #include "tensor/ops.h"
@@ -13,67 +14,10 @@ namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {
 namespace {
 
-/// g_w of sketches of so many rows that meet x̂ of rank r.
-Checked gw_of_kept(const LinearShape& shape, std::int64_t samples, std::int64_t rows, Side side,
-                   const Checked& r) {
-    const Checked batch = samples, cx = shape.in_channels, cy = shape.out_channels;
-    const Checked meet = 2 * Checked(rows) * shape.tokens * r;  // F Pᵀ, or F x̂
-    return side == Side::token ? batch * (meet + 2 * rows * cx * (r + cy))
-                               : batch * (meet + 2 * rows * cy * r) + 2 * r * cx * cy;
-}
-
-/// The products of a call that a sketch may make, as the formulas see them.
-struct Work {
-    LinearShape shape{};
-    std::int64_t samples = 1;
-    SketchOptions sketch{};
-    bool gw = true, gx = true;
-    Compression x_slot{};  // what keeps x
-
-    std::int64_t axis() const {
-        return sketch.side == Side::token ? shape.tokens : shape.out_channels;
-    }
-    std::int64_t rows(std::int64_t rank) const {
-        return std::min(rank + sketch.complement, axis());
-    }
-    /// Without a sketch: exact, or of what is kept of x.
-    Checked left() const {
-        const LinearCost cost = linear_cost(shape, x_slot, samples, {.gw = gw, .gx = gx});
-        return cost.g_w + cost.g_x;
-    }
-    Checked factors(std::int64_t rank) const {
-        return samples * Checked(sketch_flops(sketch, rank, shape.tokens, shape.out_channels));
-    }
-    Checked g_x(std::int64_t rank) const {
-        return samples * 2 * Checked(rows(rank)) * shape.in_channels *
-               (Checked(shape.tokens) + shape.out_channels);
-    }
-    Checked g_w(std::int64_t rank) const {
-        if (!x_slot.rank_x) return g_x(rank);  // the same products, the other way round
-        return gw_of_kept(shape, samples, rows(rank), x_slot.side_x, *x_slot.rank_x);
-    }
-    /// The largest rank that is cheaper than none; 0 if none is.
-    std::int64_t break_even() const {
-        const Checked limit = left();
-        const auto cheaper = [&](std::int64_t rank) {
-            return factors(rank) + (gw ? g_w(rank) : Checked(0)) + (gx ? g_x(rank) : Checked(0)) <
-                   limit;
-        };
-        std::int64_t rank = 0;
-        while (rank < axis() && cheaper(rank + 1)) ++rank;
-        return rank;
-    }
-};
-
-SketchOptions sketch_options(const SketchRule::Options& o, std::int64_t tokens,
-                             std::int64_t out_channels) {
-    return {chosen_side(o.side, tokens, out_channels), o.power, o.complement, o.scale};
-}
-
-Work work_of(const LinearCall& call, const SketchRule::Options& options) {
-    Work work{.samples = call.op->batch(),
-              .gw = call.needs.gw && options.gw,
-              .gx = call.needs.gx && options.gx};
+SketchWork work_of(const LinearCall& call, const SketchRule::Options& options) {
+    SketchWork work{.samples = call.op->batch(),
+                    .gw = call.needs.gw && options.gw,
+                    .gx = call.needs.gx && options.gx};
     work.shape.tokens = call.op->tokens();
     work.shape.out_channels = call.w.size(0);
     work.shape.in_channels = call.w.size(1);
@@ -89,24 +33,6 @@ Work work_of(const LinearCall& call, const SketchRule::Options& options) {
 constexpr std::uint64_t look_again = 50;  // steps
 
 int bits_of(const std::string& keep_x) { return keep_x == "8" ? 8 : keep_x == "4" ? 4 : 0; }
-
-SketchRule::Options options_of(const MethodOptions& o) {
-    SketchRule::Options result;
-    const OptionValue& rank = o.own.given(rank_option());
-    if (const auto* given = std::get_if<std::int64_t>(&rank)) result.rank = *given;
-    const OptionValue& tolerance = o.own.given(tolerance_option());
-    if (const auto* given = std::get_if<double>(&tolerance)) result.tolerance = *given;
-    result.power = o.own.get<std::int64_t>(power_option());
-    result.complement = o.own.get<std::int64_t>(complement_option());
-    result.bits = bits_of(o.own.get<std::string>(keep_x_option()));
-    const auto products = o.own.get<std::string>(products_option());
-    result.gw = products != "g_x";
-    result.gx = products != "g_w";
-    result.side = parse_side(o.side);
-    result.exact_beyond_break_even = o.break_even == "vanilla";
-    result.min_tokens = o.min_tokens;
-    return result;
-}
 
 /// Samples of x as matrices (count, L, Cx): of a convolution they are unfolded.
 Tensor matrices(const Tensor& held, const LinearCall& call, std::int64_t first,
@@ -217,6 +143,24 @@ const Option& products_option() {
     return option;
 }
 
+SketchRule::Options sketch_rule_options(const MethodOptions& o) {
+    SketchRule::Options result;
+    const OptionValue& rank = o.own.given(rank_option());
+    if (const auto* given = std::get_if<std::int64_t>(&rank)) result.rank = *given;
+    const OptionValue& tolerance = o.own.given(tolerance_option());
+    if (const auto* given = std::get_if<double>(&tolerance)) result.tolerance = *given;
+    result.power = o.own.get<std::int64_t>(power_option());
+    result.complement = o.own.get<std::int64_t>(complement_option());
+    result.bits = bits_of(o.own.get<std::string>(keep_x_option()));
+    const auto products = o.own.get<std::string>(products_option());
+    result.gw = products != "g_x";
+    result.gx = products != "g_w";
+    result.side = parse_side(o.side);
+    result.exact_beyond_break_even = o.break_even == "vanilla";
+    result.min_tokens = o.min_tokens;
+    return result;
+}
+
 void SketchRecord::add(std::int64_t rank, double share) {
     ranks += rank;
     kept += share;
@@ -253,14 +197,14 @@ void SketchRule::save(const LinearInput& x, Saved& saved, const LinearCall& call
 }
 
 Tensor SketchRule::omega(const LinearCall& call, std::int64_t rank) const {
-    const Work work = work_of(call, options_);
+    const SketchWork work = work_of(call, options_);
     const std::int64_t other = work.shape.tokens + work.shape.out_channels - work.axis();
     Stream stream(call.seed, "sketch " + call.layer, call.step);
     return normal({rank, other}, 0, 1, stream);
 }
 
 Sketch SketchRule::sketch_of(const Tensor& g, const LinearCall& call, std::int64_t rank) const {
-    const Work work = work_of(call, options_);
+    const SketchWork work = work_of(call, options_);
     if (options_.complement == 0) return sketch(g, work.sketch, omega(call, rank));
     const std::int64_t axis = work.axis();
     Stream beside(call.seed, "sketch complement " + call.layer, call.step);
@@ -353,7 +297,7 @@ void SketchRule::set_rank(std::int64_t rank) const {
 }
 
 std::shared_ptr<const BackwardRule> sketch_rule(const RuleRequest& request) {
-    SketchRule::Options options = options_of(request.options);
+    SketchRule::Options options = sketch_rule_options(request.options);
     if (request.p) options.x_slot = std::make_shared<const LowRankRule>(request.p, nullptr);
     return std::make_shared<const SketchRule>(std::move(options));
 }
@@ -364,39 +308,6 @@ Slots sketch_slots(const MethodOptions& options) {
 
 Truncation sketch_truncation(const MethodOptions& options, std::int64_t) {
     return {options.epsilon, options.oversample, options.rank_x, parse_offset(options.offset)};
-}
-
-Compression sketch_compression(const LinearShape& layer, const MethodOptions& options) {
-    const SketchRule::Options o = options_of(options);
-    const SketchOptions how = sketch_options(o, layer.tokens, layer.out_channels);
-    Compression x_slot;  // alone: what is left where no sketch is made
-    if (sketch_slots(options).x) {
-        require(options.rank_x.has_value(), "[cost] method 'sketch' that keeps P x needs rank_x");
-        x_slot.side_x = chosen_side(options.side_of_x(), layer.tokens, layer.in_channels);
-        const bool token = x_slot.side_x == Side::token;
-        x_slot.rank_x = std::min(*options.rank_x, token ? layer.tokens : layer.in_channels);
-    }
-    Compression compression = x_slot;
-    compression.drawn = !x_slot.rank_x;
-    compression.form = [o, how, x_slot](const LinearShape& shape, std::int64_t samples,
-                                        const Counted& counted) {
-        const Work work{shape, samples, how, counted.gw && o.gw, counted.gx && o.gx, x_slot};
-        const std::int64_t rank = std::min(o.rank, work.axis());
-        LinearCost cost = linear_cost(shape, x_slot, samples, counted);
-        if (counted.gw && o.bits > 0 && !counted.shares_x) {
-            cost.compress = Checked(samples) * 5 * shape.held_elements;
-            cost.saved_bytes = Quantised::bytes(samples, shape.held_elements, o.bits, number_bytes);
-        }
-        const bool made = !o.exact_beyond_break_even || rank <= work.break_even();
-        if (made && (work.gw || work.gx)) {
-            if (work.gw) cost.g_w = work.g_w(rank);
-            if (work.gx) cost.g_x = work.g_x(rank);
-            (counted.gw ? cost.g_w : cost.g_x) += work.factors(rank);
-        }
-        if (counted.gw && o.bits > 0) cost.g_w += Checked(samples) * 2 * shape.held_elements;
-        return cost;
-    };
-    return compression;
 }
 
 }  // namespace SLIMGRAD_PRECISION

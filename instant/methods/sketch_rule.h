@@ -95,12 +95,13 @@ const Option& power_option();
 const Option& keep_x_option();
 const Option& products_option();
 
-/// The rule of a layer, and its closed form. With a tolerance the form is that of the first rank.
+SketchRule::Options sketch_rule_options(const MethodOptions& options);
+
+/// The rule of a layer.
 std::shared_ptr<const BackwardRule> sketch_rule(const RuleRequest& request);
 /// With x̂ kept the x slot is calibrated, with the ranks of INSTANT.
 Slots sketch_slots(const MethodOptions& options);
 Truncation sketch_truncation(const MethodOptions& options, std::int64_t dim);
-Compression sketch_compression(const LinearShape& layer, const MethodOptions& options);
 
 }  // namespace SLIMGRAD_PRECISION
 }  // namespace slimgrad

@@ -10,6 +10,7 @@
 #include "instant/methods/options.h"
 #include "instant/methods/patch_rule.h"
 #include "instant/methods/random_rule.h"
+#include "instant/methods/sketch_cost.h"
 #include "instant/methods/sketch_rule.h"
 
 namespace slimgrad {
