@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "autograd/observer.h"
 #include "tensor/kernels/elementwise.h"
 #include "tensor/meter.h"
 
@@ -86,31 +87,57 @@ std::shared_ptr<const Packed> PackCache::get(
     return packed;
 }
 
-Saved::Saved(std::vector<bool> needs, const Codec* codec, PackCache* cache, bool check)
-    : needs_(std::move(needs)), codec_(codec), cache_(cache), check_(check) {}
-
 bool Saved::needs_any() const {
     return std::ranges::any_of(needs_, [](bool need) { return need; });
+}
+
+KeptAs Saved::kept_as(std::string_view slot, std::optional<Keep> kind) const {
+    KeptAs as = options_.as;
+    as.slot = slot;
+    as.kind = kind;
+    return as;
 }
 
 void Saved::keep(Keep kind, std::string_view slot, const Tensor& value) {
     if (!needs_any()) return;
     value.require_defined("saved");
-    if (kind == Keep::activation && codec_ != nullptr) {
-        keep_once(slot, codec_, value, [&] { return codec_->pack(value); });
-        slots_.back().shape = value.shape();
-    } else {
-        keep(slot, std::make_shared<Plain>(value));
-    }
+    const Codec* codec = options_.codec;
+    if (kind == Keep::exact || codec == nullptr)
+        return keep_as(slot, std::make_shared<Plain>(value), kind);
+    const auto pack = [&] {
+        std::shared_ptr<const PackedTensor> packed = codec->pack(value, kept_as(slot, kind));
+        return packed ? packed : std::make_shared<const Plain>(value);
+    };
+    keep_as(slot, packed_once(codec, value, pack), kind);
+    slots_.back().shape = value.shape();
 }
 
 void Saved::keep(std::string_view slot, std::shared_ptr<const Packed> packed) {
-    if (needs_any()) add(slot, std::move(packed), true);
+    if (needs_any()) keep_as(slot, std::move(packed), {});
 }
 
 void Saved::watch(std::string_view slot, const Tensor& value) {
     value.require_defined("saved");
     if (needs_any()) add(slot, std::make_shared<Plain>(value), false);
+}
+
+void Saved::keep_once(std::string_view slot, const Packer& packer, const Tensor& value,
+                      const std::function<std::shared_ptr<const Packed>()>& make) {
+    if (!needs_any()) return;
+    value.require_defined("saved");
+    keep_as(slot, packed_once(packer, value, make), {});
+}
+
+std::shared_ptr<const Packed> Saved::packed_once(
+    const Packer& packer, const Tensor& value,
+    const std::function<std::shared_ptr<const Packed>()>& make) {
+    return options_.cache ? options_.cache->get(packer, value, make, options_.check) : make();
+}
+
+void Saved::keep_as(std::string_view slot, std::shared_ptr<const Packed> packed,
+                    std::optional<Keep> kind) {
+    add(slot, std::move(packed), true);
+    if (options_.observer) options_.observer->kept(kept_as(slot, kind), *slots_.back().packed);
 }
 
 void Saved::add(std::string_view slot, std::shared_ptr<const Packed> packed, bool counted) {
@@ -120,15 +147,8 @@ void Saved::add(std::string_view slot, std::shared_ptr<const Packed> packed, boo
     for (const auto& storage : entry.packed->held())
         if (storage)
             entry.buffers.push_back(
-                {storage, Stamp(*storage, check_), counted ? Hold(storage) : Hold()});
+                {storage, Stamp(*storage, options_.check), counted ? Hold(storage) : Hold()});
     slots_.push_back(std::move(entry));
-}
-
-void Saved::keep_once(std::string_view slot, const Packer& packer, const Tensor& value,
-                      const std::function<std::shared_ptr<const Packed>()>& make) {
-    if (!needs_any()) return;
-    value.require_defined("saved");
-    keep(slot, cache_ ? cache_->get(packer, value, make, check_) : make());
 }
 
 bool Saved::has(std::string_view slot) const {

@@ -46,12 +46,39 @@ class PackedTensor : public Packed {
     virtual Tensor unpack() const = 0;
 };
 
+/// Who keeps a value, as what and when: a codec chooses by it, and draws from streams of it.
+struct KeptAs {
+    std::string layer{};  // its path
+    std::string slot{};
+    std::optional<Keep> kind{};        // none: a payload in a form of its own
+    std::uint64_t seed = 0, step = 0;  // of the run, and of training
+    std::int64_t first_sample = 0;     // of the batch: where a part of it begins
+
+    /// One name for the layer's slot, as settings and reports have it.
+    std::string name() const { return layer + " " + slot; }
+};
+
+/// What becomes of a value that a codec packs, in closed form and single precision.
+struct PackedCost {
+    std::int64_t bytes = 0;
+    std::int64_t pack = 0, unpack = 0;  // FLOPs, of unpacking it once
+};
+
 /// Stores activations in another form, for example quantised. The tape applies it to all that
-/// layers keep as Keep::activation.
+/// layers keep as Keep::activation, never to parameters, indices and statistics. Each value is
+/// packed once, for the first layer that keeps it.
 class Codec {
   public:
     virtual ~Codec() = default;
-    virtual std::shared_ptr<const PackedTensor> pack(const Tensor& value) const = 0;
+    /// Null: the value is kept as it is.
+    virtual std::shared_ptr<const PackedTensor> pack(const Tensor& value,
+                                                     const KeptAs& as) const = 0;
+    /// The same in closed form, of samples of one shape; none: it is not known.
+    virtual std::optional<PackedCost> cost(const std::string& /*name: KeptAs::name*/,
+                                           const Shape& /*sample*/,
+                                           std::int64_t /*samples*/) const {
+        return {};
+    }
 };
 
 /// One bit for each element of a tensor.
@@ -107,6 +134,17 @@ class PackCache {
     std::vector<Entry> entries_;
 };
 
+class TapeObserver;
+
+/// How a call keeps what it keeps.
+struct SavedOptions {
+    const Codec* codec = nullptr;
+    PackCache* cache = nullptr;
+    bool check = false;  // as in TapeOptions::check_saved
+    KeptAs as{};         // all but the slot
+    TapeObserver* observer = nullptr;
+};
+
 /// What one executed call keeps between its forward and its backward, by name. Backward sees
 /// nothing else of the call. If no input of the call needs a gradient, keeping does nothing.
 ///
@@ -114,8 +152,9 @@ class PackCache {
 /// of a change (an optimiser's step, Tensor::changed), with `check` also if any byte is another.
 class Saved {
   public:
-    /// `needs[i]`: input i of the call needs a gradient. `check`: as in TapeOptions::check_saved.
-    Saved(std::vector<bool> needs, const Codec* codec, PackCache* cache, bool check = false);
+    /// `needs[i]`: input i of the call needs a gradient.
+    explicit Saved(std::vector<bool> needs, SavedOptions options = {})
+        : needs_(std::move(needs)), options_(std::move(options)) {}
 
     /// How many inputs the call has, and whether one of them needs a gradient.
     std::size_t inputs() const { return needs_.size(); }
@@ -150,6 +189,16 @@ class Saved {
         return *payload;
     }
 
+    /// All kept payloads of type P, in the order in which they were kept.
+    template <class P>
+    std::vector<const P*> all() const {
+        std::vector<const P*> found;
+        for (const Slot& slot : slots_)
+            if (const auto* payload = dynamic_cast<const P*>(slot.packed.get()))
+                found.push_back(payload);
+        return found;
+    }
+
   private:
     struct Buffer {
         std::shared_ptr<const Storage> storage;
@@ -162,13 +211,18 @@ class Saved {
         std::vector<Buffer> buffers{};
         std::optional<Shape> shape{};  // of what a codec has packed
     };
+    void keep_as(std::string_view slot, std::shared_ptr<const Packed> packed,
+                 std::optional<Keep> kind);
     void add(std::string_view slot, std::shared_ptr<const Packed> packed, bool counted);
+    /// Of the values in cache, or a new one.
+    std::shared_ptr<const Packed> packed_once(
+        const Packer& packer, const Tensor& value,
+        const std::function<std::shared_ptr<const Packed>()>& make);
+    KeptAs kept_as(std::string_view slot, std::optional<Keep> kind) const;
     const Slot& find(std::string_view slot) const;
 
     std::vector<bool> needs_;
-    const Codec* codec_;
-    PackCache* cache_;
-    bool check_;
+    SavedOptions options_;
     std::vector<Slot> slots_;
 };
 

@@ -24,6 +24,24 @@ class Untouched {
     std::vector<Stamp> stamps_;
 };
 
+/// Tells an observer, if there is one, of a call.
+class Observed {
+  public:
+    using Pass = TapeObserver::Pass;
+    Observed(TapeObserver* observer, const std::string& name, Pass pass)
+        : observer_(observer), name_(name), pass_(pass) {
+        if (observer_) observer_->begin(name_, pass_);
+    }
+    void ended() const {
+        if (observer_) observer_->end(name_, pass_);
+    }
+
+  private:
+    TapeObserver* observer_;
+    const std::string& name_;
+    Pass pass_;
+};
+
 /// The dense gradient of a value, which has its shape.
 Tensor dense(const Grad& grad, const std::string& where, const Shape& shape) {
     Tensor value = grad.dense();
@@ -77,11 +95,19 @@ Var Tape::apply(std::shared_ptr<const Function> function, const std::vector<Var>
         ids.push_back(input.id_);
         recorded = recorded || needs.back();
     }
-    auto saved = std::make_unique<Saved>(std::move(needs), options_.codec.get(), &cache_,
-                                         options_.check_saved);
+    auto saved = std::make_unique<Saved>(std::move(needs),
+                                         SavedOptions{.codec = options_.codec.get(),
+                                                      .cache = &cache_,
+                                                      .check = options_.check_saved,
+                                                      .as = {.layer = name,
+                                                             .seed = options_.seed,
+                                                             .step = options_.step,
+                                                             .first_sample = options_.first_sample},
+                                                      .observer = options_.observer});
 
     const LayerScope layer(name);
     const PhaseScope phase("forward");
+    const Observed observed(options_.observer, name, TapeObserver::Pass::forward);
     const std::int64_t events = meter().events();
     const Untouched untouched(options_.check_saved, values);
     Tensor output = function->forward(values, *saved);
@@ -92,6 +118,7 @@ Var Tape::apply(std::shared_ptr<const Function> function, const std::vector<Var>
             name);
 
     Var result = make(std::move(output), recorded);
+    observed.ended();
     if (recorded) {
         Node& node = nodes_.back();
         node.function = std::move(function);
@@ -165,9 +192,19 @@ void Tape::backward(const Var& y, Tensor gy) {
         const std::string name = call.function->name();
         const LayerScope layer(name);
         const PhaseScope phase("backward");
-        std::vector<Grad> grads = run_backward(name, call, dense(call.gradient, name, call.shape));
+        const Observed observed(options_.observer, name, TapeObserver::Pass::backward);
+        const Tensor g = dense(call.gradient, name, call.shape);
+        std::vector<Grad> grads = run_backward(name, call, g);
+        if (options_.observer) {
+            std::vector<bool> of_parameters;
+            for (const std::size_t input : call.inputs)
+                of_parameters.push_back(nodes_[input].parameter != nullptr);
+            options_.observer->differentiated(
+                {*call.function, g, *call.saved, grads, of_parameters});
+        }
         for (std::size_t i = 0; i < grads.size(); ++i)
             if (call.saved->needs(i)) deposit(name, nodes_[call.inputs[i]], std::move(grads[i]));
+        observed.ended();
     }
 
     for (Node& node : nodes_)

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "autograd/function.h"
+#include "autograd/observer.h"
 
 namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {
@@ -58,10 +59,18 @@ struct TapeOptions {
     std::int64_t first_sample = 0;
     /// Packs every activation that a layer keeps; null keeps them as they are.
     std::shared_ptr<const Codec> codec = nullptr;
+    /// GELU and SiLU keep their derivative in so many bits, 2 or 3, instead of their input: rounded
+    /// at random, so that gradients are right on average. 0: their input.
+    int derivative_bits = 0;
+    /// LayerNorm keeps its output, which linear layers that read it keep too, instead of its input.
+    /// Rounding of 1 / γ comes on top of that of the codec, if there is one.
+    bool norm_keeps_output = false;
     /// Finds every change of a value between forward and backward, and functions that change what
     /// they are given, by digests of all bytes: for debugging, since it reads all that is kept
     /// twice. Without it only changes are found that the library was told of (Tensor::changed).
     bool check_saved = false;
+    /// Watches the calls; it must outlive the tape.
+    TapeObserver* observer = nullptr;
 };
 
 /// How the values of a model are tokens, as the model states it: nobody guesses it from shapes.

@@ -68,7 +68,7 @@ class Calibration final : public Workload {
                 for (const Layer& layer : layers_) {
                     const LayerScope scope(layer.map->path());
                     PackCache cache;
-                    Saved saved({true, true}, nullptr, &cache);
+                    Saved saved({true, true}, {.cache = &cache});
                     const auto& rule = layer.map->rule();
                     const Tensor &x = layer.values.x[draw_], &gy = layer.values.gy[draw_];
                     const auto op = std::make_shared<TokenOperator>(x.shape());

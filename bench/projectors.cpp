@@ -154,7 +154,7 @@ class PlainTokenRule final : public BackwardRule {
         call.op = std::make_shared<TokenOperator>(identity.shape());
         call.w = identity.reshape({length, length});
         call.needs = {true, true};
-        Saved saved({true, true}, nullptr, nullptr);
+        Saved saved({true, true});
         rule.save({call.op, identity}, saved, call);
         const LinearGrads grads = rule.backward({call.op, identity}, saved, call);
         on_x_ = grads.gw.dense();

@@ -6,10 +6,13 @@ list(APPEND SLIMGRAD_SOURCES
      instant/calibration/projector.cpp
      instant/calibration/row_energies.cpp
      instant/calibration/statistics.cpp
+     instant/codec/automatic_bits.cpp
+     instant/codec/gact.cpp
      instant/codec/quantised.cpp
      instant/cost/architectures.cpp
      instant/cost/break_even.cpp
      instant/cost/cost_model.cpp
+     instant/cost/kept.cpp
      instant/cost/linear_cost.cpp
      instant/cost/trace.cpp
      instant/lab/draw_study.cpp
@@ -23,6 +26,7 @@ list(APPEND SLIMGRAD_SOURCES
      instant/methods/compact_rule.cpp
      instant/methods/complement.cpp
      instant/methods/espace_rule.cpp
+     instant/methods/gact.cpp
      instant/methods/galore.cpp
      instant/methods/gradient_filter.cpp
      instant/methods/lbp_wht.cpp

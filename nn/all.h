@@ -33,6 +33,7 @@
 #include "nn/padding.h"
 #include "nn/pooling.h"
 #include "nn/relu.h"
+#include "nn/rounded_derivative.h"
 #include "nn/sequential.h"
 #include "nn/silu.h"
 #include "nn/softmax.h"

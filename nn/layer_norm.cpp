@@ -1,6 +1,11 @@
 #include "nn/layer_norm.h"
 
+#include <algorithm>
+#include <cmath>
+
+#include "tensor/kernels/elementwise.h"
 #include "tensor/kernels/layer_norm.h"
+#include "tensor/meter.h"
 #include "tensor/ops.h"
 
 namespace slimgrad {
@@ -13,10 +18,13 @@ namespace {
 // Of x and x̂ only one is kept. It is x: in a transformer x is the residual stream, which lives
 // during the forward pass anyway, so keeping it takes no second buffer, and layers that keep the
 // same x share it. μ and r are two numbers a row.
+//
+// Where all that is kept is packed, x is one more value. The tape may say to keep y, which the
+// linear layers that read it keep too: x̂ = (y - β) / γ. If a γ is too small for that, x it is.
 class LayerNormFunction final : public Function {
   public:
-    LayerNormFunction(std::string name, double eps)
-        : name_(std::move(name)), eps_(static_cast<real>(eps)) {}
+    LayerNormFunction(std::string name, double eps, bool keeps_output)
+        : name_(std::move(name)), eps_(static_cast<real>(eps)), keeps_output_(keeps_output) {}
     std::string name() const override { return name_; }
 
     // inputs: x (..., C), γ (C,), β (C,)
@@ -31,19 +39,23 @@ class LayerNormFunction final : public Function {
         layer_norm_forward(rows, n, x.data(), in[1].data(), in[2].data(), eps_, y.data(),
                            stats.data());
         meter().add(8 * x.numel() + 5 * rows);
-        if (saved.needs(0) || saved.needs(1)) {
-            saved.keep(Keep::activation, "x", x);
+        const bool keeps = saved.needs(0) || saved.needs(1);
+        const bool keeps_y = keeps && keeps_output_ && invertible(in[1]);
+        if (keeps) {
+            saved.keep(Keep::activation, keeps_y ? "y" : "x", keeps_y ? y : x);
             saved.keep(Keep::exact, "stats", stats);
         }
-        if (saved.needs(0)) saved.keep(Keep::exact, "gamma", in[1]);
+        if (saved.needs(0) || keeps_y) saved.keep(Keep::exact, "gamma", in[1]);
+        if (keeps_y) saved.keep(Keep::exact, "beta", in[2]);
         return y;
     }
 
     std::vector<Grad> backward(const Tensor& gy, const Saved& saved) const override {
         const bool for_x = saved.needs(0), for_weights = saved.needs(1) || saved.needs(2);
-        if (!saved.has("x")) return {Grad(), Grad(), Grad(sum_rows(gy))};  // only β is trained
+        if (!saved.has("stats")) return {Grad(), Grad(), Grad(sum_rows(gy))};  // only β is trained
 
-        const Tensor x = saved.tensor("x"), stats = saved.tensor("stats");
+        const Tensor stats = saved.tensor("stats");
+        const Tensor x = saved.has("x") ? saved.tensor("x") : x_of_y(saved, stats);
         const std::int64_t n = gy.size(-1), rows = gy.numel() / n;
         const Tensor gamma = for_x ? saved.tensor("gamma") : Tensor();
         Tensor gx = for_x ? Tensor(gy.shape()) : Tensor();
@@ -60,8 +72,35 @@ class LayerNormFunction final : public Function {
     }
 
   private:
+    /// Whether y says what x was: no channel is scaled to next to nothing.
+    static bool invertible(const Tensor& gamma) {
+        real least = std::abs(gamma.data()[0]), largest = least;
+        for (const real value : gamma.values()) {
+            least = std::min(least, std::abs(value));
+            largest = std::max(largest, std::abs(value));
+        }
+        return least > real(0.01) * largest;
+    }
+    /// x = μ + x̂ / r,  x̂ = (y - β) / γ
+    static Tensor x_of_y(const Saved& saved, const Tensor& stats) {
+        const Tensor y = saved.tensor("y"), gamma = saved.tensor("gamma"),
+                     beta = saved.tensor("beta");
+        const std::int64_t n = gamma.numel(), rows = y.numel() / n;
+        Tensor x(y.shape());
+#pragma omp parallel for schedule(static) if (y.numel() > parallel_threshold)
+        for (std::int64_t row = 0; row < rows; ++row) {
+            const real mu = stats.data()[2 * row], inverse = 1 / stats.data()[2 * row + 1];
+            for (std::int64_t c = 0; c < n; ++c)
+                x.data()[row * n + c] =
+                    mu + (y.data()[row * n + c] - beta.data()[c]) / gamma.data()[c] * inverse;
+        }
+        meter().add(4 * y.numel() + rows);
+        return x;
+    }
+
     std::string name_;
     real eps_;
+    bool keeps_output_;
 };
 
 }  // namespace
@@ -74,8 +113,9 @@ LayerNorm::LayerNorm(std::int64_t features, double eps) : eps_(eps) {
 
 Var LayerNorm::forward(const Var& x) {
     Tape& tape = x.tape();
-    return tape.apply(std::make_shared<LayerNormFunction>(path(), eps_),
-                      {x, tape.parameter(weight_), tape.parameter(bias_)});
+    return tape.apply(
+        std::make_shared<LayerNormFunction>(path(), eps_, tape.options().norm_keeps_output),
+        {x, tape.parameter(weight_), tape.parameter(bias_)});
 }
 
 void LayerNorm::visit(Visitor& visitor) {

@@ -1,6 +1,8 @@
 #include "nn/silu.h"
 
+#include "nn/rounded_derivative.h"
 #include "tensor/kernels/transcendental.h"
+#include "tensor/meter.h"
 
 namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {
@@ -8,33 +10,48 @@ namespace {
 
 // y = x s,  s = 1 / (1 + e^-x)
 //   g_x = g s (1 + x (1 - s))
+// Kept: x, or the derivative in few bits, as the tape says.
 class SiLUFunction final : public Function {
   public:
-    explicit SiLUFunction(std::string name) : name_(std::move(name)) {}
+    SiLUFunction(std::string name, TapeOptions tape)
+        : name_(std::move(name)), tape_(std::move(tape)) {}
     std::string name() const override { return name_; }
 
     Tensor forward(std::span<const Tensor> in, Saved& saved) const override {
-        saved.keep(Keep::activation, "x", in[0]);
+        keep(in[0], saved);
         Tensor y(in[0].shape());
         silu(y.numel(), in[0].data(), y.data());
         return y;
     }
 
     std::vector<Grad> backward(const Tensor& gy, const Saved& saved) const override {
-        const Tensor x = saved.tensor("x");
-        Tensor gx(gy.shape());
-        silu_backward(gx.numel(), x.data(), gy.data(), gx.data());
-        return {gx};
+        if (saved.has("derivative")) return {saved.as<RoundedDerivative>("derivative").times(gy)};
+        return {gx(gy, saved.tensor("x"))};
     }
 
   private:
+    void keep(const Tensor& x, Saved& saved) const {
+        if (tape_.derivative_bits == 0) return saved.keep(Keep::activation, "x", x);
+        if (!saved.needs(0)) return;
+        constexpr RoundedDerivative::Bounds bounds{real(-0.1), real(1.1)};  // -0.0998 … 1.0998
+        const PhaseScope phase("compress");
+        saved.keep("derivative", std::make_shared<const RoundedDerivative>(
+                                     gx(Tensor::full(x.shape(), 1), x), bounds, tape_, name_));
+    }
+    Tensor gx(const Tensor& gy, const Tensor& x) const {
+        Tensor gx(gy.shape());
+        silu_backward(gx.numel(), x.data(), gy.data(), gx.data());
+        return gx;
+    }
+
     std::string name_;
+    TapeOptions tape_;
 };
 
 }  // namespace
 
 Var SiLU::forward(const Var& x) {
-    return x.tape().apply(std::make_shared<SiLUFunction>(path()), {x});
+    return x.tape().apply(std::make_shared<SiLUFunction>(path(), x.tape().options()), {x});
 }
 
 }  // namespace SLIMGRAD_PRECISION

@@ -28,6 +28,7 @@ list(APPEND SLIMGRAD_SOURCES
      nn/padding.cpp
      nn/pooling.cpp
      nn/relu.cpp
+     nn/rounded_derivative.cpp
      nn/sequential.cpp
      nn/silu.cpp
      nn/softmax.cpp

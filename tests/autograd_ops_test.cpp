@@ -293,7 +293,7 @@ class Halves final : public Codec {
       private:
         Tensor x_;
     };
-    std::shared_ptr<const PackedTensor> pack(const Tensor& value) const override {
+    std::shared_ptr<const PackedTensor> pack(const Tensor& value, const KeptAs&) const override {
         ++packed;
         return std::make_shared<Payload>(value);
     }

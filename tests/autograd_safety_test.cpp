@@ -154,7 +154,7 @@ TEST(Tape, KnowsNoGradientOfWhatCameAfterBackward) {
 }
 
 TEST(Saved, MustKeepSomething) {
-    Saved saved({true}, nullptr, nullptr);
+    Saved saved({true});
     EXPECT_THROW(saved.keep(Keep::exact, "x", Tensor()), Error);
     EXPECT_THROW(saved.keep("x", std::shared_ptr<const Packed>()), Error);
     EXPECT_THROW(saved.keep_once("x", nullptr, Tensor(), [] { return nullptr; }), Error);
@@ -174,7 +174,7 @@ class Lossy final : public Codec {
       private:
         Tensor x_;
     };
-    std::shared_ptr<const PackedTensor> pack(const Tensor& value) const override {
+    std::shared_ptr<const PackedTensor> pack(const Tensor& value, const KeptAs&) const override {
         return std::make_shared<Payload>(value.clone());
     }
 };

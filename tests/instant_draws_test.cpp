@@ -81,7 +81,7 @@ TEST(OptimalRule, IsTheBestOfItsRank) {
     for (OneLayer& layer : every_layer())
         for (const std::int64_t rank : {2, 50}) {
             LinearCall call = layer.call(0, 0);
-            Saved saved({true, true}, nullptr, nullptr);
+            Saved saved({true, true});
             const auto& exact = ExactRule::instance();
             exact->save({layer.op, layer.x}, saved, call);
             const LinearGrads all = exact->backward({layer.op, layer.gy}, saved, call),

@@ -60,7 +60,7 @@ TEST(Methods, EveryEntrySaysWhatItIs) {
         EXPECT_EQ(&find_method(method.name), &method);
         for (const std::string& text : {method.help, method.x_slot, method.g_slot})
             EXPECT_FALSE(text.empty());
-        EXPECT_TRUE(method.rule || method.projection || method.adapt);
+        EXPECT_TRUE(method.rule || method.projection || method.adapt || method.tape);
         for (const std::string& name : method.heeds) EXPECT_TRUE(fields.contains(name)) << name;
         for (const Option& option : method.options) EXPECT_TRUE(fields.contains(option.name));
     }

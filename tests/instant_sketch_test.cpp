@@ -350,7 +350,7 @@ TEST(Sketch, WhatIsQuantisedIsRightOnAverage) {
     const Quantised q(x, 4, [](std::int64_t) { return Stream(1, "test"); });
     for (const auto& storage : q.held()) held += static_cast<std::int64_t>(storage->bytes());
     EXPECT_EQ(held, 2 * (150 + 2 * 2 * number)) << "two groups a sample: 256 and 44 elements";
-    EXPECT_EQ(held, Quantised::bytes(2, 300, 4, number));
+    EXPECT_EQ(held, QuantisedForm{.bits = 4}.bytes({300}, 2, number));
     EXPECT_EQ(error_of([&] { Quantised(x, 3, [](std::int64_t) { return Stream(1, "test"); }); }),
               "[codec] expected 1, 2, 4 or 8 bits, got 3");
 }

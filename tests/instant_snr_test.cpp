@@ -90,7 +90,7 @@ std::pair<double, double> by_the_rule(const Tensor& g, const Tensor& w, const Gr
     q->side = modes.side;
     q->basis = modes.basis.rows(0, rank) * static_cast<real>(std::sqrt(alpha));
     const LowRankRule rule(nullptr, q);
-    const Saved saved({true, false}, nullptr, nullptr);
+    const Saved saved({true, false});
     const auto op = std::make_shared<TokenOperator>(Shape{g.size(0), g.size(1), w.size(1)});
     const Tensor kept = rule.backward({op, g}, saved, {op, w, {.gx = true}}).gx;
     return {sum_squares(kept), sum_squares(matmul(g, w) - kept)};

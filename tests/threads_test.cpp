@@ -232,7 +232,7 @@ TEST(Threads, OneRuleMayServeTapesInAllOfThem) {
     const Tensor expected = linear_gx(linear_forward(x, w), w);
     in_threads(4, [&](int) {
         for (int round = 0; round < rounds / 10; ++round) {
-            Saved saved({true, true}, nullptr, nullptr);
+            Saved saved({true, true});
             const auto op = std::make_shared<TokenOperator>(x.shape());
             const LinearCall call{op, w, {true, true, false}};
             const Tensor y = rule->forward({op, x}, saved, call);

@@ -10,7 +10,7 @@ namespace slimgrad {
 namespace {
 
 constexpr const char* format_key = "slimgrad_checkpoint";
-constexpr const char* format_version = "8";  // 8: tokens of texts
+constexpr const char* format_version = "9";  // 9: bits of kept values
 constexpr const char* projector_prefix = "projector.";
 constexpr const char* weights_prefix = "row_weights.";
 constexpr const char* watched_prefix = "watched.";

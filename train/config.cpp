@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "data/image_data.h"
 #include "data/text_data.h"
@@ -44,6 +45,11 @@ void require_length(const TrainConfig& c) {
 }
 
 }  // namespace
+
+TrainConfig spelled_out(TrainConfig config, const std::string& where) {
+    if (!config.codec.empty()) add_codec(config, std::exchange(config.codec, ""), where);
+    return config;
+}
 
 OptimizerOptions TrainConfig::optimizer_options() const {
     OptimizerOptions options{
@@ -119,6 +125,7 @@ void validate(const TrainConfig& c) {
 nlohmann::json to_json(const TrainConfig& config) {
     nlohmann::json json = nlohmann::json::object();
     for_each_option(config, [&](const Option& option, const auto& value) {
+        if (option.name == "codec") return;  // a part of the method
         nlohmann::json written;
         write_option(written, value);
         if (!written.is_null()) json[option.name] = written;
@@ -137,7 +144,7 @@ TrainConfig config_from_json(const nlohmann::json& json, const std::string& sour
         if (const auto found = json.find(option.name); found != json.end())
             read_option(where, option, *found, value);
     });
-    return config;
+    return spelled_out(std::move(config), where);
 }
 
 void set_option(TrainConfig& config, const std::string& name, const std::string& text,

@@ -9,6 +9,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "instant/methods/gact.h"
 #include "instant/methods/method.h"
 #include "optim/optimizer.h"
 #include "optim/schedule.h"
@@ -35,6 +36,8 @@ struct TrainConfig : MethodOptions {
     std::optional<double> dropout;  // none: the model's own
     std::string train_blocks = "all";
     std::string from;
+
+    std::string codec;  // "gact" or "gact:LEVEL" until spelled_out() adds it to the method
 
     std::string calibrate = "paper";
     std::int64_t calibrate_every = 200;
@@ -66,6 +69,10 @@ struct TrainConfig : MethodOptions {
     OptimizerOptions optimizer_options() const;
     ScheduleOptions schedule_options(std::int64_t total_steps) const;
 };
+
+/// The same with the codec as a part of the method: instant and gact:L2 become instant+gact with
+/// level L2. Throws Error, one line that begins with `where`, as add_codec does.
+TrainConfig spelled_out(TrainConfig config, const std::string& where);
 
 /// Names of data sets, and of models, of images and of texts.
 std::vector<std::string> data_names();
@@ -109,6 +116,7 @@ void for_each_option(Config& c, F f) {
        "config.json, model.safetensors and vocab.txt or tokenizer.json"},
       c.from);
     f(name_option(), c.method);
+    f(codec_option(), c.codec);
     for_each_method_option(method_part(c), f);
     f({"calibrate", Words{{"paper", "train", "stream"}},
        "what is calibrated on: batches read ahead, the exact steps that train in their place, or a "

@@ -3,11 +3,17 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <functional>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "instant/cost/architectures.h"
 #include "instant/cost/cost_model.h"
+#include "instant/cost/kept.h"
+#include "instant/methods/gact.h"
+#include "nn/losses.h"
 #include "nn/models/model.h"
+#include "nn/models/text_model.h"
 #include "tensor/error.h"
 #include "train/option_json.h"
 
@@ -16,34 +22,73 @@ namespace {
 
 using nlohmann::json;
 
+bool is_architecture(const std::string& model) {
+    const auto known = architecture_names();
+    return std::ranges::find(known, model) != known.end();
+}
+
+/// A model of images or of texts that slimgrad can build, as a method trains it, and its loss.
+struct Built {
+    std::unique_ptr<Module> model;
+    std::function<void(Tape& tape, std::int64_t batch)> loss;
+};
+
+Built built(const CostOptions& o, const MethodOptions& method) {
+    const auto texts = text_model_names();
+    Built all;
+    if (std::ranges::find(texts, o.model) != texts.end()) {
+        BertConfig config = bert_preset(o.model);
+        const std::int64_t length = o.tokens > 0 ? o.tokens : config.max_position_embeddings;
+        config.max_position_embeddings = std::max(config.max_position_embeddings, length);
+        auto model = make_text_model(config);
+        all.loss = [length, texts = model.get()](Tape& tape, std::int64_t batch) {
+            const auto count = static_cast<std::size_t>(batch * length);
+            const Tokens tokens{.length = length,
+                                .ids = std::vector<std::int32_t>(count, 1),
+                                .types = std::vector<std::int32_t>(count, 0),
+                                .key_padding = Tensor::zeros({batch, length})};
+            cross_entropy(texts->forward(tape, tokens),
+                          std::vector<std::int32_t>(static_cast<std::size_t>(batch), 0));
+        };
+        all.model = std::move(model);
+    } else {
+        constexpr std::int64_t most_pixels = 1 << 24;  // the model is built and run
+        require(o.channels * o.height * o.width <= most_pixels,
+                "[cost] expected channels * height * width up to {}, got {}", most_pixels,
+                o.channels * o.height * o.width);
+        all.model = make_model(
+            o.model,
+            {.channels = o.channels, .height = o.height, .width = o.width, .classes = o.classes});
+        all.loss = [o, model = all.model.get()](Tape& tape, std::int64_t batch) {
+            const Var x = tape.constant(Tensor::zeros({batch, o.channels, o.height, o.width}));
+            cross_entropy(model->forward(x),
+                          std::vector<std::int32_t>(static_cast<std::size_t>(batch), 0));
+        };
+    }
+    select_train_blocks(*all.model, o.train_blocks);
+    adapt(*all.model, method, 0);
+    return all;
+}
+
+std::vector<LinearShape> traced_shapes(const Built& all) {
+    return trace_linear_maps(*all.model, [&] {
+        Tape tape({.update_statistics = false});
+        all.loss(tape, 2);
+    });
+}
+
 /// The linear maps of an architecture known by its shapes, or of a model that slimgrad can build,
 /// as `method` trains it.
 std::vector<LinearShape> shapes_of(const CostOptions& o, const MethodOptions& method) {
-    const auto architectures = architecture_names();
-    const bool known = std::ranges::find(architectures, o.model) != architectures.end();
+    const bool known = is_architecture(o.model);
     require(o.tokens == 0 || (known && takes_tokens(o.model)),
             "[cost] '{}' takes images: leave out tokens and give height and width", o.model);
-    if (known) {
-        const auto shapes = architecture(
-            o.model,
-            {.tokens = o.tokens, .channels = o.channels, .height = o.height, .width = o.width},
-            o.train_blocks);
-        const auto& adapted_shapes = find_method(method.method).adapted_shapes;
-        return adapted_shapes ? adapted_shapes(shapes, method) : shapes;
-    }
-    constexpr std::int64_t most_pixels = 1 << 24;  // the model is built and run once
-    require(o.channels * o.height * o.width <= most_pixels,
-            "[cost] expected channels * height * width up to {}, got {}", most_pixels,
-            o.channels * o.height * o.width);
-    const auto model = make_model(
-        o.model,
-        {.channels = o.channels, .height = o.height, .width = o.width, .classes = o.classes});
-    select_train_blocks(*model, o.train_blocks);
-    adapt(*model, method, 0);
-    return trace_linear_maps(*model, [&] {
-        Tape tape({.update_statistics = false});
-        model->forward(tape.constant(Tensor::zeros({2, o.channels, o.height, o.width})));
-    });
+    if (!known) return traced_shapes(built(o, method));
+    const auto shapes = architecture(
+        o.model, {.tokens = o.tokens, .channels = o.channels, .height = o.height, .width = o.width},
+        o.train_blocks);
+    const auto& adapted_shapes = find_method(method.method).adapted_shapes;
+    return adapted_shapes ? adapted_shapes(shapes, method) : shapes;
 }
 
 /// An integer where the batch divides it, as it always does on the token side.
@@ -167,6 +212,37 @@ json convention_json(const ModelCost& cost, const ModelCost& vanilla, const Cost
     return result;
 }
 
+/// Bytes that the whole model keeps for the batch, its embeddings, heads and loss included.
+json whole_model_json(const CostOptions& o) {
+    const auto bytes = [&](const MethodOptions& method, std::vector<KeptValue>& values) {
+        const Built all = built(o, method);
+        const TapeOptions tape = tape_options(method);
+        values = trace_kept(*all.model, tape, all.loss);
+        const std::vector<LinearShape> shapes = traced_shapes(all);
+        return kept_bytes(
+            values, tape.codec.get(),
+            model_cost(shapes, compressions_of(shapes, method), o.batch, Convention::executed),
+            o.batch);
+    };
+    std::vector<KeptValue> values, plain;
+    const KeptBytes kept = bytes(o, values), vanilla = bytes({}, plain);
+    std::vector<json> holders;
+    for (std::size_t i = 0; i < values.size(); ++i)
+        if (kept.of_value[i] > 0)
+            holders.push_back({{"layer", values[i].layer},
+                               {"slot", values[i].slot},
+                               {"saved_bytes", a_sample(kept.of_value[i], o.batch)}});
+    std::ranges::stable_sort(holders, std::greater(), [](const json& holder) {
+        return holder.at("saved_bytes").get<double>();
+    });
+    return {{"saved_bytes", a_sample(kept.total, o.batch)},
+            {"vanilla", {{"saved_bytes", a_sample(vanilla.total, o.batch)}}},
+            {"times_less",
+             {{"saved_bytes",
+               ratio(static_cast<double>(vanilla.total), static_cast<double>(kept.total))}}},
+            {"holders", holders}};
+}
+
 }  // namespace
 
 std::vector<std::string> cost_models() {
@@ -189,10 +265,11 @@ CostOptions cost_options_from_json(const json& json) {
     return options;
 }
 
-std::vector<std::string> without_effect(const CostOptions& o,
+std::vector<std::string> without_effect(const CostOptions& asked,
                                         const std::vector<std::string>& given) {
-    const auto architectures = architecture_names();
-    const bool known = std::ranges::find(architectures, o.model) != architectures.end();
+    CostOptions o = asked;
+    if (!o.codec.empty()) add_codec(o, std::exchange(o.codec, ""), "[cost]");
+    const bool known = is_architecture(o.model);
     std::vector<Idle> idle = idle_method_options(o);
     const Slots calibrated = calibrated_slots(o);
     const std::vector<Idle> others{
@@ -209,7 +286,9 @@ std::vector<std::string> without_effect(const CostOptions& o,
     return idle_notes(idle, given);
 }
 
-json cost_document(const CostOptions& o) {
+json cost_document(const CostOptions& asked) {
+    CostOptions o = asked;
+    if (!o.codec.empty()) add_codec(o, std::exchange(o.codec, ""), "[cost]");
     for_each_option(
         o, [](const Option& option, const auto& value) { check_option("[cost]", option, value); });
     const MethodOptions& method = o;
@@ -230,6 +309,7 @@ json cost_document(const CostOptions& o) {
         document[name] = convention_json(
             model_cost(shapes, compressions, o.batch, convention, o.calibrate_batches),
             model_cost(plain, exact, o.batch, convention, o.calibrate_batches), o);
+    if (o.whole_model) document["whole_model"] = whole_model_json(o);
     return document;
 }
 

@@ -8,6 +8,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "instant/methods/gact.h"
 #include "instant/methods/method.h"
 #include "tensor/option.h"
 
@@ -20,6 +21,8 @@ struct CostOptions : MethodOptions {
     std::int64_t channels = 3, height = 32, width = 32;  // of the images of all others
     std::int64_t classes = 10;                           // models only
     std::string train_blocks = "all";
+    std::string codec;         // see TrainConfig::codec
+    bool whole_model = false;  // also bytes of what other layers keep
 
     std::int64_t calibrate_every = 200, calibrate_batches = 5;
 };
@@ -39,6 +42,7 @@ void for_each_option(Options& o, F f) {
       o.tokens);
     f({"train_blocks", AnyText{}, "all, or last:K"}, o.train_blocks);
     f(name_option(), o.method);
+    f(codec_option(), o.codec);
     for_each_method_option(method_part(o), [&](Option option, auto& value) {
         if (option.name == "rank_x")
             option.help = "rank of the x slot, at most the length of its axis";
@@ -56,6 +60,9 @@ void for_each_option(Options& o, F f) {
     f({"height", side, "of the images"}, o.height);
     f({"width", side, "of the images"}, o.width);
     f({"classes", Integers{1, 100'000}, "of the data set (models of train)"}, o.classes);
+    f({"whole_model", YesNo{},
+       "also the bytes that all layers keep, the loss included: builds the model and runs it"},
+      o.whole_model);
 }
 
 /// "alpha has no effect: it changes no cost", for each of the given names that changes nothing.
@@ -66,7 +73,8 @@ std::vector<std::string> without_effect(const CostOptions& options,
 CostOptions cost_options_from_json(const nlohmann::json& json);
 
 /// FLOPs and bytes of the linear maps that train, in closed form: one object for each convention of
-/// docs/counting.md, `paper` and `executed`, a sample; docs/cost.md explains each field. Throws
+/// docs/counting.md, `paper` and `executed`, a sample; docs/cost.md explains each field. With
+/// `whole_model` also what all layers keep, in the object `whole_model`. Throws
 /// Error for unknown words, listing the known ones, and for values out of range.
 nlohmann::json cost_document(const CostOptions& options);
 

@@ -88,6 +88,8 @@ void to_json(nlohmann::json& json, const Measurements& m) {
             {"calibrations", m.calibrations},
             {"sketches", records(m.sketches)},
             {"new_sketches", records(m.new_sketches)},
+            {"bits", m.bits},
+            {"bit_choices", m.bit_choices},
             {"epoch_loss", m.epoch_loss},
             {"epoch_steps", m.epoch_steps},
             {"evaluations", evaluations},
@@ -118,6 +120,8 @@ void from_json(const nlohmann::json& json, Measurements& m) {
     };
     m.sketches = records(json.at("sketches"));
     m.new_sketches = records(json.at("new_sketches"));
+    json.at("bits").get_to(m.bits);
+    json.at("bit_choices").get_to(m.bit_choices);
     json.at("epoch_loss").get_to(m.epoch_loss);
     json.at("epoch_steps").get_to(m.epoch_steps);
     for (const auto& e : json.at("evaluations"))

@@ -50,6 +50,9 @@ struct Measurements {
     /// Of layers that make sketches: all, and what metrics.jsonl does not have yet.
     std::map<std::string, SketchRecord> sketches, new_sketches;
 
+    std::map<std::string, int> bits;  // of kept values, where they follow from sensitivities
+    std::int64_t bit_choices = 0;     // how often they were chosen
+
     double epoch_loss = 0;  // summed over the steps of this epoch so far
     std::int64_t epoch_steps = 0;
     std::vector<Evaluation> evaluations;  // at the end of each epoch

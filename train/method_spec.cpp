@@ -42,6 +42,7 @@ MethodRun with_method(const TrainConfig& base, const std::string& spec) {
         set_option(run.config, name, parts[i].substr(equals + 1), where);
         run.given.push_back(name);
     }
+    run.config = spelled_out(std::move(run.config), where);
     return run;
 }
 

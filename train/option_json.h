@@ -39,6 +39,8 @@ inline void read_option(const std::string& where, const Option& option, const nl
         read_option(where, option, json, value.emplace<double>());
     else if (std::holds_alternative<YesNo>(option.range))
         read_option(where, option, json, value.emplace<bool>());
+    else if (std::holds_alternative<Words>(option.range) && json.is_number_integer())
+        read_option(where, option, nlohmann::json(json.dump()), value.emplace<std::string>());
     else
         read_option(where, option, json, value.emplace<std::string>());
 }

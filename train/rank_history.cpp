@@ -61,4 +61,29 @@ std::string left_vanilla_message(std::int64_t step, const std::vector<LayerRanks
         g);
 }
 
+nlohmann::json bits_line(std::int64_t step, const std::vector<Sensitivity>& values,
+                         const std::map<std::string, int>& bits) {
+    nlohmann::json line{{"type", "bits"}, {"step", step}, {"values", nlohmann::json::array()}};
+    for (const auto& [name, elements, c] : values)
+        line["values"].push_back(
+            {{"name", name}, {"elements", elements}, {"sensitivity", c}, {"bits", bits.at(name)}});
+    return line;
+}
+
+std::string bits_text(std::int64_t step, const std::vector<Sensitivity>& values,
+                      const std::map<std::string, int>& bits) {
+    std::map<int, int> counts;
+    double held = 0, elements = 0;
+    for (const Sensitivity& value : values) {
+        ++counts[bits.at(value.name)];
+        held += static_cast<double>(value.elements) * bits.at(value.name);
+        elements += static_cast<double>(value.elements);
+    }
+    std::string text;
+    for (const auto& [b, count] : counts)
+        text += fmt::format("{}{} in {}", text.empty() ? "" : ", ", count, b);
+    return fmt::format("step {}: {} kept values have {:.2f} bits an element: {}", step,
+                       values.size(), elements > 0 ? held / elements : 0, text);
+}
+
 }  // namespace slimgrad

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "instant/calibration/calibrator.h"
+#include "instant/codec/automatic_bits.h"
 
 namespace slimgrad {
 
@@ -25,5 +26,12 @@ nlohmann::json sketch_line(std::int64_t step, const std::map<std::string, Sketch
 
 /// What to tell the person who waits; empty if every slot is compressed.
 std::string left_vanilla_message(std::int64_t step, const std::vector<LayerRanks>& layers);
+
+/// The line of metrics.jsonl for a choice of bits, and the line of text for it: how many values
+/// have how many bits.
+nlohmann::json bits_line(std::int64_t step, const std::vector<Sensitivity>& values,
+                         const std::map<std::string, int>& bits);
+std::string bits_text(std::int64_t step, const std::vector<Sensitivity>& values,
+                      const std::map<std::string, int>& bits);
 
 }  // namespace slimgrad

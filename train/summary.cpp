@@ -257,6 +257,7 @@ json make_summary(const TrainConfig& config, const Measurements& m, std::int64_t
                  {"epochs", epochs},
                  {"config", to_json(config)},
                  {"environment", where}};
+    if (m.bit_choices > 0) summary["bits"] = {{"choices", m.bit_choices}, {"last", m.bits}};
     if (m.tokens > 0)
         summary["tokens"] = {{"per_sample", per_sample(m.tokens, m.samples)},
                              {"padding_per_sample", per_sample(m.padding, m.samples)}};

@@ -5,7 +5,9 @@
 #include <utility>
 
 #include "data/prefetcher.h"
+#include "instant/codec/automatic_bits.h"
 #include "instant/cost/cost_model.h"
+#include "instant/methods/gact.h"
 #include "nn/losses.h"
 #include "nn/low_rank_adapter.h"
 #include "optim/clip.h"
@@ -79,7 +81,9 @@ TrainingLoop::TrainingLoop(RunDirectory run, TrainConfig config, std::unique_ptr
       optimizer_(make_optimizer(*model_, config_.optimizer_options())),
       total_(total_steps(config_, train_)),
       schedule_(config_.schedule_options(total_)),
-      shapes_(linear_shapes(*model_, train_.batch(0))) {
+      shapes_(linear_shapes(*model_, train_.batch(0))),
+      tape_(slimgrad::tape_options(config_.method_options())) {
+    if (automatic_bits(config_)) tape_.codec = codec_ = gact_codec(config_);
     require_compressed_steps(config_, total_);
     optimizer_->set_projection(make_projection(*model_, config_.method_options()));
     require_applicable(config_.method_options(), shapes_);
@@ -111,6 +115,7 @@ void TrainingLoop::resume() {
     RunState state = this->state();
     load_checkpoint(checkpoint, state);
     step_ = state.step;
+    if (codec_) codec_->set_bits(m_.bits);
     require(step_ <= total_, "[checkpoint] '{}' is damaged: it is of step {} of {}",
             checkpoint.string(), step_, total_);
     if (!run_.cut_metrics(state.metrics_bytes))
@@ -128,7 +133,10 @@ RunState TrainingLoop::state() {
 }
 
 TapeOptions TrainingLoop::tape_options(std::int64_t step) const {
-    return {.seed = config_.seed, .step = static_cast<std::uint64_t>(step)};
+    TapeOptions options = tape_;
+    options.seed = config_.seed;
+    options.step = static_cast<std::uint64_t>(step);
+    return options;
 }
 
 Var TrainingLoop::loss_of(Tape& tape, const Batch& batch) {
@@ -217,6 +225,44 @@ void TrainingLoop::watch(Progress& progress) {
         calibrator_.watch(Watch::share, {.samples = batches * config_.batch, .steps = every});
     else
         calibrator_.watch(Watch::nothing);
+}
+
+bool TrainingLoop::bits_due() const {
+    if (!automatic_bits(config_)) return false;
+    const auto every = config_.own.get<std::int64_t>(adapt_every_option());
+    return every > 0 ? step_ % every == 0 : step_ == 0;
+}
+
+// Rehearses the step that comes, and changes nothing of the run but the bits.
+void TrainingLoop::choose_bits(Progress& progress) {
+    const Timer timer(m_, "calibrate");
+    calibrator_.watch(Calibrator::Watch::nothing);
+    const auto ranks = calibrator_.sketch_ranks();
+    std::vector<Sensitivity> values;
+    whole_or_not_at_all([&] {
+        const PhaseScope phase("calibrate", true);
+        const Batch batch = train_.batch(step_);
+        const auto rehearse = [&](const std::shared_ptr<const Codec>& codec,
+                                  TapeObserver* observer) {
+            look_for_stop(step_);
+            TapeOptions options = tape_options(step_);
+            options.update_statistics = false;
+            options.codec = codec;
+            options.observer = observer;
+            Tape tape(options);
+            tape.backward(loss_of(tape, batch));
+        };
+        const bool passes = config_.own.get<std::string>(sensitivity_option()) == "passes";
+        values = passes ? sensitivities_by_passes(codec_, *model_, rehearse)
+                        : sensitivities_by_calls(codec_, *model_, rehearse);
+    });
+    calibrator_.set_sketch_ranks(ranks);
+    calibrator_.take_sketch_records();
+    m_.bits = allocate_bits(values, *automatic_bits(config_));
+    ++m_.bit_choices;
+    codec_->set_bits(m_.bits);
+    run_.append_metrics(bits_line(step_, values, m_.bits));
+    progress.line(bits_text(step_, values, m_.bits));
 }
 
 double TrainingLoop::train_step(const Batch& batch) {
@@ -336,6 +382,7 @@ void TrainingLoop::train(Progress& progress) {
         look_for_stop(step_);
         if (calibration_due())
             calibrate(progress, [&] { calibrator_.calibrate([&] { calibration_batches(); }); });
+        if (bits_due()) choose_bits(progress);
         watch(progress);
         Batch batch;
         {

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "instant/calibration/calibrator.h"
+#include "instant/codec/gact.h"
 #include "instant/cost/trace.h"
 #include "optim/schedule.h"
 #include "train/checkpoint.h"
@@ -49,6 +50,8 @@ class TrainingLoop {
     void calibrate(Progress& progress, const Work& work);
     void calibration_batches();
     void watch(Progress& progress);
+    bool bits_due() const;
+    void choose_bits(Progress& progress);
     double train_step(const Batch& batch);
     void take_sketches();
     void log(const Batch& batch, double loss);
@@ -67,6 +70,8 @@ class TrainingLoop {
     std::int64_t total_;
     Schedule schedule_;
     std::vector<LinearShape> shapes_;
+    TapeOptions tape_;                  // as the method sets it
+    std::shared_ptr<GactCodec> codec_;  // of it, if bits follow from sensitivities
     Measurements m_;
     std::int64_t step_ = 0;
     double grad_norm_ = 0;

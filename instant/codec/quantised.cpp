@@ -2,8 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
+#include <cmath>
 #include <cstring>
-#include <utility>
 
 #include "tensor/checked.h"
 #include "tensor/meter.h"
@@ -12,56 +13,94 @@ namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {
 namespace {
 
-std::int64_t groups_of(std::int64_t elements) {
-    return (elements + Quantised::group - 1) / Quantised::group;
-}
+constexpr std::int64_t block = 256;  // elements for which u is drawn at once
 
-std::int64_t code_bytes(std::int64_t elements, int bits) {
-    return (Checked(elements) * bits + 7) / 8;
-}
+/// How one sample lies in memory: rows of codes, each of which begins with a byte of its own.
+struct Layout {
+    std::int64_t rows = 0, length = 0;  // of all rows but the last, which may be shorter
+    std::int64_t elements = 0;
+    bool by_column = false;  // a scale is shared by what stands below each other, not by a row
 
-/// Calls f(group, its first element, its size) for the groups of one sample.
-template <class F>
-void for_each_group(std::int64_t elements, F f) {
-    const std::int64_t groups = groups_of(elements);
-    for (std::int64_t i = 0; i < groups; ++i) {
-        const std::int64_t first = i * Quantised::group;
-        f(i, first, std::min(Quantised::group, elements - first));
+    Layout(const Shape& sample, const QuantisedForm& form) : elements(numel(sample)) {
+        if (elements == 0) return;
+        const bool image = sample.size() == 3;  // (C, H, W): a channel is a row of (C, H·W)
+        if (form.scales == Scales::group)
+            length = std::min(form.group, elements);
+        else if (image)
+            length = sample[1] * sample[2];
+        else
+            length = sample.empty() ? 1 : sample.back();
+        rows = (elements + length - 1) / length;
+        by_column = form.scales != Scales::group && (form.scales == Scales::channel) != image;
     }
-}
-
-/// The least and the largest of n > 0 numbers, in lanes that the compiler vectorises.
-std::pair<real, real> range_of(const real* x, std::int64_t n) {
-    constexpr std::int64_t lanes = 16;
-    if (n < lanes) {
-        const auto [low, high] = std::minmax_element(x, x + n);
-        return {*low, *high};
+    std::int64_t scales() const { return by_column ? length : rows; }
+    std::int64_t size(std::int64_t row) const { return std::min(length, elements - row * length); }
+    std::int64_t row_bytes(int bits) const { return (Checked(length) * bits + 7) / 8; }
+    /// Rows are whole but for the last one.
+    std::int64_t code_bytes(int bits) const {
+        if (rows == 0) return 0;
+        return Checked(rows - 1) * row_bytes(bits) + (Checked(size(rows - 1)) * bits + 7) / 8;
     }
-    std::array<real, lanes> low, high;
-    std::copy_n(x, lanes, low.begin());
-    std::copy_n(x, lanes, high.begin());
-    const auto take = [&](const real* from) {
-        for (std::size_t j = 0; j < lanes; ++j) {
-            low[j] = from[j] < low[j] ? from[j] : low[j];
-            high[j] = from[j] > high[j] ? from[j] : high[j];
-        }
-    };
-    for (std::int64_t k = lanes; k + lanes <= n; k += lanes) take(x + k);
-    take(x + n - lanes);
-    return {std::ranges::min(low), std::ranges::max(high)};
+};
+
+Shape sample_of(const Shape& shape) {
+    return shape.empty() ? Shape{} : Shape(shape.begin() + 1, shape.end());
 }
 
-/// A group's codes, at a byte of their own, and a draw u for each.
-template <int bits>
-void pack(const real* x, std::int64_t n, real least, real scale, const std::uint16_t* draws,
-          std::uint8_t* out) {
+/// The least and the largest of some numbers, and whether all are finite, in lanes that the
+/// compiler vectorises.
+struct Extremes {
+    real least, largest;
+    bool finite;
+
+    Extremes(const real* x, std::int64_t n) {
+        constexpr std::int64_t lanes = 16;
+        std::array<real, lanes> low, high, nothing{};  // 0 · x is 0 of finite numbers alone
+        low.fill(x[0]);
+        high.fill(x[0]);
+        const auto take = [&](const real* from, std::int64_t count) {
+            for (std::int64_t j = 0; j < count; ++j) {
+                const auto lane = static_cast<std::size_t>(j);
+                low[lane] = from[j] < low[lane] ? from[j] : low[lane];
+                high[lane] = from[j] > high[lane] ? from[j] : high[lane];
+                nothing[lane] += from[j] * 0;
+            }
+        };
+        std::int64_t k = 0;
+        for (; k + lanes <= n; k += lanes) take(x + k, lanes);
+        take(x + k, n - k);
+        least = std::ranges::min(low);
+        largest = std::ranges::max(high);
+        finite = std::ranges::all_of(nothing, [](real zero) { return zero == 0; });
+    }
+};
+
+/// What the elements of a row share, or each column by itself: least value and step.
+struct Shared {
+    real least, scale;  // scale: step, or 1 / step to quantise
+
+    real least_of(std::int64_t) const { return least; }
+    real scale_of(std::int64_t) const { return scale; }
+};
+struct OfColumns {
+    const real *least, *scale;
+
+    real least_of(std::int64_t k) const { return least[k]; }
+    real scale_of(std::int64_t k) const { return scale[k]; }
+    OfColumns from(std::int64_t k) const { return {least + k, scale + k}; }
+};
+
+/// Codes of n ≤ block elements, at a byte of their own, and a draw u for each.
+template <int bits, class Ranges>
+void pack_codes(const real* x, std::int64_t n, const Ranges& ranges, const std::uint16_t* draws,
+                std::uint8_t* out) {
     constexpr int each = 8 / bits;  // codes a byte
     constexpr auto levels = static_cast<real>((1 << bits) - 1);
-    std::array<std::uint8_t, Quantised::group> codes{};
+    std::array<std::uint8_t, block> codes{};
     for (std::int64_t k = 0; k < n; ++k) {
         const real u = static_cast<real>(draws[k]) * static_cast<real>(0x1p-16);
-        const real code = (x[k] - least) * scale + u;
-        const real above = code > 0 ? code : real(0);  // also of a NaN
+        const real code = (x[k] - ranges.least_of(k)) * ranges.scale_of(k) + u;
+        const real above = code > 0 ? code : real(0);
         codes[static_cast<std::size_t>(k)] =
             static_cast<std::uint8_t>(static_cast<int>(above < levels ? above : levels));
     }
@@ -73,89 +112,178 @@ void pack(const real* x, std::int64_t n, real least, real scale, const std::uint
     }
 }
 
-template <int bits>
-void unpack(const std::uint8_t* in, std::int64_t n, real least, real step, real* x) {
+template <int bits, class Ranges>
+void unpack_codes(const std::uint8_t* in, std::int64_t n, const Ranges& ranges, real* x) {
     constexpr int each = 8 / bits, mask = (1 << bits) - 1;
     for (std::int64_t k = 0; k < n; ++k)
-        x[k] = least + static_cast<real>(in[k / each] >> (k % each * bits) & mask) * step;
+        x[k] = ranges.least_of(k) +
+               static_cast<real>(in[k / each] >> (k % each * bits) & mask) * ranges.scale_of(k);
 }
 
-/// The loops of so many bits, which divide by constants.
-struct Loops {
-    decltype(&pack<8>) pack;
-    decltype(&unpack<8>) unpack;
-};
-
-Loops loops_of(int bits) {
+/// Calls f with the number of bits as a constant: the loops divide by it.
+template <class F>
+auto with_bits(int bits, F f) {
     switch (bits) {
         case 1:
-            return {pack<1>, unpack<1>};
+            return f(std::integral_constant<int, 1>());
         case 2:
-            return {pack<2>, unpack<2>};
+            return f(std::integral_constant<int, 2>());
         case 4:
-            return {pack<4>, unpack<4>};
+            return f(std::integral_constant<int, 4>());
         case 8:
-            return {pack<8>, unpack<8>};
+            return f(std::integral_constant<int, 8>());
         default:
             fail("[codec] expected 1, 2, 4 or 8 bits, got {}", bits);
     }
 }
 
-}  // namespace
-
-std::int64_t Quantised::bytes(std::int64_t samples, std::int64_t elements, int bits,
-                              std::int64_t number_size) {
-    return Checked(samples) *
-           (code_bytes(elements, bits) + Checked(groups_of(elements)) * 2 * number_size);
+/// Least values and steps of one sample: (scales, 2). False if a value is not finite.
+bool find_ranges(const real* x, const Layout& layout, int bits, real* ranges) {
+    const auto levels = static_cast<real>((1 << bits) - 1);
+    bool finite = true;
+    const auto set = [&](std::int64_t i, real least, real largest) {
+        ranges[2 * i] = least;
+        ranges[2 * i + 1] = (largest - least) / levels;
+    };
+    if (!layout.by_column) {
+        for (std::int64_t row = 0; row < layout.rows; ++row) {
+            const Extremes found(x + row * layout.length, layout.size(row));
+            set(row, found.least, found.largest);
+            finite = finite && found.finite;
+        }
+        return finite;
+    }
+    const auto n = static_cast<std::size_t>(layout.length);
+    std::vector<real> low(x, x + n), high(x, x + n), nothing(n);
+    for (std::int64_t row = 0; row < layout.rows; ++row)
+        for (std::size_t k = 0; k < n; ++k) {
+            const real value = x[static_cast<std::size_t>(row) * n + k];
+            low[k] = value < low[k] ? value : low[k];
+            high[k] = value > high[k] ? value : high[k];
+            nothing[k] += value * 0;
+        }
+    for (std::size_t k = 0; k < n; ++k) {
+        set(static_cast<std::int64_t>(k), low[k], high[k]);
+        finite = finite && nothing[k] == 0;
+    }
+    return finite;
 }
 
-Quantised::Quantised(const Tensor& value, int bits,
-                     const std::function<Stream(std::int64_t sample)>& stream_of)
-    : shape_(value.shape()), bits_(bits) {
-    const Loops loops = loops_of(bits);
+/// Calls f(row, first, n, ranges) for each block of a sample's rows; `of_step(step)` is the scale.
+template <class OfStep, class F>
+void for_each_block(const Layout& layout, const real* ranges, OfStep of_step, F f) {
+    std::vector<real> least, scale;
+    if (layout.by_column)
+        for (std::int64_t k = 0; k < layout.length; ++k) {
+            least.push_back(ranges[2 * k]);
+            scale.push_back(of_step(ranges[2 * k + 1]));
+        }
+    const OfColumns columns{least.data(), scale.data()};
+    for (std::int64_t row = 0; row < layout.rows; ++row)
+        for (std::int64_t first = 0; first < layout.size(row); first += block) {
+            const std::int64_t n = std::min(block, layout.size(row) - first);
+            if (layout.by_column)
+                f(row, first, n, columns.from(first));
+            else
+                f(row, first, n, Shared{ranges[2 * row], of_step(ranges[2 * row + 1])});
+        }
+}
+
+}  // namespace
+
+std::int64_t QuantisedForm::bytes(const Shape& sample, std::int64_t samples,
+                                  std::int64_t number_size) const {
+    const Layout layout(sample, *this);
+    return Checked(samples) *
+           (layout.code_bytes(bits) + Checked(layout.scales()) * 2 * number_size);
+}
+
+Quantised::Quantised(const Tensor& value, QuantisedForm form, const StreamOf& stream_of)
+    : shape_(value.shape()), form_(form) {
+    require(form.group > 0 && form.group % 8 == 0,
+            "[codec] expected groups of a multiple of 8 elements, got {}", form.group);
+    const int bits = form.bits;
+    const Layout layout(sample_of(shape_), form);
     const std::int64_t samples = value.ndim() > 0 ? value.size(0) : 1;
-    elements_ = samples > 0 ? value.numel() / samples : 0;
-    const std::int64_t groups = groups_of(elements_), row = code_bytes(elements_, bits);
-    codes_ = std::make_shared<Storage>(static_cast<std::size_t>(Checked(samples) * row));
-    ranges_ = Tensor({samples, groups, 2});
+    const std::int64_t scales = layout.scales();
+    const std::int64_t row_bytes = layout.row_bytes(bits), bytes = layout.code_bytes(bits);
+    codes_ = std::make_shared<Storage>(static_cast<std::size_t>(Checked(samples) * bytes));
+    ranges_ = Tensor({samples, scales, 2});
     auto* const codes = static_cast<std::uint8_t*>(codes_->data());
-    const auto levels = static_cast<real>((1 << bits) - 1);
+    std::atomic<std::int64_t> damaged = samples;
+    with_bits(bits, [&](auto constant) {
 #pragma omp parallel for schedule(static) if (value.numel() > (1 << 14))
-    for (std::int64_t sample = 0; sample < samples; ++sample) {
-        Stream stream = stream_of(sample);
-        std::array<Stream::result_type, group / 2> words;
-        std::array<std::uint16_t, group> draws;
-        for_each_group(elements_, [&](std::int64_t i, std::int64_t first, std::int64_t n) {
-            const real* x = value.data() + sample * elements_ + first;
-            const auto [least, largest] = range_of(x, n);
-            const real step = (largest - least) / levels;
-            real* range = ranges_.data() + (sample * groups + i) * 2;
-            range[0] = least;
-            range[1] = step;
-            stream.fill(words);
-            std::memcpy(draws.data(), words.data(), sizeof words);
-            loops.pack(x, n, least, step > 0 ? 1 / step : 0, draws.data(),
-                       codes + sample * row + first * bits / 8);
-        });
-    }
+        for (std::int64_t sample = 0; sample < samples; ++sample) {
+            const real* x = value.data() + sample * layout.elements;
+            real* ranges = ranges_.data() + sample * scales * 2;
+            if (!find_ranges(x, layout, bits, ranges)) damaged = sample;
+            Stream stream = stream_of(sample);
+            std::array<Stream::result_type, block / 2> words;
+            std::array<std::uint16_t, block> draws;
+            const auto inverse = [](real step) { return step > 0 ? 1 / step : real(0); };
+            for_each_block(layout, ranges, inverse,
+                           [&](std::int64_t row, std::int64_t first, std::int64_t n, auto shared) {
+                               stream.fill(words);
+                               std::memcpy(draws.data(), words.data(), sizeof words);
+                               pack_codes<constant()>(
+                                   x + row * layout.length + first, n, shared, draws.data(),
+                                   codes + sample * bytes + row * row_bytes + first * bits / 8);
+                           });
+        }
+    });
+    require(damaged == samples,
+            "[{}] a value of sample {} is not finite and cannot be kept in {} bits. Hint: the run "
+            "may have diverged; try a lower learning rate",
+            current_layer(), damaged.load(), bits);
     meter().add(5 * value.numel());
 }
 
 Tensor Quantised::unpack() const {
     Tensor value(shape_);
-    const Loops loops = loops_of(bits_);
-    const std::int64_t samples = ranges_.size(0), groups = ranges_.size(1);
-    const std::int64_t row = code_bytes(elements_, bits_);
+    const Layout layout(sample_of(shape_), form_);
+    const std::int64_t samples = ranges_.size(0), scales = layout.scales();
+    const std::int64_t row_bytes = layout.row_bytes(form_.bits);
+    const std::int64_t bytes = layout.code_bytes(form_.bits);
     const auto* const codes = static_cast<const std::uint8_t*>(codes_->data());
+    with_bits(form_.bits, [&](auto constant) {
 #pragma omp parallel for schedule(static) if (value.numel() > (1 << 14))
-    for (std::int64_t sample = 0; sample < samples; ++sample)
-        for_each_group(elements_, [&](std::int64_t i, std::int64_t first, std::int64_t n) {
-            const real* range = ranges_.data() + (sample * groups + i) * 2;
-            loops.unpack(codes + sample * row + first * bits_ / 8, n, range[0], range[1],
-                         value.data() + sample * elements_ + first);
-        });
+        for (std::int64_t sample = 0; sample < samples; ++sample)
+            for_each_block(
+                layout, ranges_.data() + sample * scales * 2, [](real step) { return step; },
+                [&](std::int64_t row, std::int64_t first, std::int64_t n, auto shared) {
+                    unpack_codes<constant()>(
+                        codes + sample * bytes + row * row_bytes + first * form_.bits / 8, n,
+                        shared,
+                        value.data() + sample * layout.elements + row * layout.length + first);
+                });
+    });
     meter().add(2 * value.numel());
     return value;
+}
+
+Tensor rounding_variance(const Tensor& value, const QuantisedForm& form) {
+    const Layout layout(sample_of(value.shape()), form);
+    const std::int64_t samples = value.ndim() > 0 ? value.size(0) : 1;
+    Tensor variance(value.shape());
+    std::vector<real> ranges(static_cast<std::size_t>(2 * layout.scales()));
+    for (std::int64_t sample = 0; sample < samples; ++sample) {
+        const real* x = value.data() + sample * layout.elements;
+        real* out = variance.data() + sample * layout.elements;
+        find_ranges(x, layout, form.bits, ranges.data());
+        for_each_block(
+            layout, ranges.data(), [](real step) { return step; },
+            [&](std::int64_t row, std::int64_t first, std::int64_t n, auto shared) {
+                for (std::int64_t k = 0; k < n; ++k) {
+                    const std::int64_t i = row * layout.length + first + k;
+                    const real step = shared.scale_of(k);
+                    const real code = step > 0 ? (x[i] - shared.least_of(k)) / step : real(0);
+                    const real f = code - std::floor(code);
+                    out[i] = step * step * f * (1 - f);
+                }
+            });
+    }
+    meter().add(9 * value.numel());
+    return variance;
 }
 
 }  // namespace SLIMGRAD_PRECISION

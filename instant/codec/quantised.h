@@ -11,41 +11,59 @@
 namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {
 
-/// A tensor in `bits` bits an element (1, 2, 4 or 8), by stochastic rounding (GACT, Liu et al.
-/// 2022). The elements of each sample, the first axis, are quantised in groups of 256, the last one
-/// shorter, each between its least and its largest value:
+/// Which elements of a sample share their least value and their step.
+enum class Scales {
+    group,    // so many in the order of memory
+    token,    // those of a token, or of a pixel
+    channel,  // those of a channel: one column of (L, C), one plane of (C, H, W)
+};
+
+/// How a tensor is quantised.
+struct QuantisedForm {
+    int bits = 8;  // an element: 1, 2, 4 or 8
+    Scales scales = Scales::group;
+    std::int64_t group = 256;  // elements, of Scales::group
+
+    /// What samples of one shape hold, without the axis of the batch: codes, and two numbers of
+    /// `number_size` bytes for each scale.
+    std::int64_t bytes(const Shape& sample, std::int64_t samples, std::int64_t number_size) const;
+};
+
+/// A tensor in few bits an element, by stochastic rounding (GACT, Liu et al. 2022). Elements that
+/// share a scale lie between their least and their largest value:
 ///
-///   scale = (2^bits − 1) / (max − min),   q = ⌊(x − min) scale + u⌋,  u ~ U(0, 1)
-///   x̃ = q / scale + min,                  so that E x̃ = x
+///   step = (max − min) / (2^bits − 1),   q = ⌊(x − min) / step + u⌋,  u ~ U(0, 1)
+///   x̃ = min + q step,                    so that E x̃ = x
 ///
-/// u has 16 bits, which is as fine as a code of 8 bits and its fraction are in single precision.
-/// A group holds two numbers beside its codes. FLOPs count under the open phase: 5 an element to
-/// quantise (two comparisons, a difference, a product, a sum), 2 to give it back.
+/// The first axis is that of samples, which share nothing. u has 16 bits, which is as fine as a
+/// code of 8 bits and its fraction are in single precision. FLOPs count under the open phase: 5 an
+/// element to quantise (two comparisons, a difference, a product, a sum), 2 to give it back.
 class Quantised final : public PackedTensor {
   public:
-    static constexpr std::int64_t group = 256;
+    using StreamOf = std::function<Stream(std::int64_t sample)>;
 
     /// `stream_of(sample)` draws u: the codes of a sample do not depend on how a batch is split.
-    Quantised(const Tensor& value, int bits,
-              const std::function<Stream(std::int64_t sample)>& stream_of);
+    /// Throws Error, naming the open layer, for values that are not finite, and for other bits.
+    Quantised(const Tensor& value, QuantisedForm form, const StreamOf& stream_of);
+    Quantised(const Tensor& value, int bits, const StreamOf& stream_of)
+        : Quantised(value, QuantisedForm{.bits = bits}, stream_of) {}
 
+    const Shape& shape() const { return shape_; }
     Tensor unpack() const override;
     std::vector<std::shared_ptr<Storage>> held() const override {
         return {codes_, ranges_.storage()};
     }
 
-    /// What `samples` samples of `elements` elements each hold: codes, and numbers of `number_size`
-    /// bytes.
-    static std::int64_t bytes(std::int64_t samples, std::int64_t elements, int bits,
-                              std::int64_t number_size);
-
   private:
     Shape shape_;
-    int bits_;
-    std::int64_t elements_;  // of a sample
+    QuantisedForm form_;
     std::shared_ptr<Storage> codes_;
-    Tensor ranges_;  // (B, groups, 2): least value, and the step of one code
+    Tensor ranges_;  // (B, scales, 2): least value, and the step of one code
 };
+
+/// The variance of each element of x̃: step² f (1 − f), f the fraction that is rounded. Of the
+/// value's shape.
+Tensor rounding_variance(const Tensor& value, const QuantisedForm& form);
 
 }  // namespace SLIMGRAD_PRECISION
 }  // namespace slimgrad

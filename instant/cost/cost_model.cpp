@@ -40,8 +40,8 @@ std::map<std::string, Checked> outputs_of_groups(const std::vector<LinearShape>&
 }
 
 /// `group_out`: the output channels that share the layer's x.
-Compression compression_of(const LinearShape& layer, const MethodOptions& options,
-                           std::int64_t group_out) {
+Compression rule_of(const LinearShape& layer, const MethodOptions& options,
+                    std::int64_t group_out) {
     validate(options);
     const Method& method = find_method(options.method);
     const Slots slots = calibrated_slots(options);
@@ -73,6 +73,13 @@ Compression compression_of(const LinearShape& layer, const MethodOptions& option
         choose("rank_g", options.rank_g, result.side_g, layer.out_channels, layer.out_channels,
                result.rank_g, result.left_g);
     return result;
+}
+
+Compression compression_of(const LinearShape& layer, const MethodOptions& options,
+                           std::int64_t group_out) {
+    Compression compression = rule_of(layer, options, group_out);
+    compression.codec = tape_options(options).codec;
+    return compression;
 }
 
 }  // namespace

@@ -1,5 +1,7 @@
 #include "instant/cost/linear_cost.h"
 
+#include <algorithm>
+
 #include "instant/methods/complement.h"
 
 namespace slimgrad {
@@ -26,25 +28,9 @@ struct Drawn {
     Checked rank, dim, count, rows;
 };
 
-}  // namespace
-
-LinearCost& LinearCost::operator+=(const LinearCost& other) {
-    forward += other.forward;
-    compress += other.compress;
-    g_w += other.g_w;
-    g_x += other.g_x;
-    saved_bytes += other.saved_bytes;
-    projector_bytes += other.projector_bytes;
-    return *this;
-}
-
-LinearCost exact_cost(const LinearShape& layer, std::int64_t samples, const Counted& counted) {
-    return linear_cost(layer, {}, samples, counted);
-}
-
-LinearCost linear_cost(const LinearShape& layer, const Compression& compression,
-                       std::int64_t samples, const Counted& counted) {
-    if (compression.form) return compression.form(layer, samples, counted);
+/// Two slots that are projected or exact.
+LinearCost projected_cost(const LinearShape& layer, const Compression& compression,
+                          std::int64_t samples, const Counted& counted) {
     const Checked batch = samples;
     const Checked l = layer.tokens, cx = layer.in_channels, cy = layer.out_channels;
     const bool shares_x = counted.shares_x;
@@ -80,6 +66,43 @@ LinearCost linear_cost(const LinearShape& layer, const Compression& compression,
                           : batch * (2 * l * cy * r + 2 * l * r * cx) + 2 * r * cx * cy);
         cost.projector_bytes += stored(drawn.numbers(false));
     }
+    return cost;
+}
+
+}  // namespace
+
+LinearCost& LinearCost::operator+=(const LinearCost& other) {
+    forward += other.forward;
+    compress += other.compress;
+    g_w += other.g_w;
+    g_x += other.g_x;
+    saved_bytes += other.saved_bytes;
+    projector_bytes += other.projector_bytes;
+    return *this;
+}
+
+LinearCost exact_cost(const LinearShape& layer, std::int64_t samples, const Counted& counted) {
+    return linear_cost(layer, {}, samples, counted);
+}
+
+Shape held_shape(const LinearShape& layer) {
+    if (!layer.window) return {layer.tokens, layer.in_channels};
+    const std::int64_t rows = layer.window->rows.length, columns = layer.window->columns.length;
+    return {layer.held_elements / std::max<std::int64_t>(1, rows * columns), rows, columns};
+}
+
+LinearCost linear_cost(const LinearShape& layer, const Compression& compression,
+                       std::int64_t samples, const Counted& counted) {
+    LinearCost cost = compression.form ? compression.form(layer, samples, counted)
+                                       : projected_cost(layer, compression, samples, counted);
+    if (!compression.codec || !compression.keeps_x() || !counted.gw) return cost;
+    const auto packed = compression.codec->cost(layer.name + " x", held_shape(layer), samples);
+    require(packed.has_value(), "[cost] the codec has no closed form. Hint: train, its run counts");
+    if (!counted.shares_x) {
+        cost.compress += packed->pack;
+        cost.saved_bytes = packed->bytes;
+    }
+    cost.g_w += packed->unpack;
     return cost;
 }
 

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 
 #include "instant/cost/trace.h"
@@ -51,7 +52,15 @@ struct Compression {
     bool weighted_x = false;
     /// The closed form of a method that does something else than project the two slots.
     std::function<LinearCost(const LinearShape&, std::int64_t batch, const Counted&)> form{};
+    bool form_keeps_x = false;  // as an activation, which a codec may pack
+    /// What packs activations, x too where it is kept: beside the form, which does not know of it.
+    std::shared_ptr<const Codec> codec{};
+
+    bool keeps_x() const { return form ? form_keeps_x : !rank_x; }
 };
+
+/// What a layer holds of x, without the axis of the batch: (L, Cx), or the image (C, H, W).
+Shape held_shape(const LinearShape& layer);
 
 /// Vanilla's closed form.
 LinearCost exact_cost(const LinearShape& layer, std::int64_t batch, const Counted& counted);

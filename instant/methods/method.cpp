@@ -64,6 +64,7 @@ Method combined(const std::string& name) {
         take(&Method::projection);
         take(&Method::adapt);
         take(&Method::adapted_shapes);
+        take(&Method::tape);
         if (part.rule || all.x_slot.empty()) {
             all.x_slot = part.x_slot;
             all.g_slot = part.g_slot;
@@ -118,8 +119,9 @@ void adapt(Module& model, const MethodOptions& options, std::uint64_t seed) {
 }
 
 void register_method(Method method) {
-    require(!method.name.empty() && (method.rule || method.projection || method.adapt),
-            "[method] expected an entry with a name and a rule");
+    require(
+        !method.name.empty() && (method.rule || method.projection || method.adapt || method.tape),
+        "[method] expected an entry with a name and a rule");
     require(std::ranges::find(method_table(), method.name, &Method::name) == method_table().end(),
             "[method] there is already a method '{}'", method.name);
     constexpr std::string_view letters = "abcdefghijklmnopqrstuvwxyz", digits = "0123456789";
@@ -145,6 +147,14 @@ std::unique_ptr<GradientProjection> make_projection(Module& model, const MethodO
     validate(options);
     const Method& method = find_method(options.method);
     return method.projection ? method.projection(model, options) : nullptr;
+}
+
+TapeOptions tape_options(const MethodOptions& options) {
+    validate(options);
+    TapeOptions result;
+    if (const Method& method = find_method(options.method); method.tape)
+        method.tape(result, options);
+    return result;
 }
 
 std::vector<std::string> method_names() {

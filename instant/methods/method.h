@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "autograd/tape.h"
 #include "instant/calibration/truncation.h"
 #include "instant/cost/linear_cost.h"
 #include "nn/linear_map.h"
@@ -85,6 +86,9 @@ struct Method {
     /// What that makes of a model's linear maps, for models that are known by their shapes.
     std::function<std::vector<LinearShape>(const std::vector<LinearShape>&, const MethodOptions&)>
         adapted_shapes{};
+    /// How all layers keep what they keep: a codec, and what else tapes of training may be told.
+    /// Null: as it is.
+    std::function<void(TapeOptions&, const MethodOptions&)> tape{};
     /// The fields of MethodOptions that it heeds, by name.
     std::vector<std::string> heeds{};
     /// Its own options, with their initial values. Entries that share a name share all of it.
@@ -104,12 +108,15 @@ Slots calibrated_slots(const MethodOptions& options);
 /// Changes a named model as the method wants it to be trained, if it wants that.
 void adapt(Module& model, const MethodOptions& options, std::uint64_t seed);
 /// Adds a method of one's own, before anything asks for the table: in the first lines of main().
-/// Throws Error for a name that is taken, an entry with neither rule, projection nor adapt, or an
-/// option that stands elsewhere with another meaning.
+/// Throws Error for a name that is taken, an entry with neither rule, projection, adapt nor tape,
+/// or an option that stands elsewhere with another meaning.
 void register_method(Method method);
 
 /// For Optimizer::set_projection: what a method's entry makes, or null.
 std::unique_ptr<GradientProjection> make_projection(Module& model, const MethodOptions& options);
+
+/// For tapes of training: what a method's entry sets, all else as usual.
+TapeOptions tape_options(const MethodOptions& options);
 
 std::vector<std::string> method_names();
 /// The four backward modes of INSTANT, which are compared where nothing else is asked for.

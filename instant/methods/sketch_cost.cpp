@@ -65,6 +65,7 @@ Compression sketch_compression(const LinearShape& layer, const MethodOptions& op
     }
     Compression compression = x_slot;
     compression.drawn = !x_slot.rank_x;
+    compression.form_keeps_x = o.bits == 0 && !x_slot.rank_x;
     compression.form = [o, how, x_slot](const LinearShape& shape, std::int64_t samples,
                                         const Counted& counted) {
         const SketchWork work{shape, samples, how, counted.gw && o.gw, counted.gx && o.gx, x_slot};
@@ -72,7 +73,8 @@ Compression sketch_compression(const LinearShape& layer, const MethodOptions& op
         LinearCost cost = linear_cost(shape, x_slot, samples, counted);
         if (counted.gw && o.bits > 0 && !counted.shares_x) {
             cost.compress = Checked(samples) * 5 * shape.held_elements;
-            cost.saved_bytes = Quantised::bytes(samples, shape.held_elements, o.bits, number_bytes);
+            cost.saved_bytes =
+                QuantisedForm{.bits = o.bits}.bytes({shape.held_elements}, samples, number_bytes);
         }
         const bool made = !o.exact_beyond_break_even || rank <= work.break_even();
         if (made && (work.gw || work.gx)) {

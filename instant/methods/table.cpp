@@ -2,6 +2,7 @@
 
 #include "instant/methods/compact_rule.h"
 #include "instant/methods/espace_rule.h"
+#include "instant/methods/gact.h"
 #include "instant/methods/galore.h"
 #include "instant/methods/gradient_filter.h"
 #include "instant/methods/lbp_wht.h"
@@ -141,6 +142,14 @@ std::deque<Method>& method_table() {
          .adapt = add_lora,
          .adapted_shapes = lora_shapes,
          .options = {rank_option(), alpha_option()}},
+        {.name = "gact",
+         .help = "all that layers keep in few bits, rounded at random (GACT)",
+         .x_slot = "x in few bits",
+         .g_slot = "g W",
+         .tape = keep_in_few_bits,
+         .options = {level_option(), bits_option(), scales_option(), group_size_option(),
+                     adapt_every_option(), sensitivity_option(), gelu_bits_option(),
+                     norm_keeps_option()}},
     };
     return all;
 }
