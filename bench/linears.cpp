@@ -102,6 +102,7 @@ class Linears final : public Workload {
           variant_(variant),
           projectors_(random_projectors(shapes_, variant, which.size.batch)),
           sets_(sets_of(shapes_, which.size.batch, variant.seed)) {
+        codec_ = tape_options(options_of(variant, {}, which.size.batch)).codec;
         for (std::size_t i = 0; i < shapes_.size(); ++i)
             rules_.push_back(make_rule(shapes_[i], variant, projectors_[i], which.size.batch));
     }
@@ -145,9 +146,12 @@ class Linears final : public Workload {
         std::vector<Saved> saved;
         for (std::size_t i = 0; i < shapes_.size(); ++i) {
             const LayerScope scope(shapes_[i].name);
-            saved.emplace_back(std::vector<bool>{true, true}, nullptr, &cache);
-            Stopwatch watch;
             const LinearCall call = call_of(shapes_[i], variant_, b.x[i].shape(), b.w[i]);
+            saved.emplace_back(std::vector<bool>{true, true},
+                               SavedOptions{.codec = codec_.get(),
+                                            .cache = &cache,
+                                            .as = {.layer = call.layer, .seed = call.seed}});
+            Stopwatch watch;
             rules_[i]->save({call.op, b.x[i]}, saved.back(), call);
             parts.emplace_back("compress." + shapes_[i].name, watch.lap());
             compress += parts.back().second;
@@ -168,6 +172,7 @@ class Linears final : public Workload {
     Variant variant_;
     std::vector<Projectors> projectors_;
     std::vector<std::shared_ptr<const BackwardRule>> rules_;
+    std::shared_ptr<const Codec> codec_;
     std::shared_ptr<Sets> sets_;
     std::int64_t warm_ = 0;
 };

@@ -39,6 +39,7 @@ class Step final : public Workload {
             gy_ = draw("gy", {s.batch, s.tokens, s.width});
         }
         name_modules(*model_);
+        tape_ = tape_options(options_of(variant, {}, s.batch));
         install_rules(*model_, variant, s.batch, [&] {
             Tape tape({.update_statistics = false});
             const TokenScope tokens(tape, layout_);
@@ -52,7 +53,7 @@ class Step final : public Workload {
     Seconds run() override {
         Stopwatch watch;
         Seconds seconds;
-        Tape tape;
+        Tape tape(tape_);
         const TokenScope tokens(tape, layout_);
         Var y = model_->forward(tape.constant(x_));
         if (!labels_.empty()) y = cross_entropy(y, labels_);
@@ -101,6 +102,7 @@ class Step final : public Workload {
     }
 
     TokenLayout layout_;
+    TapeOptions tape_;
     std::unique_ptr<Module> model_;
     std::unique_ptr<Optimizer> optimizer_;
     Tensor x_, gy_, result_;

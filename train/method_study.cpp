@@ -28,7 +28,7 @@ std::vector<Choice> choices(const RunProbe& run, const MethodStudyOptions& optio
         MethodOptions method = asked.config.method_options();
         method.batch = run.batch_size();
         const Method& entry = find_method(method.method);
-        require(!entry.adapt && (entry.rule || method.method == "vanilla"),
+        require(!entry.adapt && (entry.rule || entry.tape || method.method == "vanilla"),
                 "[snr] '{}' changes the model or the optimizer: its layers make no other gradients",
                 method.method);
         const auto gives = [&](std::initializer_list<const char*> names) {
@@ -87,9 +87,10 @@ void study_range_finders(RunProbe& run, const MethodStudyOptions& options, Metho
 
 /// Only the layers of the study.
 std::vector<LayerDraws> errors(RunProbe& run, const MethodStudyOptions& options,
-                               const MethodStudy& study, const std::string& what) {
+                               const MethodStudy& study, const std::string& what,
+                               const Codec* codec = nullptr) {
     std::vector<LayerDraws> all =
-        draw_errors(run.model(), fresh_batches(run, options.study, what), options.draws);
+        draw_errors(run.model(), fresh_batches(run, options.study, what), options.draws, codec);
     std::erase_if(all, [&](const LayerDraws& layer) {
         return std::ranges::find(study.layers, layer.name, &MethodStudy::Layer::name) ==
                study.layers.end();
@@ -119,7 +120,9 @@ MethodStudy method_study(RunProbe& run, const MethodStudyOptions& options) {
             choice.rank ? fmt::format("{}, R = {}", choice.spec, *choice.rank) : choice.spec;
         Calibrator calibrator(run.model(), choice.options);
         calibrate(run, calibrator, options.study);
-        MethodQuality point{choice.spec, choice.rank, errors(run, options, study, what), {}, {}};
+        const TapeOptions tape = tape_options(choice.options);
+        MethodQuality point{
+            choice.spec, choice.rank, errors(run, options, study, what, tape.codec.get()), {}, {}};
         const LinearCost of_method = cost(choice.options);
         point.flops =
             static_cast<double>(of_method.backward()) / static_cast<double>(vanilla.backward());

@@ -81,7 +81,7 @@ void add_draws(DrawErrors& errors, const std::vector<Tensor>& draws, const Tenso
 }  // namespace
 
 std::vector<LayerDraws> draw_errors(Module& model, const std::function<void()>& run,
-                                    std::int64_t draws) {
+                                    std::int64_t draws, const Codec* codec) {
     require(draws >= 1, "[draws] expected at least one draw, got {}", draws);
     std::vector<LayerDraws> all;
     std::map<std::string, std::size_t> index;
@@ -93,7 +93,7 @@ std::vector<LayerDraws> draw_errors(Module& model, const std::function<void()>& 
         std::vector<Tensor> gx, gw;
         LinearCall call = exact.call;
         for (std::int64_t k = 0; k < draws; ++k, ++call.seed) {
-            const LinearGrads grads = made_by(exact.own, exact, call);
+            const LinearGrads grads = made_by(exact.own, exact, call, codec);
             gx.push_back(grads.gx);
             gw.push_back(grads.gw.defined() ? grads.gw.dense() : Tensor());
         }

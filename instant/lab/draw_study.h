@@ -63,9 +63,10 @@ struct LayerDraws {
 
 /// Each layer alone, as in local_errors: its rule is given the exact x and g_y, `draws` times with
 /// another seed. A rule whose second draw equals its first one is asked no more. An entry for every
-/// linear map, in order of visit; empty where a gradient is not made.
+/// linear map, in order of visit; empty where a gradient is not made. What rules keep as an
+/// activation `codec` packs, if there is one.
 std::vector<LayerDraws> draw_errors(Module& model, const std::function<void()>& run,
-                                    std::int64_t draws);
+                                    std::int64_t draws, const Codec* codec = nullptr);
 
 /// The best that any subspace of R directions can do: each sample's own leading singular vectors,
 /// one subspace for both products, x exact (Eckart and Young). What it costs is not counted.

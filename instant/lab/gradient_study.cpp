@@ -76,8 +76,13 @@ void watch_exact_backward(Module& model, const std::function<void()>& run,
     zero_grad(model);
 }
 
-LinearGrads made_by(const BackwardRule& rule, const ExactBackward& exact, const LinearCall& call) {
-    Saved kept({call.needs.gx, call.needs.gw}, nullptr, nullptr);
+LinearGrads made_by(const BackwardRule& rule, const ExactBackward& exact, const LinearCall& call,
+                    const Codec* codec) {
+    Saved kept({call.needs.gx, call.needs.gw}, {.codec = codec,
+                                                .as = {.layer = call.layer,
+                                                       .seed = call.seed,
+                                                       .step = call.step,
+                                                       .first_sample = call.first_sample}});
     if (call.needs.gw) rule.save({call.op, exact.saved.tensor("x")}, kept, call);
     return backward_by(rule, exact.gy.value(), kept, call);
 }

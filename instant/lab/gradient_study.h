@@ -27,8 +27,10 @@ struct ExactBackward {
 void watch_exact_backward(Module& model, const std::function<void()>& run,
                           const std::function<void(const ExactBackward&)>& see);
 
-/// What `rule` would have kept of the same x, and made of the same g_y, in a call like it.
-LinearGrads made_by(const BackwardRule& rule, const ExactBackward& exact, const LinearCall& call);
+/// What `rule` would have kept of the same x, and made of the same g_y, in a call like it. What it
+/// keeps as an activation `codec` packs, if there is one.
+LinearGrads made_by(const BackwardRule& rule, const ExactBackward& exact, const LinearCall& call,
+                    const Codec* codec = nullptr);
 
 /// Runs with exact rules and shows the g_y: (B, L, Cy) and W: (Cy, Cx) of every linear map that
 /// makes g_x.

@@ -135,13 +135,15 @@ LabResult lab_linear(const Tensor& x, const Tensor& w, const Tensor& gy, LabOpti
             x.size(1), grid.rows, grid.columns);
     options.method.break_even = "report";
 
+    TapeOptions tape_of = tape_options(options.method);
+    tape_of.seed = options.seed;
     Bench bench(w, options.bias);
     const LabFlops before = counted();
     Calibrator calibrator(bench, options.method);
     calibrator.calibrate([&] {
         const auto pairs = options.calibration.value_or(std::vector{CalibrationPair{x, gy}});
         for (const auto& [x0, gy0] : pairs) {
-            Tape tape({.update_statistics = false, .seed = options.seed});
+            Tape tape(tape_of);
             const TokenScope tokens(tape, options.layout);
             tape.backward(bench.forward(tape.input(x0)), gy0);
         }
@@ -156,7 +158,7 @@ LabResult lab_linear(const Tensor& x, const Tensor& w, const Tensor& gy, LabOpti
     report_sketch(bench.layer(), call, gy, result);
     {
         const std::int64_t held_before = ledger()[Category::saved].live;
-        Tape tape({.seed = options.seed});
+        Tape tape(tape_of);
         const TokenScope tokens(tape, options.layout);
         // A copy of x: the ledger would not count again what another tape already keeps.
         const Var input = tape.input(x.clone());
