@@ -52,6 +52,10 @@ Built built(const CostOptions& o, const MethodOptions& method) {
         };
         all.model = std::move(model);
     } else {
+        const auto images = model_names();
+        require(std::ranges::find(images, o.model) != images.end(),
+                "[cost] '{}' is known by its shapes alone: a whole model is one of {}, {}", o.model,
+                fmt::join(images, ", "), fmt::join(texts, ", "));
         constexpr std::int64_t most_pixels = 1 << 24;  // the model is built and run
         require(o.channels * o.height * o.width <= most_pixels,
                 "[cost] expected channels * height * width up to {}, got {}", most_pixels,

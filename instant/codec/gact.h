@@ -21,6 +21,8 @@ class GactCodec final : public Codec {
     /// `form.bits`: those of all values whose bits are not set by name.
     explicit GactCodec(QuantisedForm form) : form_(form) {}
 
+    const QuantisedForm& form() const { return form_; }
+
     std::shared_ptr<const PackedTensor> pack(const Tensor& value, const KeptAs& as) const override;
 
     std::optional<PackedCost> cost(const std::string& name, const Shape& sample,

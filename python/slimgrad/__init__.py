@@ -45,7 +45,7 @@ from ._core import (
     tanh,
     transpose,
 )
-from ._core.f32 import Calibrator, Tape, Tensor, Var, normal, uniform, zeros
+from ._core.f32 import Calibrator, Tape, Tensor, Var, normal, random_words, uniform, zeros
 from ._cost import Document, cost
 from ._snr import SnrResult, SnrSource, snr
 from .function import BackwardRule, Function
@@ -107,6 +107,7 @@ __all__ = [
     "optim",
     "phase",
     "pow",
+    "random_words",
     "register_method",
     "report",
     "reshape",

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from . import _core
 from ._core import Error
 
-__all__ = ["LinearResult", "linear"]
+__all__ = ["LinearResult", "Quantised", "allocate_bits", "linear", "quantise"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -106,3 +106,49 @@ def linear(
         offset=offset, grid=grid, seed=seed, **options,
     )  # fmt: skip
     return LinearResult(**values)
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """A value that was kept in few bits."""
+
+    value: NDArray[Any]  # what comes back
+    variance: NDArray[Any]  # of each element of it, over all roundings
+    saved_bytes: int  # codes, and two numbers for each scale
+
+
+def quantise(
+    x: ArrayLike,
+    bits: int = 4,
+    scales: str = "group",
+    group_size: int = 256,
+    seed: int = 0,
+    purpose: str = "quantise",
+    step: int = 0,
+) -> Quantised:
+    """Keeps a value in 1, 2, 4 or 8 bits an element, by stochastic rounding (GACT), and gives it back.
+
+    x: (B, ...), float32 or float64. Elements that share a scale lie between their least and their
+    largest value. scales: "group" (so many in the order of memory, within a sample), "token" (a row
+    of (L, C), a pixel of (C, H, W)) or "channel". Sample b is rounded by sg.Stream(seed, purpose,
+    step, b), two draws of 16 bits a word.
+
+    Raises sg.Error for other words and for values that are not finite.
+
+    >>> q = sg.lab.quantise(x, bits=2)
+    >>> abs(q.value - x).max(), q.saved_bytes
+    """
+    half = precision_of(x, "lab.quantise")
+    return Quantised(**half.lab_quantise(x, str(bits), scales, group_size, seed, purpose, step))
+
+
+def allocate_bits(values: dict[str, tuple[int, float]], average: float) -> dict[str, int]:
+    """Bits for kept values, so many on average over all elements, as GACT chooses them.
+
+    values: by name, how many elements, and the sensitivity c: b bits add c / (2^b - 1)² to the
+    variance of the gradient. Bits are 32, 8, 4, 2 or 1.
+
+    >>> sg.lab.allocate_bits({"q": (1000, 4.0), "x": (4000, 0.1)}, average=3)
+    """
+    bits: dict[str, int] = _core.f32.lab_allocate_bits(values, average)
+    return bits

@@ -4,7 +4,9 @@
 #include "instant/lab/lab.h"
 
 #include "bind.h"
+#include "instant/codec/automatic_bits.h"
 #include "instant/lab/snr_source.h"
+#include "instant/methods/gact.h"
 #include "method_options.h"
 
 namespace slimgrad {
@@ -152,6 +154,40 @@ nb::dict snr_of_source(const SnrSource& source, const Int& count, const Natural&
     return to_dict(theory, measured, modes);
 }
 
+nb::dict quantise(nb::handle x, const std::string& bits, const std::string& scales,
+                  const Int& group_size, const Natural& seed, const std::string& purpose,
+                  const Natural& step) {
+    MethodOptions options{.method = "gact"};
+    const std::string where = "[lab.quantise]";
+    options.own.set(where, bits_option(), bits);
+    options.own.set(where, scales_option(), scales);
+    options.own.set(where, group_size_option(), std::int64_t{group_size});
+    const Tensor value = to_tensor(x, "lab.quantise");
+    const QuantisedForm form = gact_codec(options)->form();
+    const Quantised packed(value, form, [&](std::int64_t sample) {
+        return Stream(seed, purpose, step, static_cast<std::uint32_t>(sample));
+    });
+    std::int64_t bytes = 0;
+    for (const auto& storage : packed.held()) bytes += static_cast<std::int64_t>(storage->bytes());
+    nb::dict d;
+    d["value"] = to_numpy(packed.unpack());
+    d["variance"] = to_numpy(rounding_variance(value, form));
+    d["saved_bytes"] = bytes;
+    return d;
+}
+
+nb::dict allocate(const nb::dict& values, double average) {
+    std::vector<Sensitivity> all;
+    for (const auto [name, pair] : values) {
+        const auto [elements, c] = nb::cast<std::pair<Int, double>>(pair);
+        all.push_back({nb::cast<std::string>(name), elements, c});
+    }
+    nb::dict bits;
+    const auto chosen = allocate_bits(all, average);
+    for (const Sensitivity& value : all) bits[value.name.c_str()] = chosen.at(value.name);
+    return bits;
+}
+
 void bind_source(nb::module_& here) {
     nb::class_<SnrSource>(
         here, "SnrSource",
@@ -194,6 +230,9 @@ void bind_lab(nb::module_& here) {
     here.def("lab_linear", &linear, "x"_a.none(), "w"_a.none(), "gy"_a.none(), "method"_a,
              "calibration"_a.none(), "bias"_a.none(), "grid"_a.none(), "seed"_a, "options"_a,
              "See sg.lab.linear.");
+    here.def("lab_quantise", &quantise, "x"_a.none(), "bits"_a, "scales"_a, "group_size"_a,
+             "seed"_a, "purpose"_a, "step"_a, "See sg.lab.quantise.");
+    here.def("lab_allocate_bits", &allocate, "values"_a, "average"_a, "See sg.lab.allocate_bits.");
     bind_source(here);
     here.def("snr_of_samples", &snr_of_samples, "g"_a.none(), "w"_a.none(), "epsilon"_a,
              "oversample"_a, "rank"_a.none(), "offset"_a, "alpha"_a.none(), "side"_a,

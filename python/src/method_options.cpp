@@ -42,6 +42,8 @@ void assign(const std::string& where, const Option& option, nb::handle value, Op
         member = take<double>(where, option, value);
     else if (std::holds_alternative<YesNo>(option.range))
         member = take<bool>(where, option, value);
+    else if (std::holds_alternative<Words>(option.range) && PyLong_CheckExact(value.ptr()))
+        member = take<std::string>(where, option, nb::str(value));  // 4 is as good as "4"
     else
         member = take<std::string>(where, option, value);
 }

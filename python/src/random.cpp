@@ -29,6 +29,18 @@ void bind_random(nb::module_& here) {
         },
         "shape"_a, "low"_a = 0.0, "high"_a = 1.0, nb::kw_only(), "seed"_a, "purpose"_a = "python",
         "a"_a = 0, "b"_a = 0, "Values in [low, high), a function of seed, purpose, a and b.");
+    if (sizeof(real) == 4)
+        here.def(
+            "random_words",
+            [](const Natural& count, const Natural& seed, const std::string& purpose,
+               const Natural& a, const Integer<std::uint32_t>& b) {
+                Stream stream(seed, purpose, a, b);
+                std::vector<std::uint32_t> words(std::uint64_t{count});
+                stream.fill(words);
+                return words;
+            },
+            "count"_a, nb::kw_only(), "seed"_a, "purpose"_a = "python", "a"_a = 0, "b"_a = 0,
+            "The 32-bit words that all draws of a stream are made from, as a list.");
 }
 
 }  // namespace python

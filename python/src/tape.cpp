@@ -6,6 +6,7 @@
 #include "bind.h"
 #include "function_adapter.h"
 #include "lifetimes.h"
+#include "method_options.h"
 
 namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {
@@ -136,23 +137,28 @@ void bind_tape(nb::module_&, nb::module_& here) {
     tape.def(
             "__init__",
             [](Tape* self, bool training, bool recording, bool update_statistics,
-               const Natural& seed, const Natural& step, const Int& first_sample,
-               bool check_saved) {
-                new (self) Tape({.training = training,
-                                 .recording = recording,
-                                 .update_statistics = update_statistics,
-                                 .seed = seed,
-                                 .step = step,
-                                 .first_sample = first_sample,
-                                 .check_saved = check_saved});
+               const Natural& seed, const Natural& step, const Int& first_sample, bool check_saved,
+               const std::string& method, const nb::kwargs& options) {
+                TapeOptions tape = tape_options(to_method_options("tape", method, options));
+                tape.training = training;
+                tape.recording = recording;
+                tape.update_statistics = update_statistics;
+                tape.seed = seed;
+                tape.step = step;
+                tape.first_sample = first_sample;
+                tape.check_saved = check_saved;
+                new (self) Tape(tape);
             },
             nb::kw_only(), "training"_a = true, "recording"_a = true, "update_statistics"_a = true,
             "seed"_a = 0, "step"_a = 0, "first_sample"_a = 0, "check_saved"_a = false,
+            "method"_a = "vanilla", "options"_a,
             "training: layers behave as in training (dropout drops, rules compress); False is "
             "exact evaluation. recording: keep what backward needs. update_statistics: BatchNorm "
             "moves its running statistics. seed, step, first_sample: what dropout masks are drawn "
             "from. check_saved: for debugging, find every change of a kept value before backward, "
-            "also through NumPy, by digests of all bytes.")
+            "also through NumPy, by digests of all bytes. method, options: how all layers keep "
+            "what they keep, where the method says so: method='gact', bits=4. Rules of linear "
+            "layers are not the tape's: see sg.Calibrator.")
         .def_prop_ro("training", &Tape::training, "Whether layers behave as in training.")
         .def(
             "constant",
