@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "instant/calibration/projector.h"
+#include "instant/codec/quantised.h"
 #include "nn/batch_norm.h"
 #include "nn/gelu.h"
 #include "nn/layer_norm.h"
@@ -207,6 +208,41 @@ BENCHMARK(batch_norm)
     ->ArgNames({"B", "C", "backward"})
     ->ArgsProduct({{128}, {16}, {0, 1}})
     ->UseRealTime();
+
+// --- values in few bits, beside a copy: batch, tokens, channels, bits
+// --------------------------------
+
+/// Bytes count the values alone, read or written once: a copy reads and writes.
+void quantise(State& state) {
+    const Tensor x = random({state.range(0), state.range(1), state.range(2)});
+    const int bits = static_cast<int>(state.range(3));
+    for (auto _ : state) {
+        const Quantised q(x, bits, [](std::int64_t sample) {
+            return Stream(0, "kernels", 0, static_cast<std::uint32_t>(sample));
+        });
+        benchmark::DoNotOptimize(q.held());
+    }
+    rates(state, 0, static_cast<double>(x.bytes()));
+}
+void dequantise(State& state) {
+    const Tensor x = random({state.range(0), state.range(1), state.range(2)});
+    const Quantised q(x, static_cast<int>(state.range(3)),
+                      [](std::int64_t) { return Stream(0, "kernels"); });
+    for (auto _ : state) benchmark::DoNotOptimize(q.unpack());
+    rates(state, 0, static_cast<double>(x.bytes()));
+}
+void copy(State& state) {
+    const Tensor x = random({state.range(0), state.range(1), state.range(2)});
+    for (auto _ : state) benchmark::DoNotOptimize(x.clone());
+    rates(state, 0, static_cast<double>(x.bytes()));
+}
+void kept_values(benchmark::internal::Benchmark* b) {
+    b->ArgNames({"B", "L", "C", "bits"});
+    for (const std::int64_t bits : {1, 2, 4, 8}) b->Args({32, 128, 1536, bits});
+}
+BENCHMARK(quantise)->Apply(kept_values)->UseRealTime();
+BENCHMARK(dequantise)->Apply(kept_values)->UseRealTime();
+BENCHMARK(copy)->ArgNames({"B", "L", "C"})->Args({32, 128, 1536})->UseRealTime();
 
 // --- AdamW, convolutions, eigendecompositions
 // -----------------------------------------------------

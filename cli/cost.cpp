@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <type_traits>
 
 #include "cli/commands.h"
 #include "cli/options.h"
@@ -123,6 +124,20 @@ std::string break_even_line(const json& slots, const std::string& choice) {
              : "cost more FLOPs than exact ones (--break-even vanilla leaves those exact)");
 }
 
+/// What the whole model keeps a sample, and the ten values that take most of it.
+std::string whole_model_text(const json& whole) {
+    constexpr std::size_t most = 10;
+    Table table{{{"largest kept values", "slot", "bytes a sample"}}};
+    for (const json& holder : whole["holders"]) {
+        if (table.rows.size() > most) break;
+        table.rows.push_back({holder["layer"], holder["slot"], grouped(holder["saved_bytes"])});
+    }
+    return fmt::format(
+        "\nwhole model, loss included: {} saved bytes a sample, vanilla's {} ({})\n{}",
+        grouped(whole["saved_bytes"]), grouped(whole["vanilla"]["saved_bytes"]),
+        times(whole["times_less"]["saved_bytes"]), table.text());
+}
+
 int cost(const Options& options) {
     const CostOptions& o = options.cost;
     const json document = cost_document(o);
@@ -130,7 +145,8 @@ int cost(const Options& options) {
         print_json(document);
         return exit_done;
     }
-    fmt::print("{} {} {}, batch {}\n", o.model, o.train_blocks, o.method, o.batch);
+    fmt::print("{} {} {}, batch {}\n", o.model, o.train_blocks,
+               document["method"].get<std::string>(), o.batch);
     if (o.method == "vanilla") {
         fmt::print("{}", table_of("a sample", vanilla_rows, document));
     } else {
@@ -147,6 +163,8 @@ int cost(const Options& options) {
         for (const char* convention : {"paper", "executed"})
             fmt::print("\n{}; \"of\" is the break-even rank of the slot before it\n{}", convention,
                        layer_table(document[convention]["layers"]));
+    if (document.contains("whole_model"))
+        fmt::print("{}", whole_model_text(document["whole_model"]));
     return exit_done;
 }
 
@@ -161,7 +179,10 @@ Action add_cost(CLI::App& program) {
         options->json);
     command->add_flag("--layers", options->layers, "a table of all layers as well");
     for_each_option(options->cost, [&](const Option& option, auto& value) {
-        add_option(*command, option, value);
+        if constexpr (std::is_same_v<std::remove_cvref_t<decltype(value)>, bool>)
+            command->add_flag(flag(option.name), value, option.help);
+        else
+            add_option(*command, option, value);
     });
     return [options, command] {
         print_notes(without_effect(options->cost, given(*command)));

@@ -87,7 +87,7 @@ def train(method, steps=120, smooth=15, **options):
         if step % 40 == 0:
             calibrator.calibrate(calibrate)
         model.zero_grad()
-        tape = sg.Tape(step=step)
+        tape = sg.Tape(step=step, method=method, **options)
         loss = loss_of(tape, loader.batch(step))
         losses.append(loss.item())
         tape.backward(loss)

@@ -2,9 +2,15 @@
 
 #include "autograd/tape.h"
 
+#include <nanobind/stl/map.h>
+
+#include <map>
+#include <optional>
+
 #include "autograd/ops.h"
 #include "bind.h"
 #include "function_adapter.h"
+#include "instant/methods/gact.h"
 #include "lifetimes.h"
 #include "method_options.h"
 
@@ -122,6 +128,22 @@ void bind_tokens(nb::module_& here, nb::class_<Tape>& tape) {
         "treat tokens as an image, or skip padding, do not guess it.");
 }
 
+/// What a method says of tapes, with other bits for some values.
+TapeOptions options_of_tape(const std::string& method,
+                            const std::optional<std::map<std::string, int>>& kept_bits,
+                            const nb::kwargs& options) {
+    const MethodOptions asked = to_method_options("tape", method, options);
+    TapeOptions tape = tape_options(asked);
+    if (!kept_bits) return tape;
+    require(tape.codec != nullptr, "[tape] kept_bits are for a method with gact, got '{}'", method);
+    for (const auto& [name, bits] : *kept_bits)
+        check_option("[tape] kept_bits:", {name, bits_option().range}, std::to_string(bits));
+    const std::shared_ptr<GactCodec> codec = gact_codec(asked);
+    codec->set_bits(*kept_bits);
+    tape.codec = codec;
+    return tape;
+}
+
 }  // namespace
 
 void bind_tape(nb::module_&, nb::module_& here) {
@@ -138,8 +160,10 @@ void bind_tape(nb::module_&, nb::module_& here) {
             "__init__",
             [](Tape* self, bool training, bool recording, bool update_statistics,
                const Natural& seed, const Natural& step, const Int& first_sample, bool check_saved,
-               const std::string& method, const nb::kwargs& options) {
-                TapeOptions tape = tape_options(to_method_options("tape", method, options));
+               const std::string& method,
+               const std::optional<std::map<std::string, int>>& kept_bits,
+               const nb::kwargs& options) {
+                TapeOptions tape = options_of_tape(method, kept_bits, options);
                 tape.training = training;
                 tape.recording = recording;
                 tape.update_statistics = update_statistics;
@@ -151,14 +175,15 @@ void bind_tape(nb::module_&, nb::module_& here) {
             },
             nb::kw_only(), "training"_a = true, "recording"_a = true, "update_statistics"_a = true,
             "seed"_a = 0, "step"_a = 0, "first_sample"_a = 0, "check_saved"_a = false,
-            "method"_a = "vanilla", "options"_a,
+            "method"_a = "vanilla", "kept_bits"_a = nb::none(), "options"_a,
             "training: layers behave as in training (dropout drops, rules compress); False is "
             "exact evaluation. recording: keep what backward needs. update_statistics: BatchNorm "
             "moves its running statistics. seed, step, first_sample: what dropout masks are drawn "
             "from. check_saved: for debugging, find every change of a kept value before backward, "
             "also through NumPy, by digests of all bytes. method, options: how all layers keep "
             "what they keep, where the method says so: method='gact', bits=4. Rules of linear "
-            "layers are not the tape's: see sg.Calibrator.")
+            "layers are not the tape's: see sg.Calibrator. kept_bits: of single values, by layer "
+            "and slot, {'blocks.0.fc1 x': 1}; 32 leaves one as it is.")
         .def_prop_ro("training", &Tape::training, "Whether layers behave as in training.")
         .def(
             "constant",
