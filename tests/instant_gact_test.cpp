@@ -12,6 +12,7 @@
 #include "instant/codec/automatic_bits.h"
 #include "instant/cost/kept.h"
 #include "instant/methods/gact.h"
+#include "instant/methods/patch_rule.h"
 #include "nn/gelu.h"
 #include "nn/layer_norm.h"
 #include "nn/linear.h"
@@ -73,8 +74,9 @@ TEST(Quantised, IsUnbiasedAndItsVarianceIsThatOfTheory) {
                 double total = 0, expected = 0;
                 for (std::size_t i = 0; i < sum.size(); ++i) {
                     const double variance = theory.values()[i];
+                    // A few roundings up of a fraction next to 0 are no news either.
                     EXPECT_LT(std::abs(sum[i] / draws),
-                              5 * std::sqrt(variance / draws) + dust * range);
+                              5 * std::sqrt(variance / draws) + 4 * step / draws + dust * range);
                     total += squares[i] / draws;
                     expected += variance;
                 }
@@ -244,10 +246,8 @@ TEST(Gact, OptionsAndTheCodecWord) {
     EXPECT_EQ(error_of([&] { add_codec(vanilla, "zip", "[test]"); }),
               "[test] expected codec gact, or gact:LEVEL with a level of L1, L1.1, L1.2, L2, L2.1, "
               "L2.2, got 'zip'");
-    EXPECT_EQ(error_of([&] {
-                  add_codec(vanilla, "gact:L3", "[test]");
-              }).rfind("[test] expected one of L1, L1.1, L1.2, L2, L2.1, L2.2 as level", 0),
-              0u);
+    EXPECT_EQ(error_of([&] { add_codec(vanilla, "gact:L3", "[test]"); }),
+              "[test] expected one of L1, L1.1, L1.2, L2, L2.1, L2.2 as level, got 'L3'");
     add_codec(vanilla, "gact", "[test]");
     EXPECT_EQ(vanilla.method, "gact");
     EXPECT_EQ(error_of([] {
@@ -505,7 +505,7 @@ WholeModel texts() {
     auto model = make_text_model(config);
     WholeModel all;
     all.loss = [model = model.get()](Tape& tape, std::int64_t count) {
-        constexpr std::int64_t length = 12;
+        constexpr std::int64_t length = 16;
         const auto n = static_cast<std::size_t>(count * length);
         const Tokens tokens{.length = length,
                             .ids = std::vector<std::int32_t>(n, 7),
@@ -518,10 +518,11 @@ WholeModel texts() {
 }
 
 /// What the ledger says at the end of forward, and what the closed form says.
-void expect_agreement(WholeModel& all, MethodOptions method) {
+void expect_agreement(WholeModel& all, MethodOptions method, bool texts = false) {
     SCOPED_TRACE(method.method);
     method.rank_x = method.rank_g = 2;
     method.batch = batch;
+    method.own.set("[test]", grid_option(), std::string(texts ? "4x4" : ""));
     const TapeOptions options = tape_options(method);
     const auto forward = [&](Tape& tape, std::int64_t count) { all.loss(tape, count); };
     const std::vector<KeptValue> values = trace_kept(*all.model, options, forward);
@@ -548,29 +549,34 @@ void expect_agreement(WholeModel& all, MethodOptions method) {
     EXPECT_EQ(sum, expected.total);
 }
 
+void expect_agreement_of_every_combination(WholeModel& all, bool is_text) {
+    for (const std::string method : {"vanilla", "instant", "compress-x", "compress-gy", "random",
+                                     "sketch", "compact", "galore", "lbp-wht"}) {
+        expect_agreement(all, with(method), is_text);
+        if (method != "vanilla") expect_agreement(all, with(method + "+gact"), is_text);
+    }
+    for (const char* level : {"L1", "L1.1", "L1.2", "L2"})
+        expect_agreement(all, with("gact", {{"level", std::string(level)}}));
+    for (const char* bits : {"1", "32"})
+        expect_agreement(all, with("gact", {{"bits", std::string(bits)}}));
+    for (const char* scales : {"token", "channel"})
+        expect_agreement(all, with("gact", {{"scales", std::string(scales)}}));
+    for (const char* keep_x : {"8", "4"})
+        expect_agreement(all, with("sketch+gact", {{"keep_x", std::string(keep_x)}}));
+    for (const char* bits : {"2", "3"})
+        expect_agreement(all, with("gact", {{"gelu_bits", std::string(bits)},
+                                            {"norm_keeps", std::string("output")}}));
+}
+
 TEST(KeptBytes, TheLedgerAgreesForEveryLevelAndCombination) {
     if (sizeof(real) == 8) GTEST_SKIP() << "closed forms are in single precision";
-    std::vector<WholeModel> models;
-    for (const char* name : {"vit-micro", "resnet20", "mlp"}) models.push_back(images(name));
-    models.push_back(texts());
-    for (WholeModel& all : models) {
-        for (const char* method : {"vanilla", "instant", "compress-x", "compress-gy", "random",
-                                   "sketch", "compact", "galore", "lbp-wht"}) {
+    WholeModel vit = images("vit-micro"), bert = texts();
+    expect_agreement_of_every_combination(vit, false);
+    expect_agreement_of_every_combination(bert, true);
+    for (const char* name : {"resnet20", "mlp"}) {
+        WholeModel all = images(name);
+        for (const char* method : {"vanilla", "gact", "instant+gact", "sketch+gact"})
             expect_agreement(all, with(method));
-            if (method != std::string("vanilla"))
-                expect_agreement(all, with(method + std::string("+gact")));
-        }
-        for (const char* level : {"L1", "L1.1", "L1.2", "L2"})
-            expect_agreement(all, with("gact", {{"level", std::string(level)}}));
-        for (const char* bits : {"1", "32"})
-            expect_agreement(all, with("gact", {{"bits", std::string(bits)}}));
-        for (const char* scales : {"token", "channel"})
-            expect_agreement(all, with("gact", {{"scales", std::string(scales)}}));
-        for (const char* keep_x : {"8", "4"})
-            expect_agreement(all, with("sketch+gact", {{"keep_x", std::string(keep_x)}}));
-        for (const char* bits : {"2", "3"})
-            expect_agreement(all, with("gact", {{"gelu_bits", std::string(bits)},
-                                                {"norm_keeps", std::string("output")}}));
     }
 }
 
@@ -581,7 +587,7 @@ TEST(KeptBytes, WhatAModelHoldsIsNamed) {
     const auto named = [&](const std::string& name) {
         return std::ranges::find_if(values, [&](const KeptValue& v) { return v.name() == name; });
     };
-    const auto qkv = named("blocks.0.attn.qkv x");
+    const auto qkv = named("blocks.0.attention.qkv x");
     ASSERT_NE(qkv, values.end());
     EXPECT_TRUE(qkv->activation);
     EXPECT_TRUE(qkv->linear_x);

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <bit>
 #include <cmath>
 #include <cstring>
+#include <type_traits>
 
 #include "tensor/checked.h"
 #include "tensor/meter.h"
@@ -90,13 +92,59 @@ struct OfColumns {
     OfColumns from(std::int64_t k) const { return {least + k, scale + k}; }
 };
 
+/// Codes of a byte each, and how many bits of them, side by side: several bytes are one word, so
+/// that the compiler makes vectors of it. The first code has the lowest bits.
+template <int bits>
+using Word = std::conditional_t<bits == 4, std::uint16_t,
+                                std::conditional_t<bits == 2, std::uint32_t, std::uint64_t>>;
+using Codes = std::array<std::uint8_t, block>;
+static_assert(std::endian::native == std::endian::little);
+
+template <int bits>
+void squeeze(const Codes& codes, std::int64_t bytes, std::uint8_t* out) {
+    if constexpr (bits == 8) {
+        std::memcpy(out, codes.data(), static_cast<std::size_t>(bytes));
+    } else {
+        std::array<Word<bits>, sizeof(Codes) * bits / 8> words;
+        std::memcpy(words.data(), codes.data(), sizeof words);
+        for (std::int64_t i = 0; i < bytes; ++i) {
+            const Word<bits> w = words[static_cast<std::size_t>(i)];
+            if constexpr (bits == 4) out[i] = static_cast<std::uint8_t>(w | w >> 4);
+            if constexpr (bits == 2)
+                out[i] = static_cast<std::uint8_t>(w | w >> 6 | w >> 12 | w >> 18);
+            if constexpr (bits == 1)
+                out[i] = static_cast<std::uint8_t>(w * 0x0102040810204080u >> 56);
+        }
+    }
+}
+
+template <int bits>
+void spread(const std::uint8_t* in, std::int64_t bytes, Codes& codes) {
+    if constexpr (bits == 8) {
+        std::memcpy(codes.data(), in, static_cast<std::size_t>(bytes));
+    } else {
+        std::array<Word<bits>, sizeof(Codes) * bits / 8> words;
+        for (std::int64_t i = 0; i < bytes; ++i) {
+            const Word<bits> w = in[i];
+            auto& word = words[static_cast<std::size_t>(i)];
+            if constexpr (bits == 4) word = static_cast<Word<bits>>((w | w << 4) & 0x0F0F);
+            if constexpr (bits == 2) word = (w | w << 6 | w << 12 | w << 18) & 0x03030303;
+            if constexpr (bits == 1) {
+                const std::uint64_t each = w * 0x0101010101010101u & 0x8040201008040201u;
+                word = (each + 0x7F7F7F7F7F7F7F7Fu) >> 7 & 0x0101010101010101u;
+            }
+        }
+        std::memcpy(codes.data(), words.data(),
+                    static_cast<std::size_t>(bytes) * sizeof(Word<bits>));
+    }
+}
+
 /// Codes of n ≤ block elements, at a byte of their own, and a draw u for each.
 template <int bits, class Ranges>
 void pack_codes(const real* x, std::int64_t n, const Ranges& ranges, const std::uint16_t* draws,
                 std::uint8_t* out) {
-    constexpr int each = 8 / bits;  // codes a byte
     constexpr auto levels = static_cast<real>((1 << bits) - 1);
-    std::array<std::uint8_t, block> codes{};
+    Codes codes{};
     for (std::int64_t k = 0; k < n; ++k) {
         const real u = static_cast<real>(draws[k]) * static_cast<real>(0x1p-16);
         const real code = (x[k] - ranges.least_of(k)) * ranges.scale_of(k) + u;
@@ -104,20 +152,16 @@ void pack_codes(const real* x, std::int64_t n, const Ranges& ranges, const std::
         codes[static_cast<std::size_t>(k)] =
             static_cast<std::uint8_t>(static_cast<int>(above < levels ? above : levels));
     }
-    for (std::int64_t byte = 0; byte < (n + each - 1) / each; ++byte) {
-        int value = 0;
-        for (int j = 0; j < each; ++j)
-            value |= codes[static_cast<std::size_t>(byte * each + j)] << (j * bits);
-        out[byte] = static_cast<std::uint8_t>(value);
-    }
+    squeeze<bits>(codes, (n * bits + 7) / 8, out);
 }
 
 template <int bits, class Ranges>
 void unpack_codes(const std::uint8_t* in, std::int64_t n, const Ranges& ranges, real* x) {
-    constexpr int each = 8 / bits, mask = (1 << bits) - 1;
+    Codes codes;
+    spread<bits>(in, (n * bits + 7) / 8, codes);
     for (std::int64_t k = 0; k < n; ++k)
         x[k] = ranges.least_of(k) +
-               static_cast<real>(in[k / each] >> (k % each * bits) & mask) * ranges.scale_of(k);
+               static_cast<real>(codes[static_cast<std::size_t>(k)]) * ranges.scale_of(k);
 }
 
 /// Calls f with the number of bits as a constant: the loops divide by it.
