@@ -57,7 +57,11 @@ bool Var::requires_grad() const { return tape_ && tape().nodes_.at(id_).requires
 
 bool Var::is_parameter() const { return tape_ && tape().nodes_.at(id_).parameter != nullptr; }
 
-Tape::Tape(TapeOptions options) : options_(std::move(options)) { adopt_threads(); }
+Tape::Tape(TapeOptions options) : options_(std::move(options)) {
+    require(options_.training || (!options_.codec && options_.derivative_bits == 0),
+            "[tape] evaluation is exact: a codec and derivatives in few bits are for training");
+    adopt_threads();
+}
 
 Var Tape::make(Tensor value, bool requires_grad) {
     value.require_defined("tape");

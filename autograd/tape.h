@@ -57,7 +57,7 @@ struct TapeOptions {
     std::uint64_t seed = 0;
     std::uint64_t step = 0;
     std::int64_t first_sample = 0;
-    /// Packs every activation that a layer keeps; null keeps them as they are.
+    /// Packs every activation that a layer keeps, in training alone; null keeps them as they are.
     std::shared_ptr<const Codec> codec = nullptr;
     /// GELU and SiLU keep their derivative in so many bits, 2 or 3, instead of their input: rounded
     /// at random, so that gradients are right on average. 0: their input.

@@ -37,6 +37,9 @@ METHODS = ["vanilla", "compress-x", "compress-gy", "instant"]
 RANKS = [8, 16, 32, 64]
 SKETCH_RANKS = [8, 16]  # x as it is
 SKETCH_STEPS = [8, 12]  # x in 8 bits
+# What all layers keep in few bits, alone and with a rule.
+CHEAP = ":gelu-bits=2:norm-keeps=output"
+CODECS = ["gact", "gact:bits=8", "gact" + CHEAP, "instant+gact", "sketch+gact:keep-x=4", "sketch+gact:keep-x=4" + CHEAP]
 MEMORY = "step/minilm-32x128x384"
 CORETYPES = ["", "Haswell", "SkylakeX"]
 
@@ -98,6 +101,7 @@ def steps(case: str, torch: bool) -> list:
     if not resnet:
         all_ += [Contestant(f"sketch R{r}", "slimgrad", {"method": "sketch:keep-x=8", **ranks(r)})
                  for r in SKETCH_STEPS]
+        all_ += [Contestant(m, "slimgrad", {"method": m, **ranks(8)}) for m in CODECS]
     if not torch:
         return all_
     for optimizer in ("adamw", "adamw-fused"):
@@ -198,7 +202,7 @@ class Bench:
     def memory(self) -> None:
         """Each measurement has a process of its own."""
         more = {"batch": 4} if self.options.quick else {}
-        for method in METHODS + (["torch vanilla", "torch instant"] if self.sides.torch else []):
+        for method in METHODS + CODECS + (["torch vanilla", "torch instant"] if self.sides.torch else []):
             if self.has("memory", method) or self.say.stopped:
                 continue
             self.say(f"memory: {method}")

@@ -105,6 +105,18 @@ def sketches(results: dict) -> list:
     return rows
 
 
+def codec_steps(results: dict) -> list:
+    """Steps in which all layers keep their values in few bits; ranks 8 where a rule has some."""
+    rows = [["training step", "threads", "vanilla ms", "method", "ms", "vanilla's", "forward", "backward"]]
+    for case, c in contests(results, "step/"):
+        for name in c.document["seconds"] if c.has("vanilla") else ():
+            if "gact" in name:
+                parts = [times(ratios(c.of(name, part), c.of("vanilla", part))) for part in ("forward", "backward")]
+                rows.append([case.removeprefix("step/"), str(c.threads), ms(c.of("vanilla")), name, ms(c.of(name)),
+                             times(ratios(c.of(name), c.of("vanilla"))), *parts])
+    return rows
+
+
 def sketch_steps(results: dict) -> list:
     rows = [["training step", "threads", "R", "forward ms", "backward ms", "step ms", "own vanilla / sketch",
              "PyTorch's vanilla / sketch"]]
@@ -254,6 +266,7 @@ def tables(results: dict) -> dict:
         "sketches": ("The same by sketches, x kept as it is", sketches),
         "steps": ("Training steps against PyTorch", steps),
         "sketch-steps": ("Training steps by sketches, x kept in 8 bits", sketch_steps),
+        "codec-steps": ("Training steps with values kept in few bits, R = 8", codec_steps),
         "modes": ("Training steps by phase", modes),
         "tab11": ("The last two blocks of ViT-B/32, batch 64, L = 50", tab11),
         "calibration": ("What a calibration costs", calibration),

@@ -174,6 +174,15 @@ TEST(Gact, PacksEachActivationOnceAndNothingElse) {
     EXPECT_EQ(ledger()[Category::saved].live, 2 * 8 * 64 * static_cast<std::int64_t>(sizeof(real)));
 }
 
+TEST(Gact, EvaluationIsExact) {
+    for (TapeOptions options : {tape_options(with("gact")), TapeOptions{.derivative_bits = 2}}) {
+        options.training = false;
+        EXPECT_EQ(error_of([&] { Tape tape(options); }),
+                  "[tape] evaluation is exact: a codec and derivatives in few bits are for "
+                  "training");
+    }
+}
+
 TEST(Gact, WhatWouldNotShrinkIsLeftAsItIs) {
     const GactCodec codec({.bits = 8});
     EXPECT_EQ(codec.form_of("a x", {2}), std::nullopt) << "two numbers need two numbers of range";
