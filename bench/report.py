@@ -107,7 +107,7 @@ def sketches(results: dict) -> list:
 
 def codec_steps(results: dict) -> list:
     """Steps in which all layers keep their values in few bits; ranks 8 where a rule has some."""
-    rows = [["training step", "threads", "vanilla ms", "method", "ms", "vanilla's", "forward", "backward"]]
+    rows = [["training step", "threads", "vanilla ms", "method", "ms", "of vanilla's", "of its forward", "of its backward"]]
     for case, c in contests(results, "step/"):
         for name in c.document["seconds"] if c.has("vanilla") else ():
             if "gact" in name:
