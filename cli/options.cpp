@@ -139,7 +139,7 @@ RunOptions::RunOptions(CLI::App& command, const std::set<std::string>& names, Pi
 }
 
 TrainConfig RunOptions::config_over(const std::string& file) const {
-    if (file.empty()) return parsed_;
+    if (file.empty()) return spelled_out(parsed_, "[config]");
     nlohmann::json json = read_json(file);
     config_from_json(json, file);
     const nlohmann::json overrides = to_json(parsed_);

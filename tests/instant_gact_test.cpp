@@ -256,7 +256,7 @@ TEST(Gact, OptionsAndTheCodecWord) {
               "[test] expected codec gact, or gact:LEVEL with a level of L1, L1.1, L1.2, L2, L2.1, "
               "L2.2, got 'zip'");
     EXPECT_EQ(error_of([&] { add_codec(vanilla, "gact:L3", "[test]"); }),
-              "[test] expected one of L1, L1.1, L1.2, L2, L2.1, L2.2 as level, got 'L3'");
+              "[test] unknown level 'L3'. Known: L1, L1.1, L1.2, L2, L2.1, L2.2");
     add_codec(vanilla, "gact", "[test]");
     EXPECT_EQ(vanilla.method, "gact");
     EXPECT_EQ(error_of([] {

@@ -48,6 +48,9 @@ std::vector<ComparedRun> plan(const ComparisonOptions& options, const Note& note
     std::vector<MethodRun> methods;
     std::vector<ComparedRun> runs;
     std::set<fs::path> directories;
+    require(
+        std::ranges::find(options.given, "codec") == options.given.end(),
+        "[compare] a codec is a part of each method. Hint: METHOD+gact, or METHOD:codec=gact:L2");
     for (const std::string& method : options.methods) {
         methods.push_back(with_method(options.base, method));
         for (std::int64_t k = 0; k < options.seeds; ++k) {

@@ -125,7 +125,7 @@ void validate(const TrainConfig& c) {
 nlohmann::json to_json(const TrainConfig& config) {
     nlohmann::json json = nlohmann::json::object();
     for_each_option(config, [&](const Option& option, const auto& value) {
-        if (option.name == "codec") return;  // a part of the method
+        if (option.name == "codec" && config.codec.empty()) return;  // a part of the method
         nlohmann::json written;
         write_option(written, value);
         if (!written.is_null()) json[option.name] = written;

@@ -221,7 +221,7 @@ std::map<std::string, int> allocate_bits(const std::vector<Sensitivity>& values,
         steps.push({added / saved, i, below});
     };
     std::map<std::string, int> chosen;
-    double held = 0, elements = 0;
+    double elements = 0;
     for (std::size_t i = 0; i < values.size(); ++i) {
         const auto& [name, count, c] = values[i];
         require(std::isfinite(c) && c >= 0, "[codec] the sensitivity of '{}' is {}", name, c);
@@ -229,7 +229,7 @@ std::map<std::string, int> allocate_bits(const std::vector<Sensitivity>& values,
         elements += static_cast<double>(count);
         if (count > 0) offer(i, GactCodec::off);
     }
-    held = GactCodec::off * elements;
+    double held = GactCodec::off * elements;
     while (held > average * elements && !steps.empty()) {
         const Step step = steps.top();
         steps.pop();

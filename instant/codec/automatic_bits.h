@@ -45,7 +45,8 @@ std::vector<Sensitivity> sensitivities_by_passes(const std::shared_ptr<GactCodec
 ///   c = Σ_bl ‖g_bl‖² Σ_c Var x̃_blc
 ///
 /// What it adds to the gradient that the call hands on, as a share of it, counts with the squared
-/// gradients of all parameters below. That is twice the c of three passes where both are exact.
+/// gradients of all parameters below. This c is the variance of one draw; that of three passes, the
+/// distance of two, is about twice as large.
 std::vector<Sensitivity> sensitivities_by_calls(const std::shared_ptr<GactCodec>& codec,
                                                 Module& model, const Rehearsal& rehearse);
 

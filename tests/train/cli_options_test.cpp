@@ -75,6 +75,18 @@ TEST_F(Cli, ListsHaveNeitherHolesNorRepetitions) {
                    "a whole number from 0 to 1000000 as oversample, got '1e3'");
 }
 
+TEST_F(Cli, ACodecIsAPartOfAMethod) {
+    expect_refused({"train", "--method", "gact", "--bits", "3"}, "unknown --bits '3'. Known: 1,");
+    expect_refused({"train", "--codec", "zip"}, "expected codec gact, or gact:LEVEL");
+    expect_refused({"train", "--codec", "gact:L9"}, "unknown level 'L9'. Known: L1, L1.1");
+    expect_refused({"train", "--method", "gact", "--codec", "gact"}, "has a codec already");
+    expect_refused({"train", "--method", "gact", "--group-size", "12"}, "a multiple of 8, got 12");
+    expect_refused({"compare", "--methods", "vanilla", "--codec", "gact"}, "METHOD+gact");
+    expect_refused({"cost", "--codec", "gact:L9"}, "unknown level 'L9'");
+    expect_refused({"cost", "--model", "resnet50", "--whole-model"}, "known by its shapes alone");
+    expect_refused({"eval", "--from", "nothing", "--codec", "gact"}, "codec");
+}
+
 TEST_F(Cli, WhatNoJsonCouldHoldIsRefused) {
     expect_refused({"train", "--out", "a\xff"}, "expected UTF-8 as --out");
     expect_refused({"compare", "--methods", "\xff"}, "expected UTF-8 as --methods");
