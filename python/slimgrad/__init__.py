@@ -48,6 +48,7 @@ from ._core import (
 from ._core.f32 import Calibrator, Tape, Tensor, Var, normal, uniform, zeros
 from ._cost import Document, cost
 from ._snr import SnrResult, SnrSource, snr
+from ._trace import trace
 from .function import BackwardRule, Function
 from .gradcheck import gradcheck
 from .measure import Ledger, Meter, count, layer, phase
@@ -120,6 +121,7 @@ __all__ = [
     "sum_squares",
     "tanh",
     "tensor",
+    "trace",
     "train",
     "transpose",
     "uniform",
