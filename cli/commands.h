@@ -14,6 +14,7 @@ Action add_eval(CLI::App& program);
 Action add_compare(CLI::App& program);
 Action add_cost(CLI::App& program);
 Action add_snr(CLI::App& program);
+Action add_trace(CLI::App& program);
 Action add_report(CLI::App& program);
 Action add_info(CLI::App& program);
 Action add_bench(CLI::App& program);

@@ -83,7 +83,7 @@ int run(int argc, char** argv) {
         {"compare", add_compare(program)}, {"cost", add_cost(program)},
         {"snr", add_snr(program)},         {"report", add_report(program)},
         {"info", add_info(program)},       {"data", add_data(program)},
-        {"bench", add_bench(program)}};
+        {"bench", add_bench(program)},     {"trace", add_trace(program)}};
     make_flags_strict(program);
 
     if (argc < 2 || (argv[1][0] != '-' && !actions.contains(argv[1]))) {

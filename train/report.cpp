@@ -10,6 +10,7 @@
 #include "tensor/error.h"
 #include "train/html.h"
 #include "train/report_data.h"
+#include "train/units.h"
 
 namespace slimgrad {
 namespace assets {
@@ -21,20 +22,9 @@ namespace {
 
 using html::escape;
 using html::inert;
+using units::bytes;
+using units::flops;
 
-/// Three significant digits and a prefix: "12.3 G". `base` is 1000 or 1024.
-std::string scaled(double value, double base = 1000) {
-    if (std::isnan(value)) return "–";
-    const std::string_view prefixes = "\0kMGTPE";
-    std::size_t i = 0;
-    for (; std::abs(value) >= 999.5 && i + 1 < 7; ++i) value /= base;
-    const int decimals = i == 0 || std::abs(value) >= 100 ? 0 : std::abs(value) >= 10 ? 1 : 2;
-    std::string unit = i == 0 ? "" : std::string(1, prefixes[i]);
-    if (i > 0 && base == 1024) unit = (i == 1 ? "K" : unit) + "i";
-    return fmt::format("{:.{}f} {}", value, decimals, unit);
-}
-std::string flops(double value) { return scaled(value) + "FLOP"; }
-std::string bytes(double value) { return scaled(value, 1024) + "B"; }
 std::string seconds(double value) {
     return std::isnan(value) ? "–" : fmt::format("{:.{}f} s", value, value < 10 ? 2 : 1);
 }

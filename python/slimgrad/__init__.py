@@ -48,6 +48,7 @@ from ._core import (
 from ._core.f32 import Calibrator, Tape, Tensor, Var, normal, random_words, uniform, zeros
 from ._cost import Document, cost
 from ._snr import SnrResult, SnrSource, snr
+from ._trace import trace
 from .function import BackwardRule, Function
 from .gradcheck import gradcheck
 from .measure import Ledger, Meter, count, layer, phase
@@ -121,6 +122,7 @@ __all__ = [
     "sum_squares",
     "tanh",
     "tensor",
+    "trace",
     "train",
     "transpose",
     "uniform",

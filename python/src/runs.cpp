@@ -20,6 +20,7 @@
 #include "train/json_text.h"
 #include "train/option_json.h"
 #include "train/report.h"
+#include "train/step_trace.h"
 #include "train/trainer.h"
 
 namespace nb = nanobind;
@@ -126,11 +127,14 @@ const char* word_of(ComparedRun::Found found) {
     }
 }
 
-/// What is given to compare() beside options of runs, checked like one of these.
-nlohmann::json argument(const char* name, nb::handle value) {
+/// What is given to a function beside options of runs, checked like one of these.
+nlohmann::json option_of(const char* function, const char* name, nb::handle value) {
     nb::dict one;
     one[name] = value;
-    return options_json("compare", one).at(name);
+    return options_json(function, one).at(name);
+}
+nlohmann::json argument(const char* name, nb::handle value) {
+    return option_of("compare", name, value);
 }
 
 /// The comparison of train/, whose runs Python executes: run_one(options as JSON, what is found).
@@ -158,6 +162,34 @@ std::string compare(const nb::list& methods, const nb::handle seeds, const nb::h
     };
     const nb::gil_scoped_release release;
     return json_text(slimgrad::compare(options, run, tell));
+}
+
+/// One step by each method as a timeline. Ctrl-C ends it between two steps.
+std::string trace(const nb::list& methods, const nb::handle warmup_steps, const std::string& out,
+                  const std::string& chrome, bool quiet, const nb::dict& options_of_runs,
+                  const nb::callable& note) {
+    const KeepThreads threads;
+    TraceOptions options{
+        .methods = {},
+        .warmup_steps = read_integer("[trace]", warmup_steps_option(),
+                                     option_of("trace", "warmup_steps", warmup_steps)),
+        .base = to_config(options_of_runs, "trace()"),
+        .quiet = quiet,
+        .page = out,
+        .chrome = chrome};
+    for (const nb::handle method : methods)
+        options.methods.push_back(option_of("trace", "methods", method).get<std::string>());
+    options.given = chosen(options.base);
+    const auto tell = [&](const std::string& text) {
+        const nb::gil_scoped_acquire gil;
+        note(text);
+    };
+    const auto between = [] {
+        const nb::gil_scoped_acquire gil;
+        if (PyErr_CheckSignals() != 0) throw nb::python_error();
+    };
+    const nb::gil_scoped_release release;
+    return json_text(slimgrad::trace(options, tell, between));
 }
 
 /// Name, default as JSON, and what it means and may be, of every option of a run.
@@ -188,6 +220,10 @@ void bind_runs(nb::module_& core) {
         "Compares methods and returns what was found as JSON. run_one brings a run to its end, "
         "or raises: it gets the options as JSON, and whether 'nothing' of it is there, "
         "'part' of it, or an 'other' run to replace. note is told what has no effect.");
+    core.def("trace", &trace, "methods"_a, "warmup_steps"_a.none(), "out"_a, "chrome"_a, "quiet"_a,
+             "options"_a, "note"_a,
+             "One training step by each method as a timeline, as JSON. note is told what has no "
+             "effect.");
     core.def("run_options", &options,
              "Name, default as JSON, and what it means and may be, of every option of a run.");
     core.def("write_report", &write_report, "runs"_a, "path"_a,

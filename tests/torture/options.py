@@ -61,6 +61,8 @@ def base(run_directory):
         "eval": ([], {"from": run_directory, "threads": "1"}),
         "cost": ([], {"method": "instant", "rank-x": "4", "rank-g": "4"}),
         "snr": ([], {"samples": "50", "threads": "1"}),
+        "trace": (["--quiet"], {name: value for name, value in train.items() if name != "limit-test"}
+                  | {"methods": "vanilla", "warmup-steps": "1", "out": "trace.html", "chrome": "trace.json"}),
         "report": ([run_directory], {"out": "report.html"}),
         "bench": (["linear/tiny", "--quiet"], {"rounds": "1", "warmup": "0", "threads": "1"}),
         "data verify": (["embedded-text"], {}),

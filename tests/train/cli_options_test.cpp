@@ -6,12 +6,13 @@ namespace {
 
 TEST_F(Cli, AnEmptyValueIsNoValue) {
     const Words options = {
-        "train --lr",        "train --epochs",  "train --out",      "train --resume",
-        "train --config",    "train --side-x",  "train --dropout",  "train --from",
-        "compare --methods", "compare --seeds", "compare --out",    "eval --from",
-        "cost --tokens",     "cost --model",    "cost --side-g",    "snr --epsilon",
-        "snr --source",      "snr --alpha",     "snr --out",        "bench --rounds",
-        "bench --ranks",     "bench --batch",   "report runs --out"};
+        "train --lr",        "train --epochs",  "train --out",         "train --resume",
+        "train --config",    "train --side-x",  "train --dropout",     "train --from",
+        "compare --methods", "compare --seeds", "compare --out",       "eval --from",
+        "cost --tokens",     "cost --model",    "cost --side-g",       "snr --epsilon",
+        "snr --source",      "snr --alpha",     "snr --out",           "bench --rounds",
+        "bench --ranks",     "bench --batch",   "report runs --out",   "trace --methods",
+        "trace --out",       "trace --chrome",  "trace --warmup-steps"};
     for (const std::string& option : options) {
         Words words;
         std::istringstream in(option);

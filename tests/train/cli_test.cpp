@@ -8,7 +8,7 @@ namespace cli_test {
 namespace {
 
 TEST_F(Cli, WrongUsageIsOneLineAndStatus2) {
-    expect_refused({}, "Known: bench, compare, cost, data, eval, info, report, snr, train");
+    expect_refused({}, "Known: bench, compare, cost, data, eval, info, report, snr, trace, train");
     expect_refused({"trian"}, "unknown command 'trian'");
     expect_refused({"train", "--epoch", "2"}, "--epoch");
     expect_refused({"train", "--lr", "fast"}, "--lr");
@@ -362,7 +362,7 @@ TEST_F(Cli, DataThatCannotBeFetched) {
 
 TEST_F(Cli, HelpHasAnExample) {
     for (const char* command :
-         {"train", "eval", "compare", "cost", "snr", "report", "info", "bench", "data"}) {
+         {"train", "eval", "compare", "cost", "snr", "trace", "report", "info", "bench", "data"}) {
         const Result result = run({command, "--help"});
         EXPECT_EQ(result.status, 0);
         EXPECT_NE(result.out.find(std::string("Example:\n  slimgrad ") + command),
