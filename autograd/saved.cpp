@@ -31,6 +31,7 @@ class Plain final : public PackedTensor {
   public:
     explicit Plain(Tensor value) : value_(std::move(value)) {}
     Tensor unpack() const override { return value_; }
+    Shape shape() const override { return value_.shape(); }
     std::vector<std::shared_ptr<Storage>> held() const override { return {value_.storage()}; }
 
   private:

@@ -44,6 +44,8 @@ class Packed {
 class PackedTensor : public Packed {
   public:
     virtual Tensor unpack() const = 0;
+    /// Of what it stands for; without a word of its own, by unpacking it.
+    virtual Shape shape() const { return unpack().shape(); }
 };
 
 /// Who keeps a value, as what and when: a codec chooses by it, and draws from streams of it.

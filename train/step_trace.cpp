@@ -91,7 +91,7 @@ void run(MethodTrace& trace, const TraceOptions& options, const std::function<vo
         trace.batch = fmt::format("{:016x}", digest(batch));
         trace.samples = batch.size();
     }
-    TimelineRecorder recorder(run.model(), run.packs());
+    TimelineRecorder recorder(run.model());
     for (std::int64_t step = 0; step < steps; ++step) {
         if (between) between();
         const bool watched = step == options.warmup_steps;

@@ -88,7 +88,7 @@ class TimelineRecorder::Note {
     Clock::time_point since_ = Clock::now();
 };
 
-TimelineRecorder::TimelineRecorder(Module& model, bool packed) : packed_(packed) {
+TimelineRecorder::TimelineRecorder(Module& model) {
     for_each_parameter(model, [this](const std::string& path, const Parameter& parameter) {
         const std::size_t dot = path.rfind('.');
         const bool root = dot == path.npos;  // of the model itself
@@ -140,10 +140,8 @@ void TimelineRecorder::end(const std::string& /*name*/, Pass /*pass*/) { end_cal
 void TimelineRecorder::kept(const KeptAs& as, const Packed& payload) {
     const Note note(*this);
     Kept kept{as.slot};
-    // What a codec has packed is not unpacked for this: that would count as work of the step.
-    const bool plain = as.kind && !(packed_ && *as.kind == Keep::activation);
-    if (const auto* tensor = plain ? dynamic_cast<const PackedTensor*>(&payload) : nullptr)
-        kept.shape = to_string(tensor->unpack().shape());
+    if (const auto* tensor = dynamic_cast<const PackedTensor*>(&payload))
+        kept.shape = to_string(tensor->shape());
     moment(note, kept);
 }
 

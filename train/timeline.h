@@ -79,9 +79,8 @@ std::int64_t total(const CategoryBytes& bytes);
 /// step. It resets the peaks of the ledger.
 class TimelineRecorder final : public TapeObserver {
   public:
-    /// The model must outlive it. `packed`: a codec packs activations, whose shapes then cannot be
-    /// seen.
-    explicit TimelineRecorder(Module& model, bool packed = false);
+    /// The model must outlive it.
+    explicit TimelineRecorder(Module& model);
 
     /// The step begins; what is held now is there already.
     void start();
@@ -116,7 +115,6 @@ class TimelineRecorder final : public TapeObserver {
     void begin_call(const std::string& name, Part part);
     void end_call();
 
-    bool packed_;
     std::vector<Trained> trained_;
     Timeline timeline_;
     Clock::time_point start_{};

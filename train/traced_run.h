@@ -2,11 +2,8 @@
 
 #include <memory>
 
-#include "instant/calibration/calibrator.h"
-#include "instant/codec/gact.h"
-#include "optim/schedule.h"
-#include "train/task.h"
 #include "train/timeline.h"
+#include "train/training_steps.h"
 
 namespace slimgrad {
 
@@ -19,29 +16,13 @@ class TracedRun {
 
     /// Steps are taken in order, from 0 on. Returns the loss.
     double step(std::int64_t step, TimelineRecorder* recorder = nullptr);
-    /// Whether a codec packs what layers keep.
-    bool packs() const { return tape_.codec != nullptr; }
-    Module& model() { return *model_; }
-    Batch batch(std::int64_t step) const { return train_.batch(step); }
+    Module& model() { return steps_.model(); }
+    Batch batch(std::int64_t step) const { return steps_.data().batch(step); }
 
   private:
-    TapeOptions tape_options(std::int64_t step) const;
-    Var loss_of(Tape& tape, const Batch& batch) const;
-    void rehearse(std::int64_t step, const Batch& batch, TapeOptions options, double share) const;
-    void calibrate(std::int64_t step);
-    void watch(std::int64_t step);
-    void choose_bits(std::int64_t step);
-    void update(std::int64_t step);
-
     TrainConfig config_;
     std::unique_ptr<Task> task_;
-    Split train_;
-    std::unique_ptr<Module> model_;
-    Calibrator calibrator_;
-    std::unique_ptr<Optimizer> optimizer_;
-    Schedule schedule_;
-    TapeOptions tape_;
-    std::shared_ptr<GactCodec> codec_;  // if bits follow from sensitivities
+    TrainingSteps steps_;
 };
 
 }  // namespace slimgrad

@@ -2,15 +2,13 @@
 
 #include <nlohmann/json.hpp>
 
-#include "instant/calibration/calibrator.h"
-#include "instant/codec/gact.h"
 #include "instant/cost/trace.h"
-#include "optim/schedule.h"
 #include "train/checkpoint.h"
 #include "train/progress.h"
 #include "train/run_directory.h"
 #include "train/task.h"
 #include "train/trainer.h"
+#include "train/training_steps.h"
 
 namespace slimgrad {
 
@@ -36,9 +34,6 @@ class TrainingLoop {
   private:
     void load();
     RunState state();
-    TapeOptions tape_options(std::int64_t step) const;
-    Var loss_of(Tape& tape, const Batch& batch);
-    bool calibration_due() const;
     bool epoch_due() const;
 
     void introduce(Progress& progress) const;
@@ -48,10 +43,8 @@ class TrainingLoop {
     void train(Progress& progress);
     template <class Work>
     void calibrate(Progress& progress, const Work& work);
-    void calibration_batches();
-    void watch(Progress& progress);
-    bool bits_due() const;
     void choose_bits(Progress& progress);
+    void prepare(Progress& progress);
     double train_step(const Batch& batch);
     void take_sketches();
     void log(const Batch& batch, double loss);
@@ -63,15 +56,9 @@ class TrainingLoop {
     TrainerOptions options_;
     RunDirectory run_;
     std::unique_ptr<Task> task_;
-    Split train_, test_;
-    std::unique_ptr<Module> model_;
-    Calibrator calibrator_;
-    std::unique_ptr<Optimizer> optimizer_;
-    std::int64_t total_;
-    Schedule schedule_;
+    TrainingSteps steps_;
+    Split test_;
     std::vector<LinearShape> shapes_;
-    TapeOptions tape_;                  // as the method sets it
-    std::shared_ptr<GactCodec> codec_;  // of it, if bits follow from sensitivities
     Measurements m_;
     std::int64_t step_ = 0;
     double grad_norm_ = 0;

@@ -85,6 +85,7 @@ class ProbedValue final : public PackedTensor {
                          })
             .unpack();
     }
+    Shape shape() const override { return value_.shape(); }
     std::vector<std::shared_ptr<Storage>> held() const override { return {value_.storage()}; }
 
     const Tensor& value() const { return value_; }

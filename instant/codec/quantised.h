@@ -48,7 +48,7 @@ class Quantised final : public PackedTensor {
     Quantised(const Tensor& value, int bits, const StreamOf& stream_of)
         : Quantised(value, QuantisedForm{.bits = bits}, stream_of) {}
 
-    const Shape& shape() const { return shape_; }
+    Shape shape() const override { return shape_; }
     Tensor unpack() const override;
     std::vector<std::shared_ptr<Storage>> held() const override {
         return {codes_, ranges_.storage()};
