@@ -25,7 +25,13 @@ class Inspector final : public nlohmann::json_sax<json> {
     bool boolean(bool) override { return true; }
     bool number_integer(number_integer_t) override { return true; }
     bool number_unsigned(number_unsigned_t) override { return true; }
-    bool number_float(number_float_t, const string_t&) override { return true; }
+    bool number_float(number_float_t value, const string_t& token) override {
+        const std::string_view digits =
+            std::string_view(token).substr(0, token.find_first_of("eE"));
+        const bool zero = digits.find_first_of("123456789") == digits.npos;
+        require(value != 0 || zero, "{} has a number that is too small: {}", where_, shown(token));
+        return true;
+    }
     bool string(string_t&) override { return true; }
     bool binary(binary_t&) override { return true; }
     bool start_object(std::size_t) override { return start(); }

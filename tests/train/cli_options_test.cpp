@@ -103,6 +103,8 @@ TEST_F(Cli, FilesOfOptionsArePickedApart) {
     };
     refused(R"({"lr": 1, "lr": 2})", "'c.json' has the key 'lr' twice");
     refused(R"({"lr": 1e999})", "'c.json' has a number that is too large: '1e999'");
+    refused(R"({"lr": 1e-400})", "'c.json' has a number that is too small: '1e-400'");
+    refused(R"({"lr": -0.00e-9, "epochs": 0})", "as epochs, got 0");  // that is a zero
     refused(R"({"lr": )" + std::string(100'000, '['), "nested more than 64 levels deep");
     refused("{\"out\": \"\xff\"}", "not valid JSON: mistake at byte 10");
     refused(R"({"epochs": 9223372036854775808})",
