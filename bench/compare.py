@@ -39,7 +39,7 @@ SKETCH_RANKS = [8, 16]  # x as it is
 SKETCH_STEPS = [8, 12]  # x in 8 bits
 # What all layers keep in few bits, alone and with a rule.
 CHEAP = ":gelu-bits=2:norm-keeps=output"
-CODECS = ["gact", "gact:bits=8", "gact" + CHEAP, "instant+gact", "sketch+gact:keep-x=4", "sketch+gact:keep-x=4" + CHEAP]
+CODECS = ["gact", "gact:bits=8", "gact" + CHEAP, "instant+gact", "sketch+gact", "sketch+gact" + CHEAP]
 MEMORY = "step/minilm-32x128x384"
 CORETYPES = ["", "Haswell", "SkylakeX"]
 

@@ -1,5 +1,5 @@
-"""The tables and the pictures of docs/rivals.md and docs/beyond.md, from the comparisons that
-examples/rivals.sh and examples/beyond.sh have made.
+"""The tables and the pictures of docs/rivals.md, docs/beyond.md and docs/gact.md, from the comparisons that
+examples/rivals.sh, beyond.sh and gact.sh have made.
 
 `./run figures rivals runs/rivals` calls it. A part that has not been run is named and left out.
 """
@@ -19,7 +19,9 @@ PARTS = {"rivals": [("images", "images", None, ["accuracy"]),
                     ("mrpc-last", "mrpc", "last:1", ["accuracy", "f1"])],
          "beyond": [("images", "images", None, ["accuracy"]),
                     ("mrpc", "mrpc", None, ["accuracy", "f1"]),
-                    ("cifar", "cifar", None, ["accuracy"])]}
+                    ("cifar", "cifar", None, ["accuracy"])],
+         "gact": [(part, part, None, ["accuracy", "f1"] if part == "mrpc" else ["accuracy"])
+                  for part in ("images", "mrpc", "cifar", "resnet")]}
 WORDS = {"accuracy": "accuracy", "f1": "F1"}
 
 
@@ -147,11 +149,13 @@ def front(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
     return best
 
 
-def draw(rows: list[Row], metric: str, picture: Path) -> None:
-    """Accuracy against FLOPs and against bytes, in shares of vanilla's; up and left is better."""
+def draw(rows: list[Row], metric: str, picture: Path, whole: bool) -> None:
+    """Accuracy against FLOPs and against bytes of the linear maps or of the whole model, in shares of vanilla's;
+    up and left is better."""
     vanilla, methods = rows[0], list(dict.fromkeys(row.config["method"] for row in rows))
     panels = [(("flops", "backward_linear_with_calibration"),
                "FLOPs of backward, linear maps, with calibration"),
+              (("bytes", "saved_per_sample"), "bytes kept for backward by the whole model") if whole else
               (("bytes", "saved_per_sample_linear"), "bytes kept for backward by linear maps")]
     figure, axes = plt.subplots(1, 2, sharey=True, figsize=(9.6, 4.8))
     for ax, (keys, label) in zip(axes, panels):
@@ -188,7 +192,7 @@ def draw_comparisons(page: str, directory: Path, images: Path) -> None:
         print(f"\n## {name}\n")
         tables = [results(rows, metrics), costs(rows), sketches(rows), times(rows)]
         print("\n\n".join("\n".join(table) for table in tables if table))
-        draw(rows, metrics[-1], images / f"{page}-{name}.svg")
+        draw(rows, metrics[-1], images / f"{page}-{name}.svg", page == "gact")
         made += 1
     if (directory / "padding" / "compare.json").exists():
         print("\n## padding\n")

@@ -5,6 +5,7 @@
     ./run figures mrpc runs/mrpc        the tables of mrpc.md and their figure, of finished runs
     ./run figures rivals runs/rivals    the same of rivals.md, of finished comparisons
     ./run figures beyond runs/beyond    and of beyond.md
+    ./run figures gact runs/gact        and of gact.md
 
 The figure of NAME becomes docs/images/snr-NAME.svg, a second one snr-NAME-WHAT.svg. Equal numbers
 make equal bytes.
@@ -232,7 +233,7 @@ def draw_snr(measurements: Path, images: Path) -> None:
 
 
 PAGES = {"snr": draw_snr, "mrpc": draw_mrpc, "rivals": partial(draw_comparisons, "rivals"),
-         "beyond": partial(draw_comparisons, "beyond")}
+         "beyond": partial(draw_comparisons, "beyond"), "gact": partial(draw_comparisons, "gact")}
 
 
 def main() -> None:

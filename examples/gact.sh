@@ -30,13 +30,13 @@ case $part in
         methods=(vanilla "${levels[@]}" gact:level=L1:$cheap gact:level=L2:sensitivity=calls
                  gact:bits=4:scales={token,channel} instant:oversample=5 instant+gact:oversample=5
                  sketch:rank=8:keep-x=8 sketch+gact:rank=8:keep-x=8 sketch+gact:rank=8:level={L1,L2}
-                 sketch+gact:rank={4,8}:keep-x=4:$cheap)
+                 sketch+gact:rank={4,8}:$cheap)
         study_compare --methods "$(joined "${methods[@]}")" --seeds 3 --epochs 5 --batch 64 --side token --threads 1
         ;;
     mrpc)
         study_needs --data-dir --from
         methods=(vanilla gact:level={L1,L1.1,L2} gact:level=L1:$cheap instant:oversample=7 instant+gact:oversample=7
-                 sketch:rank=12:keep-x=4 sketch+gact:rank=12:keep-x=4 sketch+gact:rank=12:keep-x=4:$cheap
+                 sketch:rank=12:keep-x=4 sketch+gact:rank=12 sketch+gact:rank=12:$cheap
                  sketch+gact:rank=12:level=L2:$cheap)
         study_compare --data mrpc --methods "$(joined "${methods[@]}")" --seeds 3 --epochs 3 --batch 32 --schedule linear \
             --warmup 35 --lr 1e-4 --weight-decay 0.01 --max-length 80 --side token --calibrate-every 50 \
@@ -44,7 +44,7 @@ case $part in
         ;;
     cifar)
         study_needs --data-dir
-        methods=(vanilla gact:level={L1,L1.1,L2} gact:level=L1:$cheap sketch+gact:rank=8:keep-x=4:$cheap)
+        methods=(vanilla gact:level={L1,L1.1,L2} gact:level=L1:$cheap sketch+gact:rank=8:$cheap)
         study_compare --data cifar10 --model vit-tiny --methods "$(joined "${methods[@]}")" --epochs 2 --batch 128 \
             --side token --lr 1e-3 --weight-decay 0.05 --warmup 100 --augment --threads 1
         ;;

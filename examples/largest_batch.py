@@ -120,7 +120,7 @@ def main() -> None:
         epilog="What follows -- are options of slimgrad train: -- --data mrpc --data-dir DIR --from BERT")
     parser.add_argument("--program", default="build/slimgrad", help="the program (default: build/slimgrad)")
     parser.add_argument("--memory", type=size, default=size("1G"), help="bytes, or with K, M, G (default: 1G)")
-    parser.add_argument("--methods", default="vanilla,gact,sketch+gact:rank=8:keep-x=4:gelu-bits=2:norm-keeps=output",
+    parser.add_argument("--methods", default="vanilla,gact,sketch+gact:rank=8:gelu-bits=2:norm-keeps=output",
                         help="as in slimgrad compare")
     parser.add_argument("--most", type=int, default=4096, help="no batch larger than this (default: 4096)")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of the table")
