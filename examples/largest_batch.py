@@ -68,7 +68,13 @@ class Group:
 
 def method_options(spec: str) -> list[str]:
     """Options of train, of a method as compare spells it: sketch+gact:rank=8:keep-x=4."""
-    name, *options = spec.split(":")
+    name, *parts = spec.split(":")
+    options: list[str] = []
+    for part in parts:  # gact:L2 is one value
+        if "=" in part:
+            options.append(part)
+        elif options:
+            options[-1] += f":{part}"
     words = ["--method", name]
     for option in options:
         key, _, value = option.partition("=")

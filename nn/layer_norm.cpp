@@ -72,14 +72,15 @@ class LayerNormFunction final : public Function {
     }
 
   private:
-    /// Whether y says what x was: no channel is scaled to next to nothing.
+    /// Whether y says what x was: no channel is scaled to little. y may be kept in few bits, and
+    /// their error is divided by γ.
     static bool invertible(const Tensor& gamma) {
         real least = std::abs(gamma.data()[0]), largest = least;
         for (const real value : gamma.values()) {
             least = std::min(least, std::abs(value));
             largest = std::max(largest, std::abs(value));
         }
-        return least > real(0.01) * largest;
+        return least > real(0.1) * largest;
     }
     /// x = μ + x̂ / r,  x̂ = (y - β) / γ
     static Tensor x_of_y(const Saved& saved, const Tensor& stats) {

@@ -145,6 +145,17 @@ TEST(Quantised, WhatIsNotFiniteIsRefusedWithTheLayersName) {
                       0u)
                 << said;
         }
+    // Each value is finite, but the distance between them is not.
+    for (const Scales scales : all_scales) {
+        Tensor x = random({3, 5, 40});
+        x.data()[200] = std::numeric_limits<real>::max();
+        x.data()[201] = x.data()[240] = -std::numeric_limits<real>::max();
+        const LayerScope layer("blocks.0.fc1");
+        EXPECT_EQ(error_of([&] {
+                      Quantised(x, {4, scales}, stream_of_step(0));
+                  }).rfind("[blocks.0.fc1] a value of sample 1 is not finite", 0),
+                  0u);
+    }
     EXPECT_EQ(error_of([] {
                   Quantised(random({1, 8}), {4, Scales::group, 12}, stream_of_step(0));
               }),
@@ -387,9 +398,15 @@ TEST(Gact, SensitivitiesByCallsRankValuesAsPassesDo) {
     Small small;
     const auto codec = std::make_shared<GactCodec>(QuantisedForm{.bits = 8});
     const auto passes = sensitivities_by_passes(codec, small.model, small.rehearsal());
-    meter().reset();
     const auto calls = sensitivities_by_calls(codec, small.model, small.rehearsal());
     ASSERT_EQ(passes.size(), calls.size());
+    const auto by_c = [](std::vector<Sensitivity> values) {
+        std::ranges::sort(values, std::greater(), &Sensitivity::c);
+        std::vector<std::string> names;
+        for (const Sensitivity& value : values) names.push_back(value.name);
+        return names;
+    };
+    EXPECT_EQ(by_c(passes), by_c(calls));
     for (std::size_t i = 0; i < calls.size(); ++i) {
         EXPECT_EQ(passes[i].name, calls[i].name);
         EXPECT_EQ(passes[i].elements, calls[i].elements);
@@ -398,6 +415,46 @@ TEST(Gact, SensitivitiesByCallsRankValuesAsPassesDo) {
     }
     for (const Parameter* parameter : parameters(small.model))
         EXPECT_FALSE(parameter->grad.defined());
+}
+
+TEST(Gact, SensitivitiesAreThoseOfValuesLeftAsTheyAreToo) {
+    Small small;
+    const auto codec = std::make_shared<GactCodec>(QuantisedForm{.bits = 4});
+    const std::map<std::string, int> bits{{"0 x", 32}, {"3 x", 1}};
+    for (const auto& find : {sensitivities_by_calls, sensitivities_by_passes}) {
+        codec->set_bits({});
+        const auto before = find(codec, small.model, small.rehearsal());
+        codec->set_bits(bits);
+        const auto after = find(codec, small.model, small.rehearsal());
+        EXPECT_EQ(codec->bits(), bits);
+        ASSERT_EQ(after.size(), before.size());
+        for (std::size_t i = 0; i < after.size(); ++i) {
+            EXPECT_EQ(after[i].name, before[i].name);
+            EXPECT_GT(after[i].c, 0) << after[i].name;
+            if (after[i].name == "0 x" || find == sensitivities_by_calls) {
+                EXPECT_EQ(after[i].c, before[i].c) << after[i].name;
+            }
+        }
+    }
+}
+
+TEST(Gact, BitsAreOfALayerHoweverOftenItRuns) {
+    Stream stream(1, "test");
+    Sequential model;
+    auto& layer = model.add<Linear>(32, 32, stream);
+    name_modules(model);
+    const Tensor x = random({4, 6, 32}), g = random({4, 6, 32}, 2);
+    const Rehearsal twice = [&](const std::shared_ptr<const Codec>& codec, TapeObserver* observer) {
+        Tape tape({.codec = codec, .observer = observer});
+        tape.backward(layer.forward(layer.forward(tape.constant(x))), g);
+    };
+    const auto codec = std::make_shared<GactCodec>(QuantisedForm{.bits = 4});
+    for (const auto& find : {sensitivities_by_calls, sensitivities_by_passes}) {
+        const auto found = find(codec, model, twice);
+        ASSERT_EQ(found.size(), 1u);
+        EXPECT_EQ(found[0].elements, 2 * 4 * 6 * 32);
+        EXPECT_EQ(allocate_bits(found, 4).at("0 x"), 4);
+    }
 }
 
 // ---- cheaper activations
@@ -464,11 +521,13 @@ TEST(CheaperActivations, LayerNormMayKeepItsOutput) {
     const auto of_x = gradients(false), of_y = gradients(true);
     for (std::size_t i = 0; i < of_x.size(); ++i)
         expect_close(of_y[i], of_x[i], fmt::format("{}", i), sizeof(real) == 8 ? 1e-12 : 1e-4);
-    // A channel scaled to nothing does not say what x was.
-    parameters(layer)[0]->value.data()[3] = 0;
-    const auto without = gradients(false), fallen_back = gradients(true);
-    for (std::size_t i = 0; i < without.size(); ++i)
-        EXPECT_TRUE(std::ranges::equal(without[i].values(), fallen_back[i].values()));
+    // A channel scaled to little, or to nothing, does not say what x was.
+    for (const real scale : {real(0.05), real(0)}) {
+        parameters(layer)[0]->value.data()[3] = scale;
+        const auto without = gradients(false), fallen_back = gradients(true);
+        for (std::size_t i = 0; i < without.size(); ++i)
+            EXPECT_TRUE(std::ranges::equal(without[i].values(), fallen_back[i].values()));
+    }
 }
 
 TEST(CheaperActivations, ALinearLayerSharesTheOutputThatLayerNormKeeps) {

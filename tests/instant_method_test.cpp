@@ -114,6 +114,8 @@ TEST(Methods, OptionsThatAMethodDoesNotHeedAreIdle) {
     EXPECT_EQ(notes("espace", {"ratio", "side"}).size(), 0u);
     EXPECT_EQ(notes("espace", {"rank_x", "redraw_every", "break_even", "side_g"}).size(), 4u);
     EXPECT_EQ(notes("test-told", {"epsilon"}).size(), 1u);
+    EXPECT_EQ(notes("gact", {"bits", "group_size", "gelu_bits"}).size(), 0u);
+    EXPECT_EQ(notes("sketch+gact", {"adapt_every", "sensitivity", "rank"}).size(), 2u);
 }
 
 TEST(Methods, WhatIsSaidOfASlotStandsBeforeWhatIsSaidOfBoth) {

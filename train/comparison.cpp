@@ -49,7 +49,7 @@ std::vector<ComparedRun> plan(const ComparisonOptions& options, const Note& note
     std::vector<ComparedRun> runs;
     std::set<fs::path> directories;
     require(
-        std::ranges::find(options.given, "codec") == options.given.end(),
+        !options.base.codec_was_added,
         "[compare] a codec is a part of each method. Hint: METHOD+gact, or METHOD:codec=gact:L2");
     for (const std::string& method : options.methods) {
         methods.push_back(with_method(options.base, method));

@@ -47,7 +47,9 @@ void require_length(const TrainConfig& c) {
 }  // namespace
 
 TrainConfig spelled_out(TrainConfig config, const std::string& where) {
-    if (!config.codec.empty()) add_codec(config, std::exchange(config.codec, ""), where);
+    if (config.codec.empty()) return config;
+    add_codec(config, std::exchange(config.codec, ""), where);
+    config.codec_was_added = true;
     return config;
 }
 

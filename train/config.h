@@ -38,6 +38,7 @@ struct TrainConfig : MethodOptions {
     std::string from;
 
     std::string codec;  // "gact" or "gact:LEVEL" until spelled_out() adds it to the method
+    bool codec_was_added = false;  // it has
 
     std::string calibrate = "paper";
     std::int64_t calibrate_every = 200;

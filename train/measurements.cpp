@@ -90,6 +90,7 @@ void to_json(nlohmann::json& json, const Measurements& m) {
             {"new_sketches", records(m.new_sketches)},
             {"bits", m.bits},
             {"bit_choices", m.bit_choices},
+            {"calibrated", m.calibrated},
             {"epoch_loss", m.epoch_loss},
             {"epoch_steps", m.epoch_steps},
             {"evaluations", evaluations},
@@ -122,6 +123,7 @@ void from_json(const nlohmann::json& json, Measurements& m) {
     m.new_sketches = records(json.at("new_sketches"));
     json.at("bits").get_to(m.bits);
     json.at("bit_choices").get_to(m.bit_choices);
+    json.at("calibrated").get_to(m.calibrated);
     json.at("epoch_loss").get_to(m.epoch_loss);
     json.at("epoch_steps").get_to(m.epoch_steps);
     for (const auto& e : json.at("evaluations"))

@@ -47,6 +47,7 @@ struct Measurements {
     };
     std::map<std::string, Ranks> ranks;  // by layer
     std::int64_t calibrations = 0;
+    std::int64_t calibrated = -1;  // the step before which the last one was made
     /// Of layers that make sketches: all, and what metrics.jsonl does not have yet.
     std::map<std::string, SketchRecord> sketches, new_sketches;
 

@@ -31,6 +31,8 @@ constexpr const char* of_all_methods[] = {"data",    "data_dir", "model",      "
 std::vector<MethodTrace> plan(const TraceOptions& options, const TraceNote& note) {
     check_option("[trace]", warmup_steps_option(), options.warmup_steps);
     require(!options.methods.empty(), "[trace] expected a method at least, got none");
+    require(!options.base.codec_was_added,
+            "[trace] a codec is a part of each method. Hint: METHOD+gact, or METHOD:codec=gact:L2");
     std::set<std::string> seen;
     std::vector<MethodTrace> traces;
     for (const std::string& method : options.methods) {
@@ -86,6 +88,9 @@ void run(MethodTrace& trace, const TraceOptions& options, const std::function<vo
     Progress progress(fmt::format("{} {}", trace.config.model, trace.method), 0, steps,
                       options.quiet);
     TracedRun run(trace.config);
+    require(options.warmup_steps < run.total(),
+            "[trace] {}: a run of {} steps has none after {} warmup_steps", trace.method,
+            run.total(), options.warmup_steps);
     {  // gone before the step, which makes its own
         const Batch batch = run.batch(options.warmup_steps);
         trace.batch = fmt::format("{:016x}", digest(batch));
@@ -289,7 +294,11 @@ json trace(const TraceOptions& options, const TraceNote& note,
                 "[trace] cannot write '{}': there is no directory '{}'", file.string(),
                 directory.string());
     }
-    require(options.page.empty() || options.page != options.chrome,
+    const auto place = [](const std::filesystem::path& file) {
+        return std::filesystem::weakly_canonical(std::filesystem::absolute(file));
+    };
+    require(options.page.empty() || options.chrome.empty() ||
+                place(options.page) != place(options.chrome),
             "[trace] '{}' cannot be both the page and the trace", options.page.string());
     if (!options.page.empty()) require_timeline_place(options.page);
     if (!options.chrome.empty()) require_chrome_place(options.chrome);

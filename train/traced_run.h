@@ -16,6 +16,7 @@ class TracedRun {
 
     /// Steps are taken in order, from 0 on. Returns the loss.
     double step(std::int64_t step, TimelineRecorder* recorder = nullptr);
+    std::int64_t total() const { return steps_.total(); }
     Module& model() { return steps_.model(); }
     Batch batch(std::int64_t step) const { return steps_.data().batch(step); }
 

@@ -154,8 +154,11 @@ void TrainingLoop::choose_bits(Progress& progress) {
 
 /// What comes before a step: whatever the method wants to know of the run.
 void TrainingLoop::prepare(Progress& progress) {
-    if (steps_.calibrates(step_))
+    // A run that was stopped between a calibration and its step does not calibrate again.
+    if (steps_.calibrates(step_) && m_.calibrated != step_) {
         calibrate(progress, [&] { steps_.calibrate(step_, [&] { look_for_stop(step_); }); });
+        m_.calibrated = step_;
+    }
     if (steps_.chooses_bits(step_)) choose_bits(progress);
     if (steps_.renews(step_)) calibrate(progress, [&] { steps_.renew(); });
     steps_.watch(step_);

@@ -92,10 +92,31 @@ bool TrainingSteps::chooses_bits(std::int64_t step) const {
     return codec_ && is_due(step, config_.own.get<std::int64_t>(adapt_every_option()));
 }
 
+namespace {
+
+/// What rehearsals change of sketches is put back, however they end.
+class SketchesAsTheyWere {
+  public:
+    explicit SketchesAsTheyWere(Calibrator& calibrator)
+        : calibrator_(calibrator), ranks_(calibrator.sketch_ranks()) {}
+    ~SketchesAsTheyWere() {
+        calibrator_.set_sketch_ranks(ranks_);
+        calibrator_.take_sketch_records();
+    }
+    SketchesAsTheyWere(const SketchesAsTheyWere&) = delete;
+    SketchesAsTheyWere& operator=(const SketchesAsTheyWere&) = delete;
+
+  private:
+    Calibrator& calibrator_;
+    decltype(std::declval<Calibrator&>().sketch_ranks()) ranks_;
+};
+
+}  // namespace
+
 // Nothing of the run changes but the bits.
 std::vector<Sensitivity> TrainingSteps::choose_bits(std::int64_t step, const Between& between) {
     calibrator_.watch(Calibrator::Watch::nothing);
-    const auto ranks = calibrator_.sketch_ranks();
+    const SketchesAsTheyWere sketches(calibrator_);
     const PhaseScope phase("calibrate", true);
     const Batch batch = train_.batch(step);
     const Rehearsal once = [&](const std::shared_ptr<const Codec>& codec, TapeObserver* observer) {
@@ -108,8 +129,6 @@ std::vector<Sensitivity> TrainingSteps::choose_bits(std::int64_t step, const Bet
     const bool passes = config_.own.get<std::string>(sensitivity_option()) == "passes";
     std::vector<Sensitivity> values = passes ? sensitivities_by_passes(codec_, *model_, once)
                                              : sensitivities_by_calls(codec_, *model_, once);
-    calibrator_.set_sketch_ranks(ranks);
-    calibrator_.take_sketch_records();
     set_bits(allocate_bits(values, *automatic_bits(config_)));
     return values;
 }

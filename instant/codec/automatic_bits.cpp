@@ -54,18 +54,38 @@ std::vector<Tensor> take_gradients(Module& model) {
     return all;
 }
 
-/// Notes what a codec packs.
-class PackedValues final : public TapeObserver {
+/// Notes what a codec packs as P. Values of one name, of a layer that runs twice, are one.
+template <class P>
+class PackedValues : public TapeObserver {
   public:
     void kept(const KeptAs& as, const Packed& payload) override {
-        const auto* packed = dynamic_cast<const Quantised*>(&payload);
-        if (as.kind == Keep::activation && packed && seen_.insert(packed).second)
+        const auto* packed = dynamic_cast<const P*>(&payload);
+        if (as.kind != Keep::activation || !packed || !seen_.insert(packed).second) return;
+        const auto known = std::ranges::find(values, as.name(), &Sensitivity::name);
+        if (known == values.end())
             values.push_back({as.name(), numel(packed->shape())});
+        else
+            known->elements += numel(packed->shape());
     }
     std::vector<Sensitivity> values;
 
   private:
-    std::set<const Quantised*> seen_;  // a value that several keep has the name of the first
+    std::set<const P*> seen_;  // a value that several keep has the name of the first
+};
+
+/// All values have the same bits for a while, also those that were left as they are.
+class EqualBits {
+  public:
+    explicit EqualBits(GactCodec& codec) : codec_(codec), bits_(codec.bits()) {
+        codec_.set_bits({});
+    }
+    ~EqualBits() { codec_.set_bits(bits_); }
+    EqualBits(const EqualBits&) = delete;
+    EqualBits& operator=(const EqualBits&) = delete;
+
+  private:
+    GactCodec& codec_;
+    std::map<std::string, int> bits_;
 };
 
 /// Keeps values as they are, and gives them back so or, while it is probed, in 1 bit.
@@ -117,7 +137,7 @@ double rounding_of_gw(const Tensor& gy, const ProbedValue& x) {
 }
 
 /// Makes a codec's values ProbedValues, and probes those of each call that runs backward.
-class CallProbe final : public Codec, public TapeObserver {
+class CallProbe final : public Codec, public PackedValues<ProbedValue> {
   public:
     CallProbe(const GactCodec& codec, Module& model) : codec_(codec) {
         for (LinearMap* layer : linear_maps(model))
@@ -138,14 +158,13 @@ class CallProbe final : public Codec, public TapeObserver {
         for (const ProbedValue* value : call.saved.all<ProbedValue>()) probe(call, *value);
     }
 
-    /// What was found, in the order of `values`.
-    void put(std::vector<Sensitivity>& values) const {
-        for (Sensitivity& value : values) {
-            value.c = 0;
+    std::vector<Sensitivity> sensitivities() const {
+        std::vector<Sensitivity> all = values;
+        for (Sensitivity& value : all)
             for (const Found& found : found_)
                 if (found.name == value.name)
                     value.c += found.own + found.share * (energy_ - found.energy);
-        }
+        return all;
     }
 
   private:
@@ -189,18 +208,6 @@ class CallProbe final : public Codec, public TapeObserver {
     std::vector<Found> found_;
 };
 
-/// The values that a codec packs in one step, whatever bits they have now.
-std::vector<Sensitivity> packed_values(const std::shared_ptr<GactCodec>& codec, Module& model,
-                                       const Rehearsal& rehearse) {
-    const std::map<std::string, int> bits = codec->bits();
-    codec->set_bits({});
-    PackedValues observer;
-    rehearse(codec, &observer);
-    take_gradients(model);
-    codec->set_bits(bits);
-    return observer.values;
-}
-
 }  // namespace
 
 std::map<std::string, int> allocate_bits(const std::vector<Sensitivity>& values, double average) {
@@ -226,6 +233,9 @@ std::map<std::string, int> allocate_bits(const std::vector<Sensitivity>& values,
     for (std::size_t i = 0; i < values.size(); ++i) {
         const auto& [name, count, c] = values[i];
         require(std::isfinite(c) && c >= 0, "[codec] the sensitivity of '{}' is {}", name, c);
+        constexpr std::int64_t most = std::int64_t{1} << 48;
+        require(count >= 0 && count <= most, "[codec] expected 0 to {} elements of '{}', got {}",
+                most, name, count);
         require(chosen.emplace(name, GactCodec::off).second, "[codec] '{}' is there twice", name);
         elements += static_cast<double>(count);
         if (count > 0) offer(i, GactCodec::off);
@@ -245,8 +255,13 @@ std::map<std::string, int> allocate_bits(const std::vector<Sensitivity>& values,
 
 std::vector<Sensitivity> sensitivities_by_passes(const std::shared_ptr<GactCodec>& codec,
                                                  Module& model, const Rehearsal& rehearse) {
-    std::vector<Sensitivity> values = packed_values(codec, model, rehearse);
-    for (Sensitivity& value : values) {
+    PackedValues<Quantised> packed;
+    {
+        const EqualBits all(*codec);
+        rehearse(codec, &packed);
+        take_gradients(model);
+    }
+    for (Sensitivity& value : packed.values) {
         const auto gradients = [&](int bits, int draw) {
             const GactCodec::Probe probe(*codec, value.name, bits, draw);
             rehearse(codec, nullptr);
@@ -258,17 +273,16 @@ std::vector<Sensitivity> sensitivities_by_passes(const std::shared_ptr<GactCodec
         value.c =
             std::max({between, 2 * squared_distance(one, fine), 2 * squared_distance(other, fine)});
     }
-    return values;
+    return packed.values;
 }
 
 std::vector<Sensitivity> sensitivities_by_calls(const std::shared_ptr<GactCodec>& codec,
                                                 Module& model, const Rehearsal& rehearse) {
-    std::vector<Sensitivity> values = packed_values(codec, model, rehearse);
+    const EqualBits all(*codec);
     const auto probe = std::make_shared<CallProbe>(*codec, model);
     rehearse(probe, probe.get());
     take_gradients(model);
-    probe->put(values);
-    return values;
+    return probe->sensitivities();
 }
 
 }  // namespace SLIMGRAD_PRECISION

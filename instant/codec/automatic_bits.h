@@ -33,8 +33,9 @@ using Rehearsal = std::function<void(const std::shared_ptr<const Codec>&, TapeOb
 
 /// The sensitivities as GACT measures them: for each value three gradients of one batch, of 1 bit
 /// in two draws and of 8 bits, with all others as they are. With their squared distances, 0 and 1
-/// the two of 1 bit, 2 that of 8: c = max(d01, 2 d02, 2 d12). Three steps for each value.
-/// The parameters have no gradients afterwards.
+/// the two of 1 bit, 2 that of 8: c = max(d01, 2 d02, 2 d12). A step that shows which
+/// values there are, and three for each of them. Three sets of gradients are held at a time; the
+/// parameters have none afterwards.
 std::vector<Sensitivity> sensitivities_by_passes(const std::shared_ptr<GactCodec>& codec,
                                                  Module& model, const Rehearsal& rehearse);
 
@@ -46,7 +47,8 @@ std::vector<Sensitivity> sensitivities_by_passes(const std::shared_ptr<GactCodec
 ///
 /// What it adds to the gradient that the call hands on, as a share of it, counts with the squared
 /// gradients of all parameters below. This c is the variance of one draw; that of three passes, the
-/// distance of two, is about twice as large.
+/// distance of two, is about twice as large. In this step values are kept in full, as without a
+/// codec, and so is the memory that it needs.
 std::vector<Sensitivity> sensitivities_by_calls(const std::shared_ptr<GactCodec>& codec,
                                                 Module& model, const Rehearsal& rehearse);
 

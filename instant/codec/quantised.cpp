@@ -188,6 +188,7 @@ bool find_ranges(const real* x, const Layout& layout, int bits, real* ranges) {
     const auto set = [&](std::int64_t i, real least, real largest) {
         ranges[2 * i] = least;
         ranges[2 * i + 1] = (largest - least) / levels;
+        finite = finite && std::isfinite(ranges[2 * i + 1]);
     };
     if (!layout.by_column) {
         for (std::int64_t row = 0; row < layout.rows; ++row) {

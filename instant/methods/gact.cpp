@@ -112,6 +112,13 @@ std::shared_ptr<GactCodec> gact_codec(const MethodOptions& options) {
     return std::make_shared<GactCodec>(form);
 }
 
+std::vector<Idle> idle_codec_options(const MethodOptions& options) {
+    const auto scales = options.own.get<std::string>(scales_option());
+    return {{level_of(options) != nullptr, {"bits"}, "the level decides"},
+            {!automatic_bits(options), {"adapt_every", "sensitivity"}, "bits are fixed"},
+            {scales != "group", {"group_size"}, "scales are of each " + scales}};
+}
+
 void keep_in_few_bits(TapeOptions& tape, const MethodOptions& options) {
     tape.codec = gact_codec(options);
     tape.derivative_bits = std::stoi(options.own.get<std::string>(gelu_bits_option()));
@@ -132,6 +139,9 @@ void add_codec(MethodOptions& options, const std::string& codec, const std::stri
             fmt::join(level_names(), ", "), slimgrad::shown(codec));
     require(!find_method(options.method).tape, "{} method '{}' has a codec already, got codec {}",
             where, options.method, slimgrad::shown(codec));
+    if (const Level* level = level_of(options); level && has_level)
+        fail("{} expected one level, got codec {} and level {}", where, slimgrad::shown(codec),
+             level->name);
     if (has_level) options.own.set(where, level_option(), codec.substr(colon + 1));
     options.method = options.method == "vanilla" ? "gact" : options.method + "+gact";
 }

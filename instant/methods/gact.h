@@ -28,6 +28,9 @@ void keep_in_few_bits(TapeOptions& tape, const MethodOptions& options);
 /// The average of bits that follow from sensitivities; none where all values have the same.
 std::optional<double> automatic_bits(const MethodOptions& options);
 
+/// Options that the others leave without effect.
+std::vector<Idle> idle_codec_options(const MethodOptions& options);
+
 /// How `codec` is given: a word for what goes with every method.
 Option codec_option();
 

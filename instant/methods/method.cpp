@@ -6,6 +6,7 @@
 #include <map>
 #include <mutex>
 
+#include "instant/methods/gact.h"
 #include "instant/methods/options.h"
 #include "instant/methods/table.h"
 
@@ -237,23 +238,29 @@ std::vector<Idle> idle_method_options(const MethodOptions& o) {
     if (!method.projection) of_ranks.push_back("ratio");
     if (!method.projection && !method.adapt) of_ranks.push_back("rank");
     const auto complement = o.own.get<std::int64_t>(complement_option());
+    std::vector<Idle> idle{{true, unheeded, "the method is " + o.method}};
+    const auto and_these = [&](const std::vector<Idle>& more) {
+        idle.insert(idle.end(), more.begin(), more.end());
+        return idle;
+    };
+    if (method.tape) and_these(idle_codec_options(o));
     if (method.calibrated_by_options) {  // its other slot has words of its own
         const bool kept_as_it_is = !calibrated_slots(o).any();
-        return {{true, unheeded, "the method is " + o.method},
-                {kept_as_it_is,
-                 {"epsilon", "oversample", "rank_x", "side_x", "offset"},
-                 "nothing is calibrated"},
-                {o.rank_x.has_value(), {"epsilon", "oversample"}, "the rank of x is fixed"}};
+        return and_these(
+            {{kept_as_it_is,
+              {"epsilon", "oversample", "rank_x", "side_x", "offset"},
+              "nothing is calibrated"},
+             {o.rank_x.has_value(), {"epsilon", "oversample"}, "the rank of x is fixed"}});
     }
-    return {{true, unheeded, "the method is " + o.method},
-            {complement > 0, {"offset"}, "the complement makes up for what is dropped"},
-            {complement == 0, {"complement_scale"}, "there is no complement"},
-            {budget_given, {"epsilon", "oversample"}, "the budget decides"},
-            {ranks_fixed, {"budget"}, "the ranks are fixed"},
-            {o.side_of_x() == Side::channel, {"weight_rows"}, "x is projected along its channels"},
-            {ranks_fixed, of_ranks, "the ranks are fixed"},
-            {rank_given, {"ratio"}, "the rank is fixed"},
-            {sides_fixed, {"side"}, "each slot has its own"}};
+    return and_these(
+        {{complement > 0, {"offset"}, "the complement makes up for what is dropped"},
+         {complement == 0, {"complement_scale"}, "there is no complement"},
+         {budget_given, {"epsilon", "oversample"}, "the budget decides"},
+         {ranks_fixed, {"budget"}, "the ranks are fixed"},
+         {o.side_of_x() == Side::channel, {"weight_rows"}, "x is projected along its channels"},
+         {ranks_fixed, of_ranks, "the ranks are fixed"},
+         {rank_given, {"ratio"}, "the rank is fixed"},
+         {sides_fixed, {"side"}, "each slot has its own"}});
 }
 
 std::optional<Side> MethodOptions::side_of_x() const { return side_of(side_x, side); }

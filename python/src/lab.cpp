@@ -8,6 +8,7 @@
 #include "instant/lab/snr_source.h"
 #include "instant/methods/gact.h"
 #include "method_options.h"
+#include "tensor/meter.h"
 
 namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {
@@ -162,10 +163,14 @@ nb::dict quantise(nb::handle x, const std::string& bits, const std::string& scal
     options.own.set(where, bits_option(), bits);
     options.own.set(where, scales_option(), scales);
     options.own.set(where, group_size_option(), std::int64_t{group_size});
-    const Tensor value = to_tensor(x, "lab.quantise");
     const QuantisedForm form = gact_codec(options)->form();
+    require(form.bits != GactCodec::off, "{} expected 1, 2, 4 or 8 bits, got {}", where, bits);
+    const Tensor value = to_tensor(x, "lab.quantise");
+    // Checked here: an Error must not leave the threads that draw.
+    const std::uint64_t checked_seed = seed, checked_step = step;
+    const LayerScope layer("lab.quantise");
     const Quantised packed(value, form, [&](std::int64_t sample) {
-        return Stream(seed, purpose, step, static_cast<std::uint32_t>(sample));
+        return Stream(checked_seed, purpose, checked_step, static_cast<std::uint32_t>(sample));
     });
     std::int64_t bytes = 0;
     for (const auto& storage : packed.held()) bytes += static_cast<std::int64_t>(storage->bytes());

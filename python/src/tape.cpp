@@ -134,10 +134,15 @@ TapeOptions options_of_tape(const std::string& method,
                             const nb::kwargs& options) {
     const MethodOptions asked = to_method_options("tape", method, options);
     TapeOptions tape = tape_options(asked);
-    if (!kept_bits) return tape;
+    if (!kept_bits) {
+        require(!automatic_bits(asked),
+                "[tape] levels L2 choose bits in a run, and a tape cannot. Hint: kept_bits, which "
+                "sg.lab.allocate_bits finds");
+        return tape;
+    }
     require(tape.codec != nullptr, "[tape] kept_bits are for a method with gact, got '{}'", method);
     for (const auto& [name, bits] : *kept_bits)
-        check_option("[tape] kept_bits:", {name, bits_option().range}, std::to_string(bits));
+        check_option("[tape] kept_bits: '" + name + "':", bits_option(), std::to_string(bits));
     const std::shared_ptr<GactCodec> codec = gact_codec(asked);
     codec->set_bits(*kept_bits);
     tape.codec = codec;
@@ -183,7 +188,9 @@ void bind_tape(nb::module_&, nb::module_& here) {
             "also through NumPy, by digests of all bytes. method, options: how all layers keep "
             "what they keep, where the method says so: method='gact', bits=4. Rules of linear "
             "layers are not the tape's: see sg.Calibrator. kept_bits: of single values, by layer "
-            "and slot, {'blocks.0.fc1 x': 1}; 32 leaves one as it is.")
+            "and slot of the first that keeps it, {'blocks.0.fc1 x': 1}; 32 leaves one as it is, "
+            "and "
+            "what no layer keeps is of no consequence.")
         .def_prop_ro("training", &Tape::training, "Whether layers behave as in training.")
         .def(
             "constant",

@@ -170,3 +170,27 @@ def test_the_laboratory_and_cost_know_it():
     cost = sg.cost("vit-micro", method="gact", channels=1, height=28, width=28, whole_model=True)
     assert cost.whole_model.times_less.saved_bytes > 4
     assert json.dumps(cost)
+
+
+@pytest.mark.parametrize("bad", [{"seed": -1}, {"seed": 1 << 64}, {"step": -1}])
+def test_quantise_refuses_numbers_that_are_no_words(bad):
+    with pytest.raises(sg.Error, match="expected an integer from 0 to 18446744073709551615"):
+        sg.lab.quantise(np.ones((2, 4, 8), np.float32), **bad)
+
+
+def test_what_cannot_be_quantised_is_named():
+    with pytest.raises(sg.Error, match=r"^\[lab.quantise\] a value of sample 0 is not finite"):
+        sg.lab.quantise(np.array([[1, np.nan]], np.float32))
+    with pytest.raises(sg.Error, match=r"^\[lab.quantise\] a value of sample 0 is not finite"):
+        sg.lab.quantise(np.array([[3e38, -3e38]], np.float32))
+    with pytest.raises(sg.Error, match=r"^\[lab.quantise\] expected 1, 2, 4 or 8 bits, got 32"):
+        sg.lab.quantise(np.ones((1, 8), np.float32), bits=32)
+    with pytest.raises(sg.Error, match=r"expected 0 to \d+ elements of 'q', got -5"):
+        sg.lab.allocate_bits({"q": (-5, 1.0), "x": (10, 1.0)}, 3)
+
+
+def test_a_tape_says_what_it_cannot_do():
+    with pytest.raises(sg.Error, match="levels L2 choose bits in a run"):
+        sg.Tape(method="gact", level="L2")
+    with pytest.raises(sg.Error, match="kept_bits: 'fc x': unknown bits '3'"):
+        sg.Tape(method="gact", kept_bits={"fc x": 3})

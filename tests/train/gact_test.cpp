@@ -3,8 +3,10 @@
 #include <set>
 
 #include "instant/methods/gact.h"
+#include "train/comparison.h"
 #include "train/cost_document.h"
 #include "train/method_spec.h"
+#include "train/training_steps.h"
 #include "train_fixture.h"
 
 namespace slimgrad {
@@ -45,6 +47,19 @@ TEST_F(GactRuns, TheCodecWordIsThePartOfAMethod) {
 
     EXPECT_EQ(config_from_json({{"method", "instant"}, {"codec", "gact"}}, "x").method,
               "instant+gact");
+    EXPECT_TRUE(has(message([] {
+                        config_from_json({{"level", "L1"}, {"codec", "gact:L2"}}, "x");
+                    }),
+                    "expected one level, got codec 'gact:L2' and level L1"));
+    ComparisonOptions comparison;
+    comparison.methods = {"vanilla"};
+    comparison.base = config_from_json({{"codec", "gact"}}, "x");
+    EXPECT_TRUE(has(message([&] {
+                        compare(
+                            comparison, [](const ComparedRun&) { return true; },
+                            [](const std::string&) {});
+                    }),
+                    "[compare] a codec is a part of each method"));
     EXPECT_EQ(with_method(TrainConfig{}, "sketch:codec=gact:L2:rank=4").config.method,
               "sketch+gact");
     EXPECT_EQ(config_from_json({{"method", "gact"}, {"bits", 2}}, "x")
@@ -131,13 +146,66 @@ TEST_F(GactRuns, BitsAreChosenOnScheduleAndDisturbNothing) {
     EXPECT_EQ(summary("automatic")["bits"]["choices"], 3);
     EXPECT_GT(summary("automatic")["flops"]["calibrate"], 0);
     EXPECT_GT(summary("automatic")["seconds"]["calibrate"], 0);
+}
 
-    // With all bits equal the run is that of a level without choices: nothing else has moved.
-    TrainConfig plain = gact("plain");
-    ASSERT_TRUE(run(plain));
-    for (std::size_t i = 0; i < 5; ++i)
-        EXPECT_EQ(lines("plain", "step")[i]["batch"], lines("automatic", "step")[i]["batch"]);
-    EXPECT_EQ(lines("plain", "step")[0]["loss"], lines("automatic", "step")[0]["loss"]);
+// Steps that are given the bits, instead of choosing them, are the same: nothing else has moved.
+TEST_F(GactRuns, AChoiceOfBitsMovesNothingElse) {
+    for (const std::string sensitivity : {"calls", "passes"}) {
+        SCOPED_TRACE(sensitivity);
+        TrainConfig config = gact("chosen-" + sensitivity, "sketch+gact");
+        set(config, "level", "L2");
+        set(config, "sensitivity", sensitivity);
+        config.own.set("[test]", method_option("tolerance"), 0.1);
+        config.own.set("[test]", adapt_every_option(), std::int64_t{2});
+        ASSERT_TRUE(run(config));
+        const std::vector<json> chosen = lines("chosen-" + sensitivity, "bits");
+        const std::vector<json> steps = lines("chosen-" + sensitivity, "step");
+        ASSERT_EQ(steps.size(), 5u);
+
+        const TrainConfig complete = resolved(config);
+        const std::unique_ptr<Task> task = open_task(complete);
+        TrainingSteps given(complete, *task);
+        for (std::int64_t step = 0; step < 5; ++step) {
+            const auto i = static_cast<std::size_t>(step);
+            if (step % 2 == 0) {
+                std::map<std::string, int> bits;
+                for (const json& value : chosen[i / 2]["values"])
+                    bits[value["name"].get<std::string>()] = value["bits"].get<int>();
+                given.set_bits(bits);
+            }
+            given.watch(step);
+            Tape tape(given.tape_options(step));
+            const Var loss = given.loss_of(tape, given.data().batch(step));
+            EXPECT_EQ(steps[i]["loss"], double{loss.value().item()}) << step;
+            tape.backward(loss);
+            given.update(step);
+        }
+    }
+}
+
+// A stop may come between a calibration and its step, or in the middle of a choice of bits.
+TEST_F(GactRuns, ARunStoppedInAChoiceOfBitsGoesOnToTheSameBits) {
+    for (const std::string method : {"instant+gact", "sketch+gact"}) {
+        SCOPED_TRACE(method);
+        TrainConfig config = gact("whole-" + method, method);
+        set(config, "level", "L2.1");
+        if (method == "sketch+gact") config.own.set("[test]", method_option("tolerance"), 0.1);
+        config.own.set("[test]", adapt_every_option(), std::int64_t{3});
+        ASSERT_TRUE(run(config));
+        const std::string straight = "whole-" + method;
+        config.out += "-stopped";
+        const std::string stopped = straight + "-stopped";
+        TrainerOptions some = options();
+        int asked = 0;  // more often than a calibration asks
+        some.stop = [&](std::int64_t step) { return step == 3 && ++asked > 25; };
+        ASSERT_FALSE(Trainer(config, some).run());
+        ASSERT_EQ(lines(stopped, "bits").size(), 1u) << "stopped in the second choice";
+        ASSERT_TRUE(Trainer(fs::path(config.out), options()).run());
+        EXPECT_EQ(weights(stopped), weights(straight));
+        EXPECT_EQ(lines(stopped, "calibration"), lines(straight, "calibration"));
+        EXPECT_EQ(lines(stopped, "bits"), lines(straight, "bits"));
+        EXPECT_EQ(summary(stopped)["flops"]["total"], summary(straight)["flops"]["total"]);
+    }
 }
 
 TEST_F(GactRuns, ARunWithItsOwnBitsGoesOnToTheSameBits) {
@@ -172,13 +240,14 @@ TEST_F(GactRuns, CheaperActivationsTrain) {
                 lines("usual", "step")[4]["loss"].get<double>(), 0.3);
 }
 
-TEST_F(GactRuns, ADivergedRunNamesTheLayer) {
+TEST_F(GactRuns, ADivergedRunNamesItsLayerOrItsStep) {
     TrainConfig config = gact("diverged");
     config.lr = 1e30;
     config.warmup = 0;
     config.clip = 0;
     const std::string said = message([&] { run(config); });
-    EXPECT_TRUE(has(said, "not finite") || has(said, "the loss is")) << said;
+    const bool layer = said.rfind("[blocks.", 0) == 0 && has(said, "is not finite");
+    EXPECT_TRUE(layer || said.rfind("[train] step ", 0) == 0) << said;
     EXPECT_FALSE(has(said, "\n"));
 }
 

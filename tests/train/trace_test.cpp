@@ -323,6 +323,12 @@ TEST_F(Trace, BadOptionsAreNamedInOneLine) {
     refused([&](TraceOptions& o) { o.chrome = root_; }, "it is a directory");
     refused([&](TraceOptions& o) { o.page = o.chrome = root_ / "t"; }, "both the page");
     refused([](TraceOptions& o) { o.base.from = "nowhere"; }, "no such file");
+    refused([&](TraceOptions& o) { o.page = root_ / "t", o.chrome = root_ / "." / "t"; },
+            "both the page");
+    refused([](TraceOptions& o) { o.base.codec_was_added = true; },
+            "[trace] a codec is a part of each method");
+    refused([](TraceOptions& o) { o.base.steps = o.warmup_steps; },
+            "has none after 2 warmup_steps");
 }
 
 TEST_F(Trace, OptionsWithoutEffectAreSaid) {
