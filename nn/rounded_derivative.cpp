@@ -72,6 +72,17 @@ RoundedDerivative::RoundedDerivative(const Tensor& d, Bounds bounds, const TapeO
     meter().add(3 * d.numel());
 }
 
+void RoundedDerivative::keep(Saved& saved, const Tensor& x, Bounds bounds, const TapeOptions& tape,
+                             const std::string& layer,
+                             const std::function<Tensor(const Tensor& gy, const Tensor& x)>& gx) {
+    if (tape.derivative_bits == 0) return saved.keep(Keep::activation, "x", x);
+    if (!saved.needs(0)) return;
+    const PhaseScope phase("compress");
+    const Tensor derivative = gx(Tensor::full(x.shape(), 1), x);
+    saved.keep("derivative",
+               std::make_shared<const RoundedDerivative>(derivative, bounds, tape, layer));
+}
+
 Tensor RoundedDerivative::times(const Tensor& g) const {
     Tensor product(g.shape());
     const std::int64_t row = bytes_of(elements_, bits_);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -21,6 +22,12 @@ class RoundedDerivative final : public Packed {
     /// d: (B, ...). Draws from a stream of seed, step, `layer` and sample.
     RoundedDerivative(const Tensor& d, Bounds bounds, const TapeOptions& tape,
                       const std::string& layer);
+
+    /// Keeps what the backward of y = f(x) needs: x, or f'(x) as "derivative" where the tape wants
+    /// it in few bits. gx(gy, x) is that backward.
+    static void keep(Saved& saved, const Tensor& x, Bounds bounds, const TapeOptions& tape,
+                     const std::string& layer,
+                     const std::function<Tensor(const Tensor& gy, const Tensor& x)>& gx);
 
     /// g ∘ d̃, of the shape of g.
     Tensor times(const Tensor& g) const;

@@ -2,7 +2,6 @@
 
 #include "nn/rounded_derivative.h"
 #include "tensor/kernels/transcendental.h"
-#include "tensor/meter.h"
 
 namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {
@@ -18,7 +17,9 @@ class SiLUFunction final : public Function {
     std::string name() const override { return name_; }
 
     Tensor forward(std::span<const Tensor> in, Saved& saved) const override {
-        keep(in[0], saved);
+        constexpr RoundedDerivative::Bounds bounds{real(-0.1), real(1.1)};  // -0.0998 … 1.0998
+        RoundedDerivative::keep(saved, in[0], bounds, tape_, name_,
+                                [&](const Tensor& gy, const Tensor& x) { return gx(gy, x); });
         Tensor y(in[0].shape());
         silu(y.numel(), in[0].data(), y.data());
         return y;
@@ -30,14 +31,6 @@ class SiLUFunction final : public Function {
     }
 
   private:
-    void keep(const Tensor& x, Saved& saved) const {
-        if (tape_.derivative_bits == 0) return saved.keep(Keep::activation, "x", x);
-        if (!saved.needs(0)) return;
-        constexpr RoundedDerivative::Bounds bounds{real(-0.1), real(1.1)};  // -0.0998 … 1.0998
-        const PhaseScope phase("compress");
-        saved.keep("derivative", std::make_shared<const RoundedDerivative>(
-                                     gx(Tensor::full(x.shape(), 1), x), bounds, tape_, name_));
-    }
     Tensor gx(const Tensor& gy, const Tensor& x) const {
         Tensor gx(gy.shape());
         silu_backward(gx.numel(), x.data(), gy.data(), gx.data());

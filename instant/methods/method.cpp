@@ -6,7 +6,6 @@
 #include <map>
 #include <mutex>
 
-#include "instant/methods/gact.h"
 #include "instant/methods/options.h"
 #include "instant/methods/table.h"
 
@@ -66,6 +65,7 @@ Method combined(const std::string& name) {
         take(&Method::adapt);
         take(&Method::adapted_shapes);
         take(&Method::tape);
+        take(&Method::idle);
         if (part.rule || all.x_slot.empty()) {
             all.x_slot = part.x_slot;
             all.g_slot = part.g_slot;
@@ -243,7 +243,7 @@ std::vector<Idle> idle_method_options(const MethodOptions& o) {
         idle.insert(idle.end(), more.begin(), more.end());
         return idle;
     };
-    if (method.tape) and_these(idle_codec_options(o));
+    if (method.idle) and_these(method.idle(o));
     if (method.calibrated_by_options) {  // its other slot has words of its own
         const bool kept_as_it_is = !calibrated_slots(o).any();
         return and_these(

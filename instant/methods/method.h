@@ -89,6 +89,8 @@ struct Method {
     /// How all layers keep what they keep: a codec, and what else tapes of training may be told.
     /// Null: as it is.
     std::function<void(TapeOptions&, const MethodOptions&)> tape{};
+    /// Its own options that others of them leave without effect. Null: none do.
+    std::function<std::vector<Idle>(const MethodOptions&)> idle{};
     /// The fields of MethodOptions that it heeds, by name.
     std::vector<std::string> heeds{};
     /// Its own options, with their initial values. Entries that share a name share all of it.

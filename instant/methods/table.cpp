@@ -147,6 +147,7 @@ std::deque<Method>& method_table() {
          .x_slot = "x in few bits",
          .g_slot = "g W",
          .tape = keep_in_few_bits,
+         .idle = idle_codec_options,
          .options = {level_option(), bits_option(), scales_option(), group_size_option(),
                      adapt_every_option(), sensitivity_option(), gelu_bits_option(),
                      norm_keeps_option()}},
