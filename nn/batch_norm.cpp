@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "nn/mask.h"
 #include "tensor/kernels/bits.h"
 #include "tensor/kernels/elementwise.h"
 #include "tensor/kernels/lane_sum.h"
@@ -56,18 +57,19 @@ struct RunningStatistics {
 //   g_β = Σ g      g_γ = Σ g x̂
 //   g_x = γ r (g − g_β / n − x̂ g_γ / n)   if μ and v are those of the batch, else γ r g
 // and, if there are a ReLU and a residual s behind it, y = max(z + s, 0), where g is g_y where
-// y > 0, else 0, and also g_s.
+// y > 0, else 0, and also g_s. ReLU6 also stops g where y = 6.
 // What is kept is x itself, which the layer below has made anyway, with μ and r: keeping x̂ would
 // cost as many bytes and one more pass over memory to write it.
 class BatchNormFunction final : public Function {
   public:
     BatchNormFunction(std::string name, real epsilon, bool batch_statistics,
-                      RunningStatistics running, bool relu)
+                      RunningStatistics running, bool relu, real most)
         : name_(std::move(name)),
           epsilon_(epsilon),
           batch_statistics_(batch_statistics),
           running_(std::move(running)),
-          relu_(relu) {}
+          relu_(relu),
+          most_(most) {}
 
     std::string name() const override { return name_; }
 
@@ -79,7 +81,7 @@ class BatchNormFunction final : public Function {
         const real *weight = in[1].data(), *bias = in[2].data();
         const real* residual = in.size() == 4 ? in[3].data() : nullptr;
         real *mu = mean.data(), *scale = r.data();
-        const auto positive = relu_ ? planes.make_mask() : nullptr;
+        const auto passed = relu_ ? planes.make_mask() : nullptr;
         RunningStatistics running = running_;
         // A channel belongs to one thread, and its planes stay in that thread's cache between the
         // passes.
@@ -101,19 +103,20 @@ class BatchNormFunction final : public Function {
                     for (std::int64_t i = 0; i < planes.pixels; ++i)
                         to[i] = (from[i] - m) * a + shift;
                 if (relu_)
-                    rectify(planes.pixels, to, to, positive->bytes() + planes.first_byte(begin));
+                    rectify(planes.pixels, to, most_, to,
+                            passed->bytes() + planes.first_byte(begin));
             });
         }
-        // Σx, Σ(x−μ)², (x−μ)·a + β, + s, max and the bit
-        meter().add(((batch_statistics_ ? 7 : 3) + (residual ? 1 : 0) + (relu_ ? 2 : 0)) *
-                    x.numel());
+        // Σx, Σ(x−μ)², (x−μ)·a + β, + s, max and the bit, min
+        const std::int64_t rectifying = !relu_ ? 0 : std::isnan(most_) ? 2 : 3;
+        meter().add(((batch_statistics_ ? 7 : 3) + (residual ? 1 : 0) + rectifying) * x.numel());
 
         const bool needs_x = saved.needs(1) || (saved.needs(0) && batch_statistics_);
         if (needs_x) saved.keep(Keep::activation, "x", x);
         if (needs_x) saved.keep(Keep::exact, "mean", mean);
         saved.keep(Keep::exact, "r", r);
         saved.keep(Keep::exact, "w", in[1]);
-        if (relu_) saved.keep("positive", positive);
+        if (relu_) saved.keep("passed", passed);
         return y;
     }
 
@@ -127,7 +130,7 @@ class BatchNormFunction final : public Function {
         Tensor gw = Tensor::zeros(w.shape()), gb = Tensor::zeros(w.shape());
         // What the ReLU lets pass becomes g_s, or lies where g_x will lie.
         Tensor g = !relu_ ? gy : gx.defined() && !residual ? gx : Tensor(gy.shape());
-        const std::uint8_t* bits = relu_ ? saved.as<BitMask>("positive").bytes() : nullptr;
+        const std::uint8_t* bits = relu_ ? saved.as<BitMask>("passed").bytes() : nullptr;
         const real n = static_cast<real>(planes.count());
         const bool sums = batch_statistics_ || saved.needs(1) || saved.needs(2);
 #pragma omp parallel for schedule(static) if (gy.numel() > parallel_threshold)
@@ -201,6 +204,7 @@ class BatchNormFunction final : public Function {
     bool batch_statistics_;
     RunningStatistics running_;
     bool relu_;
+    real most_;
 };
 
 }  // namespace
@@ -214,7 +218,7 @@ BatchNorm::BatchNorm(std::int64_t channels, double epsilon, double momentum)
     running_var_ = Tensor::full({channels}, 1).mark(Category::parameters);
 }
 
-Var BatchNorm::apply(const Var& x, const Var* residual, bool relu) {
+Var BatchNorm::apply(const Var& x, const Var* residual, Rectifier rectifier) {
     for (const auto& [what, value] : {std::pair{"a weight", weight_.value},
                                       {"a bias", bias_.value},
                                       {"a running mean", running_mean_},
@@ -223,12 +227,13 @@ Var BatchNorm::apply(const Var& x, const Var* residual, bool relu) {
     require(accepts(x.value().ndim()) && x.size(1) == channels(), "[{}] expected {}, got {}",
             path(), expected(), shown(x.shape()));
     Tape& tape = x.tape();
-    require(!tape.training() || x.value().numel() > channels(),
+    const bool batch_statistics = tape.training() && !frozen_;
+    require(!batch_statistics || x.value().numel() > channels(),
             "[{}] training needs more than one value for each channel, got {}. Hint: use a larger "
             "batch or evaluation mode",
             path(), shown(x.shape()));
     RunningStatistics running{running_mean_, running_var_, static_cast<real>(momentum_),
-                              tape.training() && tape.options().update_statistics};
+                              batch_statistics && tape.options().update_statistics};
     std::vector<Var> inputs{x, tape.parameter(weight_), tape.parameter(bias_)};
     if (residual) {
         require(residual->shape() == x.shape(), "[{}] expected a residual of shape {}, got {}",
@@ -236,8 +241,9 @@ Var BatchNorm::apply(const Var& x, const Var* residual, bool relu) {
         inputs.push_back(*residual);
     }
     return tape.apply(
-        std::make_shared<BatchNormFunction>(path(), static_cast<real>(epsilon_), tape.training(),
-                                            std::move(running), relu),
+        std::make_shared<BatchNormFunction>(path(), static_cast<real>(epsilon_), batch_statistics,
+                                            std::move(running), rectifier != Rectifier::none,
+                                            rectifier == Rectifier::relu6 ? real(6) : unbounded),
         inputs);
 }
 

@@ -13,14 +13,22 @@ inline namespace SLIMGRAD_PRECISION {
 class BatchNorm : public Module {
   public:
     /// Throws Error, in training, if there is only one value for each channel.
-    Var forward(const Var& x) override { return apply(x, nullptr, false); }
+    Var forward(const Var& x) override { return apply(x, nullptr, Rectifier::none); }
     /// relu(forward(x) + residual), with or without a residual of the shape of x, in one pass over
     /// memory: what goes on between the convolutions of a residual network. Keeps one bit an
     /// element, filled up to whole bytes for each plane of x, beside what forward keeps.
-    Var forward_relu(const Var& x) { return apply(x, nullptr, true); }
-    Var forward_relu(const Var& x, const Var& residual) { return apply(x, &residual, true); }
+    Var forward_relu(const Var& x) { return apply(x, nullptr, Rectifier::relu); }
+    Var forward_relu(const Var& x, const Var& residual) {
+        return apply(x, &residual, Rectifier::relu);
+    }
+    /// The same with min(·, 6), as MobileNets have it.
+    Var forward_relu6(const Var& x) { return apply(x, nullptr, Rectifier::relu6); }
     void visit(Visitor& visitor) override;
 
+    /// Frozen, training uses the running statistics too, and leaves them as they are: small batches
+    /// of a fine-tuning are a poor estimate of what the weights were trained with.
+    void set_frozen(bool frozen) { frozen_ = frozen; }
+    bool frozen() const { return frozen_; }
     double epsilon() const { return epsilon_; }
     double momentum() const { return momentum_; }
     const Parameter& weight() const { return weight_; }
@@ -37,11 +45,13 @@ class BatchNorm : public Module {
     std::int64_t channels() const { return weight_.value.numel(); }
 
   private:
-    Var apply(const Var& x, const Var* residual, bool relu);
+    enum class Rectifier { none, relu, relu6 };
+    Var apply(const Var& x, const Var* residual, Rectifier rectifier);
 
     Parameter weight_, bias_;
     Tensor running_mean_, running_var_;
     double epsilon_, momentum_;
+    bool frozen_ = false;
 };
 
 /// x: (B, C) or (B, C, L).

@@ -1,6 +1,7 @@
 #include "nn/mask.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "tensor/kernels/bits.h"
 #include "tensor/kernels/elementwise.h"
@@ -13,15 +14,15 @@ constexpr std::int64_t block = 4096;  // elements, a whole number of bytes of a 
 
 }  // namespace
 
-Tensor rectified(const Tensor& x, BitMask& positive) {
+Tensor rectified(const Tensor& x, BitMask& passed, real most) {
     Tensor y(x.shape());
     const std::int64_t n = x.numel();
     real* out = y.data();
 #pragma omp parallel for schedule(static) if (n > parallel_threshold)
     for (std::int64_t begin = 0; begin < n; begin += block)
-        rectify(std::min(block, n - begin), x.data() + begin, out + begin,
-                positive.bytes() + begin / 8);
-    meter().add(2 * n);
+        rectify(std::min(block, n - begin), x.data() + begin, most, out + begin,
+                passed.bytes() + begin / 8);
+    meter().add((std::isnan(most) ? 2 : 3) * n);
     return y;
 }
 

@@ -1,13 +1,18 @@
 #pragma once
 
+#include <limits>
+
 #include "autograd/saved.h"
 
 namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {
 
-/// max(x, 0) in one pass with its mask: bit i of `positive` tells whether x_i > 0. Counts two FLOPs
-/// an element.
-Tensor rectified(const Tensor& x, BitMask& positive);
+/// No bound, for those below.
+inline constexpr real unbounded = std::numeric_limits<real>::quiet_NaN();
+
+/// min(max(x, 0), most) in one pass with its mask: bit i of `passed` tells whether 0 < x_i < most.
+/// Counts two FLOPs an element, and a third with a bound.
+Tensor rectified(const Tensor& x, BitMask& passed, real most = unbounded);
 
 /// y_i = mask_i ? scale x_i : 0. Counts one FLOP an element.
 Tensor masked(const BitMask& mask, const Tensor& x, real scale = 1);

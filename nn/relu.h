@@ -13,5 +13,13 @@ class ReLU final : public Module {
     std::string kind() const override { return "relu"; }
 };
 
+/// y = min(max(x, 0), 6), any shape. Keeps one bit an element.
+class ReLU6 final : public Module {
+  public:
+    Var forward(const Var& x) override;
+    void visit(Visitor&) override {}
+    std::string kind() const override { return "relu6"; }
+};
+
 }  // namespace SLIMGRAD_PRECISION
 }  // namespace slimgrad

@@ -4,6 +4,7 @@ list(APPEND SLIMGRAD_SOURCES
      nn/batch_norm.cpp
      nn/conv2d.cpp
      nn/convolution_operator.cpp
+     nn/drop_path.cpp
      nn/dropout.cpp
      nn/embedding.cpp
      nn/flatten.cpp
@@ -17,11 +18,15 @@ list(APPEND SLIMGRAD_SOURCES
      nn/losses.cpp
      nn/low_rank_adapter.cpp
      nn/mask.cpp
+     nn/models/aliases.cpp
      nn/models/bert.cpp
      nn/models/bert_config.cpp
      nn/models/bert_names.cpp
+     nn/models/imagenet_resnet.cpp
      nn/models/mlp.cpp
+     nn/models/mobilenet.cpp
      nn/models/model.cpp
+     nn/models/resize.cpp
      nn/models/resnet.cpp
      nn/models/vit.cpp
      nn/module.cpp
@@ -32,4 +37,5 @@ list(APPEND SLIMGRAD_SOURCES
      nn/sequential.cpp
      nn/silu.cpp
      nn/softmax.cpp
-     nn/token_projection.cpp)
+     nn/token_projection.cpp
+     nn/zero_pad.cpp)

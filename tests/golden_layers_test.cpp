@@ -18,6 +18,7 @@
 #include "nn/relu.h"
 #include "nn/silu.h"
 #include "nn/softmax.h"
+#include "nn/zero_pad.h"
 
 // Forward and gradients of every layer against PyTorch in float64 (tests/golden/layers.py). All
 // inputs and parameters are exact in float, so the float build is compared with the same values.
@@ -130,9 +131,10 @@ std::vector<LayerCase> normalisation() {
 }
 
 std::vector<LayerCase> activations() {
-    return {
-        layer<ReLU>("relu"), layer<GELU>("gelu_erf"),   layer<GELU>("gelu_tanh", GELU::Form::tanh),
-        layer<SiLU>("silu"), layer<Softmax>("softmax"), layer<Flatten>("flatten")};
+    return {layer<ReLU>("relu"),      layer<ReLU6>("relu6"),
+            layer<GELU>("gelu_erf"),  layer<GELU>("gelu_tanh", GELU::Form::tanh),
+            layer<SiLU>("silu"),      layer<Softmax>("softmax"),
+            layer<Flatten>("flatten")};
 }
 
 std::vector<LayerCase> attention() {
@@ -190,7 +192,9 @@ std::vector<LayerCase> losses() {
 }
 
 std::vector<LayerCase> pooling() {
-    std::vector<LayerCase> cases = {layer<GlobalAvgPool2d>("global_avg_pool2d")};
+    // A kernel of 5 x 3 with stride 3 x 2: 7 rows become 3 places of 11, 6 columns 3 of 7.
+    std::vector<LayerCase> cases = {layer<GlobalAvgPool2d>("global_avg_pool2d"),
+                                    layer<SamePad2d>("same_pad2d", Size2d{5, 3}, Size2d{3, 2})};
     const std::map<std::string, PoolOptions> all = {
         {"plain", {.kernel = 2}},
         {"ragged", {.kernel = 2}},

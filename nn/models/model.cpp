@@ -4,7 +4,9 @@
 
 #include <charconv>
 
+#include "nn/models/imagenet_resnet.h"
 #include "nn/models/mlp.h"
+#include "nn/models/mobilenet.h"
 #include "nn/models/resnet.h"
 #include "nn/models/vit.h"
 
@@ -22,6 +24,22 @@ std::unique_ptr<Module> resnet(const ModelConfig& config) {
     return std::make_unique<ResNet>(depth, config);
 }
 
+template <int depth>
+std::unique_ptr<Module> imagenet_resnet(const ModelConfig& config) {
+    return std::make_unique<ImageNetResNet>(depth, config);
+}
+
+/// As published, with a class token.
+template <int width, int blocks, int heads, int patch>
+std::unique_ptr<Module> vit(const ModelConfig& config) {
+    return std::make_unique<Vit>(config, VitSize{.width = width,
+                                                 .blocks = blocks,
+                                                 .heads = heads,
+                                                 .patch = patch,
+                                                 .class_token = true,
+                                                 .epsilon = 1e-6});
+}
+
 const std::vector<Entry>& models() {
     static const std::vector<Entry> all{
         {"mlp",
@@ -34,10 +52,24 @@ const std::vector<Entry>& models() {
          [](const ModelConfig& c) -> std::unique_ptr<Module> {
              return std::make_unique<Vit>(c, VitSize{.width = 192, .blocks = 6});
          }},
+        {"vit-ti16", vit<192, 12, 3, 16>},
+        {"deit-ti", vit<192, 12, 3, 16>},
+        {"vit-b16", vit<768, 12, 12, 16>},
+        {"vit-b32", vit<768, 12, 12, 32>},
         {"resnet20", resnet<20>},
         {"resnet32", resnet<32>},
         {"resnet44", resnet<44>},
         {"resnet56", resnet<56>},
+        {"resnet18", imagenet_resnet<18>},
+        {"resnet50", imagenet_resnet<50>},
+        {"mobilenetv2",
+         [](const ModelConfig& c) -> std::unique_ptr<Module> {
+             return std::make_unique<MobileNet>(MobileNetSize::v2(), c);
+         }},
+        {"efficientnet-lite0",
+         [](const ModelConfig& c) -> std::unique_ptr<Module> {
+             return std::make_unique<MobileNet>(MobileNetSize::efficientnet_lite0(), c);
+         }},
     };
     return all;
 }

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "nn/models/aliases.h"
 #include "nn/module.h"
 #include "tensor/random.h"
 
@@ -18,6 +19,9 @@ struct ModelConfig {
     std::int64_t classes = 10;
     double dropout = 0;
     std::uint64_t seed = 0;  // of the initial weights
+    /// The probability with which the last residual block of a sample is left out, falling to 0
+    /// towards the first (models that have stochastic depth).
+    double drop_path = 0;
 };
 
 /// A model that is a chain of blocks with something before and after them. It visits its parameters
@@ -25,6 +29,11 @@ struct ModelConfig {
 class BlockModel : public Module {
   public:
     virtual std::vector<Module*> blocks() = 0;
+    /// Under which other names files may hold its parameters and buffers.
+    virtual std::vector<Alias> aliases() { return {}; }
+    /// What a tensor of a file becomes in a model for images of another size, as positions do.
+    /// Undefined if `name` is none that depends on it, or this one cannot be made to fit.
+    virtual Tensor resized(const std::string& /*name*/, const Tensor& /*of_file*/) { return {}; }
 };
 
 /// The models that make_model knows, in the order in which help lists them.

@@ -1,9 +1,11 @@
 #include "nn/models/vit.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "autograd/ops.h"
 #include "nn/init.h"
+#include "nn/models/resize.h"
 
 namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {
@@ -22,6 +24,14 @@ Var patches(const Var& x, std::int64_t patch) {
                    {batch, rows * columns, channels * patch * patch});
 }
 
+std::int64_t patch_of(const VitSize& size, const ModelConfig& config) {
+    if (size.patch == 0) return vit_patch(config.height, config.width);
+    require(config.height % size.patch == 0 && config.width % size.patch == 0,
+            "[vit] expected images whose sides are multiples of {}, got {}x{}", size.patch,
+            config.height, config.width);
+    return size.patch;
+}
+
 }  // namespace
 
 std::int64_t vit_patch(std::int64_t height, std::int64_t width) {
@@ -33,22 +43,24 @@ std::int64_t vit_patch(std::int64_t height, std::int64_t width) {
          smallest, 2 * smallest, height, width);
 }
 
-EncoderBlock::EncoderBlock(const ModelConfig& config, const VitSize& size, const std::string& name)
-    : norm1_(size.width),
+EncoderBlock::EncoderBlock(const ModelConfig& config, const VitSize& size, const std::string& name,
+                           double drop_path)
+    : norm1_(size.width, size.epsilon),
       attention_(seeded(config.seed, name + ".attention",
                         [&](Stream& stream) {
                             return MultiHeadAttention(size.width, size.heads, stream,
                                                       {config.dropout, true, true});
                         })),
-      norm2_(size.width),
+      norm2_(size.width, size.epsilon),
       fc1_(linear(config.seed, name + ".fc1", size.width, size.mlp_ratio * size.width)),
       fc2_(linear(config.seed, name + ".fc2", size.mlp_ratio * size.width, size.width)),
-      dropout_(config.dropout) {}
+      dropout_(config.dropout),
+      drop_path_(drop_path) {}
 
 Var EncoderBlock::forward(const Var& x) {
-    const Var y = x + dropout_.forward(attention_.forward(norm1_.forward(x)));
+    const Var y = x + drop_path_.forward(dropout_.forward(attention_.forward(norm1_.forward(x))));
     const Var h = dropout_.forward(gelu_.forward(fc1_.forward(norm2_.forward(y))));
-    return y + dropout_.forward(fc2_.forward(h));
+    return y + drop_path_.forward(dropout_.forward(fc2_.forward(h)));
 }
 
 void EncoderBlock::visit(Visitor& visitor) {
@@ -59,37 +71,57 @@ void EncoderBlock::visit(Visitor& visitor) {
     visitor.module("gelu", gelu_);
     visitor.module("fc2", fc2_);
     visitor.module("dropout", dropout_);
+    visitor.module("drop_path", drop_path_);
 }
 
 Vit::Vit(const ModelConfig& config, const VitSize& size)
     : config_(config),
-      patch_(vit_patch(config.height, config.width)),
+      patch_(patch_of(size, config)),
       patch_embed_(
           linear(config.seed, "patch_embed", numel({config.channels, patch_, patch_}), size.width)),
+      class_token_(size.class_token ? Parameter(Tensor::zeros({1, 1, size.width})) : Parameter()),
       positions_(seeded(config.seed, "positions",
                         [&](Stream& stream) {
                             return truncated_normal({1, tokens(), size.width}, real(0.02), stream);
                         })),
       dropout_(config.dropout),
-      norm_(size.width),
+      norm_(size.width, size.epsilon),
       head_(linear(config.seed, "head", size.width, config.classes)) {
-    for (std::int64_t i = 0; i < size.blocks; ++i)
+    for (std::int64_t i = 0; i < size.blocks; ++i) {
+        // The deeper a block, the likelier it is left out.
+        const double drop = config.drop_path * static_cast<double>(i) /
+                            static_cast<double>(std::max<std::int64_t>(size.blocks - 1, 1));
         blocks_.push_back(
-            std::make_unique<EncoderBlock>(config, size, "blocks." + std::to_string(i)));
+            std::make_unique<EncoderBlock>(config, size, "blocks." + std::to_string(i), drop));
+    }
     head_.set_compressible(false);  // it sees one pooled vector, not tokens
 }
 
 Var Vit::forward(const Var& x) {
     require_images(x, config_, path());
-    const TokenScope tokens(x.tape(), {config_.height / patch_, config_.width / patch_});
-    Var h = patch_embed_.forward(patches(x, patch_));
-    h = dropout_.forward(h + x.tape().parameter(positions_));
+    Tape& tape = x.tape();
+    const std::int64_t rows = config_.height / patch_, columns = config_.width / patch_;
+    Var h;
+    {
+        const TokenScope tokens(tape, {rows, columns});
+        h = patch_embed_.forward(patches(x, patch_));
+    }
+    const TokenScope tokens(tape, {rows, columns, class_token() ? 1 : 0});
+    if (class_token()) {
+        const Var each = tape.constant(Tensor::zeros({x.size(0), 1, h.size(2)}));
+        h = concat({each + tape.parameter(class_token_), h}, 1);
+    }
+    h = dropout_.forward(h + tape.parameter(positions_));
     for (const auto& block : blocks_) h = block->forward(h);
-    return head_.forward(norm_.forward(mean(h, 1)));
+    // LayerNorm is of each token, so that of the others would be for nothing.
+    const Var pooled =
+        class_token() ? reshape(slice(h, 1, 0, 1), {x.size(0), h.size(2)}) : mean(h, 1);
+    return head_.forward(norm_.forward(pooled));
 }
 
 void Vit::visit(Visitor& visitor) {
     visitor.module("patch_embed", patch_embed_);
+    if (class_token()) visitor.parameter("class_token", class_token_);
     visitor.parameter("positions", positions_);
     visitor.module("dropout", dropout_);
     for (std::size_t i = 0; i < blocks_.size(); ++i)
@@ -102,6 +134,64 @@ std::vector<Module*> Vit::blocks() {
     std::vector<Module*> all;
     for (const auto& block : blocks_) all.push_back(block.get());
     return all;
+}
+
+Tensor Vit::resized(const std::string& name, const Tensor& of_file) {
+    const std::int64_t extra = class_token() ? 1 : 0, width = positions_.value.size(2);
+    if (name != "positions" || of_file.ndim() != 3 || of_file.size(0) != 1 ||
+        of_file.size(2) != width)
+        return {};
+    const std::int64_t cells = of_file.size(1) - extra;
+    const auto side = static_cast<std::int64_t>(std::lround(std::sqrt(static_cast<double>(cells))));
+    if (side < 1 || side * side != cells) return {};
+    Tensor resized(positions_.value.shape());
+    std::copy_n(of_file.data(), extra * width, resized.data());
+    resize_bicubic({side, side, width}, of_file.data() + extra * width, config_.height / patch_,
+                   config_.width / patch_, resized.data() + extra * width);
+    return resized;
+}
+
+std::vector<Alias> Vit::aliases() {
+    // In turn: timm, torchvision, Hugging Face.
+    std::vector<Alias> names{
+        {"patch_embed.", {"patch_embed.proj."}},
+        {"patch_embed.", {"conv_proj."}},
+        {"patch_embed.", {"vit.embeddings.patch_embeddings.projection."}},
+        {"class_token", {"cls_token"}},
+        {"class_token", {"vit.embeddings.cls_token"}},
+        {"positions", {"pos_embed"}},
+        {"positions", {"encoder.pos_embedding"}},
+        {"positions", {"vit.embeddings.position_embeddings"}},
+        {"norm.", {"encoder.ln."}},
+        {"norm.", {"vit.layernorm."}},
+        {"head.", {"heads.head."}},
+        {"head.", {"classifier."}},
+    };
+    for (std::size_t i = 0; i < blocks_.size(); ++i) {
+        const std::string own = fmt::format("blocks.{}.", i);
+        const std::string vision = fmt::format("encoder.layers.encoder_layer_{}.", i);
+        const std::string face = fmt::format("vit.encoder.layer.{}.", i);
+        const auto add = [&](const char* layer, const std::string& timms, const char* visions,
+                             const std::vector<const char*>& faces) {
+            names.push_back({own + layer, {own + timms}});
+            names.push_back({own + layer, {vision + visions}});
+            std::vector<std::string>& parts = names.emplace_back(own + layer).theirs;
+            for (const char* part : faces) parts.push_back(face + part);
+        };
+        add("norm1.", "norm1.", "ln_1.", {"layernorm_before."});
+        add("attention.qkv.", "attn.qkv.", "self_attention.in_proj_",
+            {"attention.attention.query.", "attention.attention.key.",
+             "attention.attention.value."});
+        add("attention.proj.", "attn.proj.", "self_attention.out_proj.",
+            {"attention.output.dense."});
+        add("norm2.", "norm2.", "ln_2.", {"layernorm_after."});
+        add("fc1.", "mlp.fc1.", "mlp.0.", {"intermediate.dense."});
+        add("fc2.", "mlp.fc2.", "mlp.3.", {"output.dense."});
+        // torchvision's first weights
+        names.push_back({own + "fc1.", {vision + "mlp.linear_1."}});
+        names.push_back({own + "fc2.", {vision + "mlp.linear_2."}});
+    }
+    return names;
 }
 
 }  // namespace SLIMGRAD_PRECISION

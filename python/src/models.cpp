@@ -21,7 +21,15 @@ void bind_models(nb::module_& core, nb::module_& here) {
                     list.append(part_of(self, block));
                 return list;
             },
-            "The blocks, in order.");
+            "The blocks, in order.")
+        .def(
+            "file_names",
+            [](BlockModel& self, const std::string& name) {
+                return file_names(self.aliases(), name);
+            },
+            "name"_a,
+            "Under which names a file may hold a parameter or buffer: slimgrad's own, and those of "
+            "other libraries. Each is a list of tensors whose rows are its rows, in turn.");
     here.def(
         "make_model",
         [](const std::string& name, const Int& channels, const Int& height, const Int& width,

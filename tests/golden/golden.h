@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <filesystem>
 #include <limits>
@@ -10,6 +11,8 @@
 #include <string>
 
 #include "data/safetensors.h"
+#include "tensor/ops.h"
+#include "tensor/random.h"
 #include "tests/places.h"
 
 namespace slimgrad {
@@ -51,7 +54,7 @@ class GoldenFile {
   private:
     static constexpr const char* version = "1";
     static constexpr const char* hint =
-        "Hint: pip install torch==2.13.0 numpy; python tests/golden/make.py";
+        "Hint: pip install torch==2.13.0 numpy torchvision timm; python tests/golden/make.py";
 
     static SafeTensors open(const std::string& path) {
         require(std::filesystem::exists(path), "[golden] {} is absent. {}", path, hint);
@@ -60,6 +63,35 @@ class GoldenFile {
 
     SafeTensors file_;
 };
+
+/// centre + spread v, with v in [-1, 1) from the upper 16 bits of each word.
+inline Tensor golden_values(std::uint64_t seed, Shape shape, std::string_view purpose,
+                            std::uint64_t a, real centre, real spread) {
+    Stream stream(seed, purpose, a);
+    Tensor t(std::move(shape));
+    for (real& value : t.values())
+        value = centre + spread * (static_cast<real>(stream() >> 16) / 32768 - 1);
+    return t;
+}
+
+/// Matrices and kernels: within the least power of two that is at least 1/√fan_in. Vectors: within
+/// 1/8 of 0, or of 1 for the scales of normalisations and running variances.
+inline Tensor golden_initial(std::uint64_t seed, const std::string& path, const Shape& shape) {
+    if (shape.size() < 2)
+        return golden_values(seed, shape, path, 0,
+                             path.ends_with("weight") || path.ends_with("var") ? 1 : 0, 0.125);
+    const std::int64_t fan_in = numel(shape) / shape[0];
+    real spread = 1;
+    while (spread * spread / 4 * static_cast<real>(fan_in) >= 1) spread /= 2;
+    return golden_values(seed, shape, path, 0, 0, spread);
+}
+
+/// Sum, sum of absolute values, first and last element.
+inline std::array<double, 4> golden_summary(const Tensor& t) {
+    double absolute = 0;
+    for (const real value : t.values()) absolute += std::abs(value);
+    return {sum(t), absolute, t.values().front(), t.values().back()};
+}
 
 /// max |got - expected| / max(|expected|, 0.1); infinite for other shapes and where a value is not
 /// finite. The floor is for what is 0 but for rounding, as the gradient of a key's bias is.

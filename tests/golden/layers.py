@@ -147,6 +147,7 @@ def activations(c):
     shape = (3, 4, 7)
     wide = lambda name: random(name, shape, spread=8.0)
     c.add("relu", nn.ReLU(), shape)
+    c.add("relu6", nn.ReLU6(), wide("relu6"))
     c.add("gelu_erf", nn.GELU(), wide("gelu_erf"))
     c.add("gelu_tanh", nn.GELU(approximate="tanh"), wide("gelu_tanh"))
     c.add("silu", nn.SiLU(), wide("silu"))
@@ -163,6 +164,7 @@ def pooling(c):
     ]:
         c.add(f"avg_pool2d_{name}", nn.AvgPool2d(**args), shape)
         c.add(f"max_pool2d_{name}", nn.MaxPool2d(**args), shape)
+    c.add("same_pad2d", lambda x: F.pad(x, (0, 1, 2, 2)), (2, 3, 7, 6))
     c.add("global_avg_pool2d", lambda x: x.mean((2, 3)), (2, 3, 5, 4))
 
 

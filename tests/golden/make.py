@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Writes the golden files beside this script: what PyTorch computes, for the tests to compare with.
 
-    pip install torch==2.13.0 numpy
-    python tests/golden/make.py [layers] [optim] [training]     # nothing: all of them
+    pip install torch==2.13.0 numpy torchvision timm
+    python tests/golden/make.py [layers] [optim] [training] [vision]     # nothing: all of them
 
 Everything is drawn from fixed streams and computed in float64 on one thread.
 """
@@ -15,6 +15,7 @@ import torch
 import layers
 import optim
 import training
+import vision
 
 VERSION = "1"  # of the format; tests/golden.h expects the same
 
@@ -36,7 +37,8 @@ def save(path, tensors, metadata):
 
 
 def main():
-    makers = {"layers": layers.make, "optim": optim.make, "training": training.make}
+    makers = {"layers": layers.make, "optim": optim.make, "training": training.make,
+              "vision": vision.make}
     torch.set_default_dtype(torch.float64)
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)

@@ -25,15 +25,16 @@ RUNS = {
 }
 
 
-def initial(name, shape):
+def initial(name, shape, seed=SEED):
     """Matrices and kernels: within the least power of two that is at least 1/sqrt(fan_in). Vectors:
-    within 1/8 of 0, or of 1 for the scales of normalisations."""
+    within 1/8 of 0, or of 1 for the scales of normalisations and running variances."""
     if len(shape) < 2:
-        return values(shape, SEED, name, centre=float(name.endswith("weight")), spread=1 / 8)
+        centre = float(name.endswith(("weight", "var")))
+        return values(shape, seed, name, centre=centre, spread=1 / 8)
     fan_in, spread = int(torch.Size(shape[1:]).numel()), 1.0
     while (spread / 2) ** 2 * fan_in >= 1:
         spread /= 2
-    return values(shape, SEED, name, spread=spread)
+    return values(shape, seed, name, spread=spread)
 
 
 def summary(t):
