@@ -34,6 +34,8 @@ struct TrainConfig : MethodOptions {
 
     std::string model;              // empty: see resolved() in task.h
     std::optional<double> dropout;  // none: the model's own
+    double drop_path = 0;
+    std::string batch_norm = "train";
     std::string train_blocks = "all";
     std::string from;
 
@@ -110,6 +112,13 @@ void for_each_option(Config& c, F f) {
     f({"dropout", Reals{0, 1, false, true},
        "dropout probability (default: 0 for images; for texts that of the model, 0.1)"},
       c.dropout);
+    f({"drop_path", Reals{0, 1, false, true},
+       "probability that the last residual block of a vision transformer or MobileNet is left out "
+       "for a sample, falling to 0 at the first"},
+      c.drop_path);
+    f({"batch_norm", Words{{"train", "frozen"}},
+       "statistics of the batch in training, or frozen: those of the weights, which stay"},
+      c.batch_norm);
     f({"train_blocks", AnyText{}, "all, or last:K to freeze all but the last K blocks"},
       c.train_blocks);
     f({"from", AnyText{},

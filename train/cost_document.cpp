@@ -22,9 +22,15 @@ namespace {
 
 using nlohmann::json;
 
-bool is_architecture(const std::string& model) {
-    const auto known = architecture_names();
-    return std::ranges::find(known, model) != known.end();
+bool contains(const std::vector<std::string>& names, const std::string& name) {
+    return std::ranges::find(names, name) != names.end();
+}
+
+/// Whether its shapes are all that is asked for. Of a whole model they are those of the model that
+/// is built.
+bool is_architecture(const CostOptions& o) {
+    return contains(architecture_names(), o.model) &&
+           !(o.whole_model && contains(model_names(), o.model));
 }
 
 /// A model of images or of texts that slimgrad can build, as a method trains it, and its loss.
@@ -36,7 +42,7 @@ struct Built {
 Built built(const CostOptions& o, const MethodOptions& method) {
     const auto texts = text_model_names();
     Built all;
-    if (std::ranges::find(texts, o.model) != texts.end()) {
+    if (contains(texts, o.model)) {
         BertConfig config = bert_preset(o.model);
         const std::int64_t length = o.tokens > 0 ? o.tokens : config.max_position_embeddings;
         config.max_position_embeddings = std::max(config.max_position_embeddings, length);
@@ -53,7 +59,7 @@ Built built(const CostOptions& o, const MethodOptions& method) {
         all.model = std::move(model);
     } else {
         const auto images = model_names();
-        require(std::ranges::find(images, o.model) != images.end(),
+        require(contains(images, o.model),
                 "[cost] '{}' is known by its shapes alone: a whole model is one of {}, {}", o.model,
                 fmt::join(images, ", "), fmt::join(texts, ", "));
         constexpr std::int64_t most_pixels = 1 << 24;  // the model is built and run
@@ -84,7 +90,7 @@ std::vector<LinearShape> traced_shapes(const Built& all) {
 /// The linear maps of an architecture known by its shapes, or of a model that slimgrad can build,
 /// as `method` trains it.
 std::vector<LinearShape> shapes_of(const CostOptions& o, const MethodOptions& method) {
-    const bool known = is_architecture(o.model);
+    const bool known = is_architecture(o);
     require(o.tokens == 0 || (known && takes_tokens(o.model)),
             "[cost] '{}' takes images: leave out tokens and give height and width", o.model);
     if (!known) return traced_shapes(built(o, method));
@@ -251,7 +257,8 @@ json whole_model_json(const CostOptions& o) {
 
 std::vector<std::string> cost_models() {
     std::vector<std::string> names = architecture_names();
-    for (std::string& name : model_names()) names.push_back(std::move(name));
+    for (const std::string& name : model_names())
+        if (!contains(names, name)) names.push_back(name);
     return names;
 }
 
@@ -273,7 +280,7 @@ std::vector<std::string> without_effect(const CostOptions& asked,
                                         const std::vector<std::string>& given) {
     CostOptions o = asked;
     if (!o.codec.empty()) add_codec(o, std::exchange(o.codec, ""), "[cost]");
-    const bool known = is_architecture(o.model);
+    const bool known = is_architecture(o);
     std::vector<Idle> idle = idle_method_options(o);
     const Slots calibrated = calibrated_slots(o);
     const std::vector<Idle> others{

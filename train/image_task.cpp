@@ -1,7 +1,9 @@
 #include "train/image_task.h"
 
 #include "data/loader.h"
+#include "nn/batch_norm.h"
 #include "nn/models/model.h"
+#include "train/image_weights.h"
 #include "train/weights.h"
 
 namespace slimgrad {
@@ -45,14 +47,18 @@ std::unique_ptr<Module> ImageTask::model() const {
                                             .width = train_->width,
                                             .classes = std::ssize(train_->classes),
                                             .dropout = config_.dropout.value_or(0),
-                                            .seed = config_.seed});
+                                            .seed = config_.seed,
+                                            .drop_path = config_.drop_path});
+    if (config_.batch_norm == "frozen")
+        for_each_module(*model, [](const std::string&, Module& module) {
+            if (auto* norm = dynamic_cast<BatchNorm*>(&module)) norm->set_frozen(true);
+        });
     select_train_blocks(*model, config_.train_blocks);
     return model;
 }
 
 LoadReport ImageTask::load(Module& model) const {
-    load_weights(weights_file(config_.from), model);
-    return {};
+    return load_image_weights(weights_file(config_.from), model);
 }
 
 }  // namespace slimgrad

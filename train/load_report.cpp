@@ -17,21 +17,24 @@ std::string join_some(const std::vector<std::string>& names) {
     return text;
 }
 
+void append_names(std::string& text, const char* what, const std::vector<std::string>& names) {
+    if (!names.empty())
+        text += fmt::format("{}{}: {}", text.empty() ? "" : "; ", what, join_some(names));
+}
+
 std::string why_fresh(const LoadReport& report) {
     std::string text;
-    const auto add = [&](const char* what, const std::string& list) {
-        if (!list.empty()) text += fmt::format("{}{}: {}", text.empty() ? "" : "; ", what, list);
-    };
-    add("fresh", join_some(report.missing));
-    add("fresh, since of another shape", join_some(report.misshapen));
-    add("fresh, since of other classes", report.other_classes);
+    append_names(text, "fresh", report.missing);
+    append_names(text, "fresh, since of another shape", report.misshapen);
+    if (!report.other_classes.empty())
+        text += fmt::format("{}fresh, since of other classes: {}", text.empty() ? "" : "; ",
+                            report.other_classes);
     return text;
 }
 
 std::string to_string(const LoadReport& report) {
     std::string text = why_fresh(report);
-    if (!report.unused.empty())
-        text += fmt::format("{}unused: {}", text.empty() ? "" : "; ", join_some(report.unused));
+    append_names(text, "unused", report.unused);
     return text.empty() ? "every tensor found its place" : text;
 }
 

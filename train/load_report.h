@@ -29,5 +29,7 @@ std::string why_fresh(const LoadReport& report);
 
 /// "a, b and 7 more".
 std::string join_some(const std::vector<std::string>& names);
+/// Adds "; what: a, b and 7 more" to a text, if there are any.
+void append_names(std::string& text, const char* what, const std::vector<std::string>& names);
 
 }  // namespace slimgrad

@@ -57,12 +57,6 @@ bool in_base(const BertConfig& config, std::string_view name) {
     return std::ranges::any_of(parts, [&](std::string_view p) { return name.starts_with(p); });
 }
 
-/// Adds "what: name, name"; of long lists only the beginning.
-void append(std::string& text, std::string_view what, const std::vector<std::string>& names) {
-    if (!names.empty())
-        text += fmt::format("{}{}: {}", text.empty() ? "" : "; ", what, join_some(names));
-}
-
 /// A configuration that lies would ask for any amount of memory: its sizes are held against the
 /// header of the weights before a model is built. Only a head may be missing.
 void check_sizes(const SafeTensors& file, const std::string& prefix, const BertConfig& config) {
@@ -166,9 +160,9 @@ LoadReport load_pretrained_file(const fs::path& weights, TextModel& model,
                                                                                 : report.unused)
                 .push_back(entry.name);
     std::string faults;
-    append(faults, "missing", missing);
-    append(faults, "of another shape", misshapen);
-    append(faults, "unexpected", unexpected);
+    append_names(faults, "missing", missing);
+    append_names(faults, "of another shape", misshapen);
+    append_names(faults, "unexpected", unexpected);
     require(faults.empty(), "[pretrained] '{}' does not fit {}: {}", file.file(),
             model.config().kind, faults);
 

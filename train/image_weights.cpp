@@ -1,0 +1,143 @@
+#include "train/image_weights.h"
+
+#include <algorithm>
+#include <array>
+#include <set>
+
+#include "data/safetensors.h"
+#include "nn/linear_map.h"
+#include "nn/low_rank_adapter.h"
+#include "nn/models/model.h"
+
+namespace slimgrad {
+namespace {
+
+/// What other libraries save beside weights: counts, and tables that follow from the sizes.
+bool follows_from_sizes(std::string_view name) {
+    constexpr std::array endings{"num_batches_tracked", "position_ids"};
+    return std::ranges::any_of(endings, [&](const char* end) { return name.ends_with(end); });
+}
+
+/// Part of a head for another purpose, which a model for classes has not.
+bool in_other_head(std::string_view name) {
+    constexpr std::array beginnings{"head", "fc", "classifier", "pooler", "vit.pooler", "aux"};
+    return std::ranges::any_of(beginnings,
+                               [&](const char* begin) { return name.starts_with(begin); });
+}
+
+/// Rows of several tensors, one below the other.
+Tensor stacked(const SafeTensors& file, const std::vector<std::string>& parts) {
+    if (parts.size() == 1) return file.tensor(parts[0]);
+    Shape shape = file.shape(parts[0]);
+    shape[0] = 0;
+    for (const std::string& part : parts) shape[0] += file.shape(part)[0];
+    Tensor all(shape);
+    auto to = all.values().begin();
+    for (const std::string& part : parts)
+        to = std::ranges::copy(file.tensor(part).values(), to).out;
+    return all;
+}
+
+/// The shape of those; empty if they are not rows of one matrix.
+Shape stacked_shape(const SafeTensors& file, const std::vector<std::string>& parts) {
+    Shape shape = file.shape(parts[0]);
+    for (std::size_t i = 1; i < parts.size(); ++i) {
+        const Shape& next = file.shape(parts[i]);
+        if (shape.empty() || next.size() != shape.size() ||
+            !std::equal(next.begin() + 1, next.end(), shape.begin() + 1))
+            return {};
+        shape[0] += next[0];
+    }
+    return shape;
+}
+
+/// Whether it is a shape, or its axes after the first are one here.
+bool fits(const Shape& of_file, const Shape& ours) {
+    return of_file == ours || (ours.size() == 2 && of_file.size() > 2 && of_file[0] == ours[0] &&
+                               numel(of_file) == numel(ours));
+}
+
+struct Copy {
+    std::vector<std::string> from;
+    Tensor to, resized;  // resized: instead of what stands in the file
+};
+
+/// Finds the place of every tensor.
+class Plan {
+  public:
+    Plan(const SafeTensors& file, Module& model) : file_(file) {
+        auto* const blocks = dynamic_cast<BlockModel*>(&model);
+        const std::vector<Alias> aliases = blocks ? blocks->aliases() : std::vector<Alias>();
+        const std::vector<LinearMap*> maps = linear_maps(model);
+        head_ = maps.empty() ? "" : maps.back()->path() + ".";
+        const auto look_for = [&](const std::string& name, const Tensor& value) {
+            place(blocks, name, file_names(aliases, name), value);
+        };
+        for_each_base_parameter(model, [&](const std::string& name, Parameter& parameter) {
+            look_for(name, parameter.value);
+        });
+        for_each_buffer(model,
+                        [&](const std::string& name, Tensor& buffer) { look_for(name, buffer); });
+        for (const TensorEntry& entry : file.entries())
+            if (!seen_.contains(entry.name) && !follows_from_sizes(entry.name))
+                (in_other_head(entry.name) ? report_.unused : unexpected_).push_back(entry.name);
+    }
+
+    /// Copies all of it; before, all of it is looked at.
+    LoadReport carry_out(const std::string& model) {
+        std::string faults;
+        append_names(faults, "missing", missing_);
+        append_names(faults, "of another shape", misshapen_);
+        append_names(faults, "unexpected", unexpected_);
+        require(faults.empty(), "[weights] '{}' does not fit {}: {}", file_.file(), model, faults);
+        for (const Copy& copy : copies_)
+            for (const std::string& part : copy.from) file_.require_finite(part);
+        for (Copy& copy : copies_) {
+            const Tensor from = copy.resized.defined() ? copy.resized : stacked(file_, copy.from);
+            std::ranges::copy(from.values(), copy.to.values().begin());
+        }
+        return std::move(report_);
+    }
+
+  private:
+    void place(BlockModel* model, const std::string& name,
+               const std::vector<std::vector<std::string>>& names, const Tensor& value) {
+        const bool in_head = !head_.empty() && name.starts_with(head_);
+        const auto found = std::ranges::find_if(names, [&](const auto& parts) {
+            return std::ranges::all_of(
+                parts, [&](const std::string& part) { return file_.contains(part); });
+        });
+        if (found == names.end()) {
+            (in_head ? report_.missing : missing_).push_back(name);
+            if (in_head) report_.fresh.push_back(name);
+            return;
+        }
+        seen_.insert(found->begin(), found->end());
+        const Shape shape = stacked_shape(file_, *found);
+        if (fits(shape, value.shape())) return copies_.push_back({*found, value, {}});
+        const Tensor resized = model && found->size() == 1
+                                   ? model->resized(name, file_.tensor((*found)[0]))
+                                   : Tensor();
+        if (resized.defined()) return copies_.push_back({*found, value, resized});
+        (in_head ? report_.misshapen : misshapen_)
+            .push_back(fmt::format("{} {}, expected {}", (*found)[0], to_string(shape),
+                                   to_string(value.shape())));
+        if (in_head) report_.fresh.push_back(name);
+    }
+
+    const SafeTensors& file_;
+    std::string head_;  // what the names of the classifier begin with
+    LoadReport report_;
+    std::vector<std::string> missing_, misshapen_, unexpected_;
+    std::set<std::string> seen_;
+    std::vector<Copy> copies_;
+};
+
+}  // namespace
+
+LoadReport load_image_weights(const std::filesystem::path& file, Module& model) {
+    const SafeTensors weights = SafeTensors::open(file);
+    return Plan(weights, model).carry_out(model.kind());
+}
+
+}  // namespace slimgrad
