@@ -1,5 +1,7 @@
 #include "nn/relu.h"
 
+#include <cmath>
+
 #include "nn/mask.h"
 #include "tensor/kernels/elementwise.h"
 
@@ -17,7 +19,7 @@ class ReLUFunction final : public Function {
 
     Tensor forward(std::span<const Tensor> in, Saved& saved) const override {
         if (!saved.needs(0))  // NaN passes through
-            return map(in[0], 1, [most = most_](real x) {
+            return map(in[0], std::isnan(most_) ? 1 : 2, [most = most_](real x) {
                 return x >= most ? most : x < 0 ? real(0) : x;
             });
         const auto passed = std::make_shared<BitMask>(in[0].numel());

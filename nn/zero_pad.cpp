@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "tensor/checked.h"
 #include "tensor/kernels/elementwise.h"
 
 namespace slimgrad {
@@ -14,8 +15,9 @@ struct Margin {
 };
 
 Margin same_margin(std::int64_t size, std::int64_t kernel, std::int64_t stride) {
-    const std::int64_t positions = (size + stride - 1) / stride;
-    const std::int64_t zeros = std::max<std::int64_t>((positions - 1) * stride + kernel - size, 0);
+    const std::int64_t positions = size / stride + (size % stride > 0 ? 1 : 0);
+    const std::int64_t all = (Checked(positions) - 1) * stride + kernel;
+    const std::int64_t zeros = std::max<std::int64_t>(all - size, 0);
     return {zeros / 2, zeros - zeros / 2};
 }
 

@@ -5,11 +5,9 @@
 namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {
 
-/// Zeros around an image, (B, C, H, W) -> (B, C, ⌈H/s⌉·s + …): as many as let a window of this
-/// kernel and stride s stand at ⌈H/s⌉ x ⌈W/s⌉ places; where that number is odd, one more after than
-/// before
-/// ("SAME" in TensorFlow, from which some published weights come). A convolution behind it has no
-/// padding of its own.
+/// Zeros around an image (B, C, H, W), as many as let a window of this kernel and stride s stand at
+/// ⌈H/s⌉ x ⌈W/s⌉ places; of an odd number, one more after than before. TensorFlow calls it "SAME",
+/// and some published weights come from there. A convolution behind it has no padding of its own.
 class SamePad2d final : public Module {
   public:
     /// Throws Error unless kernel and stride are positive.

@@ -121,6 +121,9 @@ void validate(const TrainConfig& c) {
             c.data);
     require(c.vocab.empty() || is_text(c.data), "[config] vocab is for texts, data '{}' are images",
             c.data);
+    require(c.batch_norm != "frozen" || !c.from.empty(),
+            "[config] batch_norm frozen keeps the statistics of weights that were trained. Hint: "
+            "--from");
     require(!c.nesterov || c.momentum > 0, "[config] nesterov needs a momentum above 0");
 }
 

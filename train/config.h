@@ -113,8 +113,8 @@ void for_each_option(Config& c, F f) {
        "dropout probability (default: 0 for images; for texts that of the model, 0.1)"},
       c.dropout);
     f({"drop_path", Reals{0, 1, false, true},
-       "probability that the last residual block of a vision transformer or MobileNet is left out "
-       "for a sample, falling to 0 at the first"},
+       "probability that a residual block of a vision transformer or MobileNet is left out for a "
+       "sample, for the deepest; it falls to 0 at the first"},
       c.drop_path);
     f({"batch_norm", Words{{"train", "frozen"}},
        "statistics of the batch in training, or frozen: those of the weights, which stay"},
@@ -122,8 +122,10 @@ void for_each_option(Config& c, F f) {
     f({"train_blocks", AnyText{}, "all, or last:K to freeze all but the last K blocks"},
       c.train_blocks);
     f({"from", AnyText{},
-       "start from these weights: a safetensors file, a run, or a directory of Hugging Face with "
-       "config.json, model.safetensors and vocab.txt or tokenizer.json"},
+       "start from these weights: a safetensors file, a run, or a directory with "
+       "model.safetensors; "
+       "of texts also with config.json and vocab.txt or tokenizer.json, of images in the names of "
+       "slimgrad, torchvision, timm or Hugging Face"},
       c.from);
     f(name_option(), c.method);
     f(codec_option(), c.codec);

@@ -26,12 +26,7 @@ bool contains(const std::vector<std::string>& names, const std::string& name) {
     return std::ranges::find(names, name) != names.end();
 }
 
-/// Whether its shapes are all that is asked for. Of a whole model they are those of the model that
-/// is built.
-bool is_architecture(const CostOptions& o) {
-    return contains(architecture_names(), o.model) &&
-           !(o.whole_model && contains(model_names(), o.model));
-}
+bool is_architecture(const std::string& model) { return contains(architecture_names(), model); }
 
 /// A model of images or of texts that slimgrad can build, as a method trains it, and its loss.
 struct Built {
@@ -58,7 +53,8 @@ Built built(const CostOptions& o, const MethodOptions& method) {
         };
         all.model = std::move(model);
     } else {
-        const auto images = model_names();
+        std::vector<std::string> images = model_names();
+        std::erase_if(images, is_architecture);
         require(contains(images, o.model),
                 "[cost] '{}' is known by its shapes alone: a whole model is one of {}, {}", o.model,
                 fmt::join(images, ", "), fmt::join(texts, ", "));
@@ -90,7 +86,7 @@ std::vector<LinearShape> traced_shapes(const Built& all) {
 /// The linear maps of an architecture known by its shapes, or of a model that slimgrad can build,
 /// as `method` trains it.
 std::vector<LinearShape> shapes_of(const CostOptions& o, const MethodOptions& method) {
-    const bool known = is_architecture(o);
+    const bool known = is_architecture(o.model);
     require(o.tokens == 0 || (known && takes_tokens(o.model)),
             "[cost] '{}' takes images: leave out tokens and give height and width", o.model);
     if (!known) return traced_shapes(built(o, method));
@@ -280,7 +276,7 @@ std::vector<std::string> without_effect(const CostOptions& asked,
                                         const std::vector<std::string>& given) {
     CostOptions o = asked;
     if (!o.codec.empty()) add_codec(o, std::exchange(o.codec, ""), "[cost]");
-    const bool known = is_architecture(o);
+    const bool known = is_architecture(o.model);
     std::vector<Idle> idle = idle_method_options(o);
     const Slots calibrated = calibrated_slots(o);
     const std::vector<Idle> others{
@@ -296,7 +292,7 @@ std::vector<std::string> without_effect(const CostOptions& asked,
          "the method is " + o.method},
         {known && takes_tokens(o.model),
          {"channels", "height", "width"},
-         fmt::format("{} reads texts", o.model)},
+         fmt::format("{} is counted by its tokens", o.model)},
         {known, {"classes"}, "an architecture has no classifier"}};
     idle.insert(idle.end(), others.begin(), others.end());
     return idle_notes(idle, given);

@@ -58,7 +58,7 @@ std::unique_ptr<Module> ImageTask::model() const {
 }
 
 LoadReport ImageTask::load(Module& model) const {
-    return load_image_weights(weights_file(config_.from), model);
+    return load_image_weights(weights_file(config_.from), model, config_.model);
 }
 
 }  // namespace slimgrad

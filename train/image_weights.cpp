@@ -8,6 +8,7 @@
 #include "nn/linear_map.h"
 #include "nn/low_rank_adapter.h"
 #include "nn/models/model.h"
+#include "tensor/checked.h"
 
 namespace slimgrad {
 namespace {
@@ -18,11 +19,13 @@ bool follows_from_sizes(std::string_view name) {
     return std::ranges::any_of(endings, [&](const char* end) { return name.ends_with(end); });
 }
 
-/// Part of a head for another purpose, which a model for classes has not.
-bool in_other_head(std::string_view name) {
-    constexpr std::array beginnings{"head", "fc", "classifier", "pooler", "vit.pooler", "aux"};
-    return std::ranges::any_of(beginnings,
-                               [&](const char* begin) { return name.starts_with(begin); });
+/// Part of a head, for another purpose or other classes.
+bool in_some_head(std::string_view name) {
+    if (name.starts_with("vit.")) name.remove_prefix(4);
+    constexpr std::array heads{"head",   "heads",      "head_dist",      "fc",
+                               "pooler", "classifier", "cls_classifier", "distillation_classifier",
+                               "aux1",   "aux2",       "aux_classifier"};
+    return std::ranges::find(heads, name.substr(0, name.find('.'))) != heads.end();
 }
 
 /// Rows of several tensors, one below the other.
@@ -38,7 +41,8 @@ Tensor stacked(const SafeTensors& file, const std::vector<std::string>& parts) {
     return all;
 }
 
-/// The shape of those; empty if they are not rows of one matrix.
+/// The shape of those; empty if they are not rows of one matrix. Throws Error for more rows than
+/// can be counted.
 Shape stacked_shape(const SafeTensors& file, const std::vector<std::string>& parts) {
     Shape shape = file.shape(parts[0]);
     for (std::size_t i = 1; i < parts.size(); ++i) {
@@ -46,15 +50,30 @@ Shape stacked_shape(const SafeTensors& file, const std::vector<std::string>& par
         if (shape.empty() || next.size() != shape.size() ||
             !std::equal(next.begin() + 1, next.end(), shape.begin() + 1))
             return {};
-        shape[0] += next[0];
+        shape[0] = Checked(shape[0]) + next[0];
     }
     return shape;
 }
 
 /// Whether it is a shape, or its axes after the first are one here.
 bool fits(const Shape& of_file, const Shape& ours) {
-    return of_file == ours || (ours.size() == 2 && of_file.size() > 2 && of_file[0] == ours[0] &&
-                               numel(of_file) == numel(ours));
+    if (of_file == ours) return true;
+    if (ours.size() != 2 || of_file.size() <= 2 || of_file[0] != ours[0]) return false;
+    std::int64_t left = ours[1];
+    for (std::size_t i = 1; i < of_file.size(); ++i) {
+        if (of_file[i] <= 0 || left % of_file[i] != 0) return false;
+        left /= of_file[i];
+    }
+    return left == 1;
+}
+
+/// "a.weight (3, 4), expected (3, 5)", of the first part that does not fit.
+std::string misfit(const SafeTensors& file, const std::vector<std::string>& parts, Shape ours) {
+    if (parts.size() > 1) ours[0] /= std::ssize(parts);
+    const auto bad = std::ranges::find_if(
+        parts, [&](const std::string& part) { return !fits(file.shape(part), ours); });
+    const std::string& part = bad != parts.end() ? *bad : parts[0];
+    return fmt::format("{} {}, expected {}", part, to_string(file.shape(part)), to_string(ours));
 }
 
 struct Copy {
@@ -80,7 +99,7 @@ class Plan {
                         [&](const std::string& name, Tensor& buffer) { look_for(name, buffer); });
         for (const TensorEntry& entry : file.entries())
             if (!seen_.contains(entry.name) && !follows_from_sizes(entry.name))
-                (in_other_head(entry.name) ? report_.unused : unexpected_).push_back(entry.name);
+                (in_some_head(entry.name) ? report_.unused : unexpected_).push_back(entry.name);
     }
 
     /// Copies all of it; before, all of it is looked at.
@@ -119,10 +138,10 @@ class Plan {
                                    ? model->resized(name, file_.tensor((*found)[0]))
                                    : Tensor();
         if (resized.defined()) return copies_.push_back({*found, value, resized});
-        (in_head ? report_.misshapen : misshapen_)
-            .push_back(fmt::format("{} {}, expected {}", (*found)[0], to_string(shape),
-                                   to_string(value.shape())));
-        if (in_head) report_.fresh.push_back(name);
+        (in_head ? report_.misshapen : misshapen_).push_back(misfit(file_, *found, value.shape()));
+        if (!in_head) return;
+        report_.fresh.push_back(name);
+        report_.unused.insert(report_.unused.end(), found->begin(), found->end());
     }
 
     const SafeTensors& file_;
@@ -135,9 +154,10 @@ class Plan {
 
 }  // namespace
 
-LoadReport load_image_weights(const std::filesystem::path& file, Module& model) {
+LoadReport load_image_weights(const std::filesystem::path& file, Module& model,
+                              const std::string& name) {
     const SafeTensors weights = SafeTensors::open(file);
-    return Plan(weights, model).carry_out(model.kind());
+    return Plan(weights, model).carry_out(name);
 }
 
 }  // namespace slimgrad

@@ -10,8 +10,8 @@ struct LoadReport {
     /// Parameters of the model that the file lacks: at most pooler and classifier. In slimgrad's
     /// names.
     std::vector<std::string> missing;
-    /// Tensors of the file that were not read, in the file's names: heads of other tasks, buffers,
-    /// a classifier that does not fit.
+    /// Tensors of the file that were not read, in the file's names: heads of other tasks, of texts
+    /// buffers too, a classifier that does not fit.
     std::vector<std::string> unused;
     /// A classifier for another number of classes: "classifier.weight (3, 384), expected (2, 384)".
     std::vector<std::string> misshapen;

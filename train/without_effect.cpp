@@ -11,9 +11,11 @@ namespace {
 std::vector<Idle> idle_options(const TrainConfig& c) {
     const Slots calibrated = calibrated_slots(c);
     const std::string data = fmt::format("data {} are images", c.data);
+    // A model that has no name yet has that of resolved().
+    const std::string model = !c.model.empty() ? c.model : is_text(c.data) ? "bert" : "vit-micro";
     const auto begins = [&](std::initializer_list<const char*> beginnings) {
         return std::ranges::any_of(beginnings,
-                                   [&](const char* begin) { return c.model.starts_with(begin); });
+                                   [&](const char* begin) { return model.starts_with(begin); });
     };
     std::vector<Idle> all = idle_method_options(c);
     const std::vector<Idle> others{
@@ -27,12 +29,12 @@ std::vector<Idle> idle_options(const TrainConfig& c) {
         {c.steps > 0, {"epochs"}, "steps is given"},
         {!is_text(c.data), {"max_length", "pad", "skip_padding"}, data},
         {c.model.starts_with("resnet"), {"dropout"}, fmt::format("model {} has none", c.model)},
-        {!c.model.empty() && !begins({"vit", "deit", "mobilenet", "efficientnet"}),
+        {!begins({"vit", "deit", "mobilenet", "efficientnet"}),
          {"drop_path"},
-         fmt::format("model {} has no such blocks", c.model)},
-        {!c.model.empty() && !begins({"resnet", "mobilenet", "efficientnet"}),
+         fmt::format("model {} has no such blocks", model)},
+        {!begins({"resnet", "mobilenet", "efficientnet"}),
          {"batch_norm"},
-         fmt::format("model {} has no BatchNorm", c.model)},
+         fmt::format("model {} has no BatchNorm", model)},
     };
     all.insert(all.end(), others.begin(), others.end());
     return all;

@@ -16,6 +16,10 @@ struct Alias {
     std::vector<std::string> theirs;
 };
 
+/// Adds to each alias that begins with `prefix` there the same without it: a base model is saved
+/// so.
+void add_without_prefix(std::vector<Alias>& aliases, const std::string& prefix);
+
 /// Under which names of a file a tensor of ours may stand: for each of them the tensors whose rows
 /// are its rows, in turn. Its own name comes first.
 std::vector<std::vector<std::string>> file_names(const std::vector<Alias>& aliases,

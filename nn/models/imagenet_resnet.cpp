@@ -125,6 +125,7 @@ std::vector<Alias> ImageNetResNet::aliases() {
                     fmt::format("layer.{}.", i));
             add("downsample.0.", "downsample.1.", "shortcut.");
         }
+    add_without_prefix(names, "resnet.");
     return names;
 }
 

@@ -113,7 +113,7 @@ MobileNet::MobileNet(const MobileNetSize& size, const ModelConfig& config)
         for (std::int64_t i = 0; i < stage.blocks; ++i) {
             // The deeper a block, the likelier it is left out.
             const double drop =
-                config.drop_path * static_cast<double>(number++) / static_cast<double>(all);
+                config.drop_path * static_cast<double>(number++) / static_cast<double>(all - 1);
             blocks.push_back(std::make_unique<InvertedResidual>(
                 InvertedResidual::Options{in, stage.channels, stage.expand,
                                           i == 0 ? stage.stride : 1, stage.kernel, drop},

@@ -19,8 +19,8 @@ struct ModelConfig {
     std::int64_t classes = 10;
     double dropout = 0;
     std::uint64_t seed = 0;  // of the initial weights
-    /// The probability with which the last residual block of a sample is left out, falling to 0
-    /// towards the first (models that have stochastic depth).
+    /// The probability with which the deepest residual block of a sample is left out, falling to 0
+    /// at the first (models that have stochastic depth).
     double drop_path = 0;
 };
 

@@ -142,8 +142,9 @@ Tensor Vit::resized(const std::string& name, const Tensor& of_file) {
         of_file.size(2) != width)
         return {};
     const std::int64_t cells = of_file.size(1) - extra;
+    if (cells < 1) return {};
     const auto side = static_cast<std::int64_t>(std::lround(std::sqrt(static_cast<double>(cells))));
-    if (side < 1 || side * side != cells) return {};
+    if (side * side != cells) return {};
     Tensor resized(positions_.value.shape());
     std::copy_n(of_file.data(), extra * width, resized.data());
     resize_bicubic({side, side, width}, of_file.data() + extra * width, config_.height / patch_,
@@ -191,6 +192,7 @@ std::vector<Alias> Vit::aliases() {
         names.push_back({own + "fc1.", {vision + "mlp.linear_1."}});
         names.push_back({own + "fc2.", {vision + "mlp.linear_2."}});
     }
+    add_without_prefix(names, "vit.");
     return names;
 }
 

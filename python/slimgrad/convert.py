@@ -2,7 +2,7 @@
 
 SOURCE is a file of torch.save (zip, or the pickle of older versions), a safetensors file, or a directory
 of timm or Hugging Face with config.json and the weights. OUT becomes a directory of two files, which
-`slimgrad train --from OUT` reads:
+`slimgrad train --from OUT` reads for a model of images:
 
     model.safetensors   the tensors under the names that they have in SOURCE
     source.json         where they come from, and the architecture if SOURCE says it
@@ -27,8 +27,13 @@ from .data import save_safetensors
 _STATES = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model_state", "model")
 # What wrappers put before every name: DataParallel, torch.compile, Lightning.
 _WRAPPERS = ("module.", "_orig_mod.", "model.")
+# What is counted beside weights.
+_COUNTS = ("num_batches_tracked", "n_averaged", "position_ids")
 # In a directory, the likeliest first.
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin", "pytorch_model.safetensors", "model.pt", "model.pth")
+
+
+__all__ = ["convert", "main"]
 
 
 def _fail(text):
@@ -61,16 +66,23 @@ def _pytorch(path: pathlib.Path) -> dict:
         # What follows the first sentence is advice to open it unsafely.
         reason = " ".join(str(error).split()).split(". ")[0]
         _fail(f"'{path}': PyTorch cannot open it with weights_only: {reason[:200]}")
-    tensors = {name: t for name, t in _state(found, path).items() if isinstance(t, torch.Tensor)}
-    # Counts of batches and tables of indices are no weights.
-    return {name: t.detach().to(torch.float32).contiguous().numpy()
-            for name, t in tensors.items() if t.is_floating_point()}
+    # Tables of indices are no weights.
+    tensors = {name: t for name, t in _state(found, path).items()
+               if isinstance(name, str) and isinstance(t, torch.Tensor) and t.is_floating_point()}
+    values = {}
+    for name, t in tensors.items():
+        try:
+            values[name] = t.detach().to(torch.float32).contiguous().numpy()
+        except (RuntimeError, TypeError) as error:  # a sparse one, say
+            _fail(f"'{path}': {name}: {str(error).splitlines()[0][:200]}")
+    return values
 
 
 def _unwrapped(tensors: dict) -> dict:
+    """Without what wrappers put before all names, however many there are around each other."""
     for wrapper in _WRAPPERS:
         if tensors and all(name.startswith(wrapper) for name in tensors):
-            tensors = {name[len(wrapper):]: value for name, value in tensors.items()}
+            return _unwrapped({name[len(wrapper):]: value for name, value in tensors.items()})
     return tensors
 
 
@@ -82,6 +94,8 @@ def _architecture(directory: pathlib.Path) -> str | None:
         return None
     except (OSError, ValueError) as error:
         _fail(f"'{directory / 'config.json'}': {error}")
+    if not isinstance(config, dict):
+        _fail(f"'{directory / 'config.json'}': expected an object, got {type(config).__name__}")
     named = config.get("architecture") or config.get("architectures")
     return named[0] if isinstance(named, list) and named else named if isinstance(named, str) else None
 
@@ -107,15 +121,15 @@ def convert(source, out, *, overwrite: bool = False) -> dict:
     if (out / "model.safetensors").exists() and not overwrite:
         _fail(f"'{out}' has a model.safetensors. Hint: --overwrite, or another directory")
     tensors = _safetensors(weights) if weights.suffix == ".safetensors" else _pytorch(weights)
-    tensors = _unwrapped(tensors)
+    tensors = _unwrapped({n: v for n, v in tensors.items() if not n.endswith(_COUNTS)})
     if not tensors:
         _fail(f"'{weights}': expected tensors, got none")
     for name, value in tensors.items():
         if not np.isfinite(value).all():
             _fail(f"'{weights}': {name} holds a value that is not finite")
     record = {
-        "source": source.name,
-        "architecture": _architecture(source if source.is_dir() else source.parent),
+        "source": source.resolve().name,
+        "architecture": _architecture(source) if source.is_dir() else None,
         "tensors": len(tensors),
         "values": int(sum(value.size for value in tensors.values())),
     }

@@ -38,9 +38,11 @@ def test_a_directory_becomes_two_files(saved, tmp_path):
         np.testing.assert_array_equal(np.asarray(got[name]), value)
 
 
-def test_names_lose_what_wrappers_put_before_all_of_them(tmp_path):
+@pytest.mark.parametrize("wrapper", ["module.", "_orig_mod.module.", "model._orig_mod."])
+def test_names_lose_what_wrappers_put_before_all_of_them(wrapper, tmp_path):
     file = tmp_path / "w.safetensors"
-    sg.data.save_safetensors(str(file), {f"module.{n}": v for n, v in weights().items()}, {})
+    tensors = {f"{wrapper}{n}": v for n, v in weights().items()}
+    sg.data.save_safetensors(str(file), tensors | {"n_averaged": np.ones(1, "float32")}, {})
     convert(file, tmp_path / "out")
     got = sg.data.load_safetensors(str(tmp_path / "out" / "model.safetensors"))
     assert sorted(got) == ["a.bias", "a.weight"]
@@ -66,6 +68,8 @@ def test_what_cannot_be_read_is_one_line(saved, tmp_path, capsys):
     assert "expected one of model.safetensors, pytorch_model.bin" in line(capsys, empty, out)
     (saved / "config.json").write_text("{")
     assert "config.json" in line(capsys, saved, out)
+    (saved / "config.json").write_text("[1]")
+    assert "expected an object, got list" in line(capsys, saved, out)
     (saved / "config.json").unlink()
     assert convert(saved, out)["architecture"] is None
     assert "has a model.safetensors. Hint: --overwrite" in line(capsys, saved, out)
@@ -127,6 +131,7 @@ def pytorch_that_loads(found):
 def test_the_weights_of_a_training_checkpoint_are_found(key, tmp_path, monkeypatch):
     state = {n: Floating(v.astype("float64")) for n, v in weights().items()}
     state["a.num_batches_tracked"] = Floating(np.array(3), floating=False)
+    state[0] = Floating(np.ones(2))
     found = state if key is None else {"epoch": 3, "optimizer": {}, key: state}
     monkeypatch.setitem(sys.modules, "torch", pytorch_that_loads(found))
     (tmp_path / "w.pth").write_bytes(b"PK")
@@ -154,4 +159,4 @@ def test_a_model_reads_what_was_converted(tmp_path):
     convert(tmp_path / "w.safetensors", tmp_path / "out")
     summary = sg.train(model="mobilenetv2", from_=str(tmp_path / "out"), limit_train=16, limit_test=8, batch=8,
                        steps=1, quiet=True, out=str(tmp_path / "run"))
-    assert summary["steps"] == 1
+    assert summary["fresh"] == ["classifier.weight", "classifier.bias"]

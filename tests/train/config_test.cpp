@@ -103,16 +103,18 @@ TEST(Config, OptionsWithoutEffectAreFound) {
     config.rank_x = 4;
     config.optimizer = "sgd";
     config.data = "cifar10";
-    EXPECT_EQ(without_effect(config, names),
-              (std::vector<std::string>{"max_length has no effect: data cifar10 are images",
-                                        "pad has no effect: data cifar10 are images",
-                                        "epsilon has no effect: the ranks are fixed",
-                                        "oversample has no effect: the ranks are fixed",
-                                        "rank_g has no effect: the method is compress-x",
-                                        "side_g has no effect: the method is compress-x",
-                                        "calibrate_keep has no effect: calibrate is paper",
-                                        "lr_step has no effect: the schedule is cosine",
-                                        "gamma has no effect: the schedule is cosine"}));
+    EXPECT_EQ(
+        without_effect(config, names),
+        (std::vector<std::string>{"max_length has no effect: data cifar10 are images",
+                                  "pad has no effect: data cifar10 are images",
+                                  "batch_norm has no effect: model vit-micro has no BatchNorm",
+                                  "epsilon has no effect: the ranks are fixed",
+                                  "oversample has no effect: the ranks are fixed",
+                                  "rank_g has no effect: the method is compress-x",
+                                  "side_g has no effect: the method is compress-x",
+                                  "calibrate_keep has no effect: calibrate is paper",
+                                  "lr_step has no effect: the schedule is cosine",
+                                  "gamma has no effect: the schedule is cosine"}));
     EXPECT_TRUE(without_effect(config, {"lr", "momentum", "side"}).empty());
 }
 
