@@ -3,20 +3,10 @@
 #include <memory>
 
 #include "nn/linear.h"
+#include "nn/scaled_dot_product.h"
 
 namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {
-
-/// Which keys a query may see. Both parts are optional.
-struct AttentionMask {
-    /// Added to the scores before the softmax: (L, L) for every sample or (B, L, L). -inf excludes.
-    Tensor additive;
-    /// (B, L): a key whose entry is not 0 is ignored, as padding is.
-    Tensor key_padding;
-
-    /// An additive mask from a boolean one in PyTorch's sense: -inf where `excluded` is not 0.
-    static Tensor from_boolean(const Tensor& excluded);
-};
 
 struct AttentionOptions {
     double dropout = 0;  // on the probabilities

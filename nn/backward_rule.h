@@ -104,6 +104,8 @@ class BackwardRule {
     /// False for a call that the rule leaves to the exact one: of too few tokens, say. Asked before
     /// W and `needs` are known.
     virtual bool applies(const LinearCall& /*call*/) const { return true; }
+    /// Whether it is also given grouped convolutions, whose operator has the exact products alone.
+    virtual bool takes_groups() const { return false; }
     /// y, as the layer has it or as the matrix (B, L, Cy). The default keeps what `save` keeps and
     /// multiplies exactly. Only called while training; evaluation is always exact.
     virtual Tensor forward(const LinearInput& x, Saved& saved, const LinearCall& call) const;

@@ -82,7 +82,7 @@ class LinearMapFunction final : public Function {
 }  // namespace
 
 Var LinearMap::apply(const Var& x, std::shared_ptr<const LinearOperator> op, TokenLayout layout,
-                     bool exact) {
+                     bool grouped) {
     Tape& tape = x.tape();
     std::vector<Var> inputs{x, tape.parameter(weight())};
     if (bias()) inputs.push_back(tape.parameter(*bias()));
@@ -94,7 +94,8 @@ Var LinearMap::apply(const Var& x, std::shared_ptr<const LinearOperator> op, Tok
                     .seed = o.seed,
                     .step = o.step,
                     .first_sample = o.first_sample};
-    exact = exact || !tape.training() || !rule_->applies(call);
+    const bool exact =
+        !tape.training() || !rule_->applies(call) || (grouped && !rule_->takes_groups());
     const auto& rule = exact ? ExactRule::instance() : rule_;
     return tape.apply(std::make_shared<LinearMapFunction>(std::move(call), rule), inputs);
 }

@@ -58,9 +58,9 @@ class LinearMap : public Module {
 
   protected:
     /// Puts y = x Wᵀ + b on the tape of x. `op` is made for the shape of x, `layout` is that of its
-    /// tokens; `exact`: whatever the rule says.
+    /// tokens. A grouped one is exact, unless the rule takes such operators.
     Var apply(const Var& x, std::shared_ptr<const LinearOperator> op, TokenLayout layout,
-              bool exact = false);
+              bool grouped = false);
 
   private:
     std::shared_ptr<const BackwardRule> rule_ = ExactRule::instance();

@@ -58,24 +58,35 @@ class Pool2dFunction : public Function {
     Window2d window_;
 };
 
-// y_o = Σ_t x_(o,t) / k      g_x = Σ over the windows that see the pixel of g_o / k
+// y_o = Σ_t x_(o,t) / k_o    g_x = Σ over the windows that see the pixel of g_o / k_o
+// k_o: the taps of the window, or those of them inside the image
 class AvgPool2dFunction final : public Pool2dFunction {
   public:
-    using Pool2dFunction::Pool2dFunction;
+    AvgPool2dFunction(std::string name, const Window2d& window, bool count_include_pad)
+        : Pool2dFunction(std::move(name), window),
+          shares_(static_cast<std::size_t>(window.positions()),
+                  1 / static_cast<real>(window.taps())) {
+        if (count_include_pad) return;
+        std::ranges::fill(shares_, real(0));
+        for_each_tap(window, [&](std::int64_t output, std::int64_t, std::int64_t) {
+            shares_[static_cast<std::size_t>(output)] += 1;
+        });
+        for (real& share : shares_) share = 1 / share;
+    }
 
     Tensor forward(std::span<const Tensor> in, Saved&) const override {
         const Tensor& x = in[0];
         Tensor y = Tensor::zeros(output_shape(x));
         real* out = y.data();
         const std::int64_t outputs = window_.positions();
-        const real share = 1 / static_cast<real>(window_.taps());
+        const real* const shares = shares_.data();
         for_each_plane(x, [&](std::int64_t plane) {
             const real* from = x.data() + plane * window_.pixels();
             real* to = out + plane * outputs;
             for_each_tap(window_, [&](std::int64_t output, std::int64_t, std::int64_t input) {
                 to[output] += from[input];
             });
-            for (std::int64_t o = 0; o < outputs; ++o) to[o] *= share;
+            for (std::int64_t o = 0; o < outputs; ++o) to[o] *= shares[o];
         });
         meter().add(per_tap(x) + y.numel());
         return y;
@@ -84,17 +95,20 @@ class AvgPool2dFunction final : public Pool2dFunction {
     std::vector<Grad> backward(const Tensor& gy, const Saved&) const override {
         Tensor gx = Tensor::zeros(input_shape(gy));
         real* out = gx.data();
-        const real share = 1 / static_cast<real>(window_.taps());
+        const real* const shares = shares_.data();
         for_each_plane(gx, [&](std::int64_t plane) {
             const real* from = gy.data() + plane * window_.positions();
             real* to = out + plane * window_.pixels();
             for_each_tap(window_, [&](std::int64_t output, std::int64_t, std::int64_t input) {
-                to[input] += share * from[output];
+                to[input] += shares[output] * from[output];
             });
         });
         meter().add(2 * per_tap(gy));
         return {gx};
     }
+
+  private:
+    std::vector<real> shares_;  // 1 / k_o
 };
 
 /// The tap that won each window, two bytes each.
@@ -225,7 +239,9 @@ Window2d Pool2d::window_on(const Var& x) const {
 }
 
 Var AvgPool2d::forward(const Var& x) {
-    return x.tape().apply(std::make_shared<AvgPool2dFunction>(path(), window_on(x)), {x});
+    return x.tape().apply(
+        std::make_shared<AvgPool2dFunction>(path(), window_on(x), options().count_include_pad),
+        {x});
 }
 
 Var MaxPool2d::forward(const Var& x) {

@@ -10,6 +10,7 @@ struct PoolOptions {
     Size2d kernel;
     Size2d stride = 0;  // 0 is the kernel: windows side by side
     Size2d padding = 0;
+    bool count_include_pad = true;  // AvgPool2d: pixels of the padding count, as zeros
 };
 
 /// What both pooling layers share: a window that slides over (B, C, H, W), H and W apart.
@@ -28,7 +29,8 @@ class Pool2d : public Module {
     PoolOptions options_;
 };
 
-/// The mean of each window; pixels of the padding count as zeros, as in PyTorch by default.
+/// The mean of each window, with the pixels of the padding or without (PyTorch's
+/// count_include_pad).
 class AvgPool2d final : public Pool2d {
   public:
     explicit AvgPool2d(const PoolOptions& options) : Pool2d("avg_pool2d", options) {}

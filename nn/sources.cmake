@@ -4,6 +4,8 @@ list(APPEND SLIMGRAD_SOURCES
      nn/batch_norm.cpp
      nn/conv2d.cpp
      nn/convolution_operator.cpp
+     nn/cosine_attention.cpp
+     nn/distance_bias.cpp
      nn/drop_path.cpp
      nn/dropout.cpp
      nn/embedding.cpp
@@ -12,6 +14,7 @@ list(APPEND SLIMGRAD_SOURCES
      nn/gradcheck.cpp
      nn/init.cpp
      nn/layer_norm.cpp
+     nn/layer_scale.cpp
      nn/linear.cpp
      nn/linear_map.cpp
      nn/linear_operator.cpp
@@ -22,20 +25,27 @@ list(APPEND SLIMGRAD_SOURCES
      nn/models/bert.cpp
      nn/models/bert_config.cpp
      nn/models/bert_names.cpp
+     nn/models/efficientformer.cpp
+     nn/models/efficientformer_v2.cpp
      nn/models/imagenet_resnet.cpp
      nn/models/mlp.cpp
      nn/models/mobilenet.cpp
      nn/models/model.cpp
+     nn/models/patches.cpp
      nn/models/resize.cpp
      nn/models/resnet.cpp
+     nn/models/swin.cpp
      nn/models/vit.cpp
      nn/module.cpp
      nn/padding.cpp
      nn/pooling.cpp
      nn/relu.cpp
      nn/rounded_derivative.cpp
+     nn/scaled_dot_product.cpp
      nn/sequential.cpp
      nn/silu.cpp
      nn/softmax.cpp
      nn/token_projection.cpp
+     nn/upsample.cpp
+     nn/window.cpp
      nn/zero_pad.cpp)

@@ -16,6 +16,8 @@ class SamePad2d final : public Module {
     Var forward(const Var& x) override;
     void visit(Visitor&) override {}
     std::string kind() const override { return "same_pad2d"; }
+    Size2d kernel() const { return kernel_; }
+    Size2d stride() const { return stride_; }
 
   private:
     Size2d kernel_, stride_;

@@ -18,6 +18,7 @@
 #include "nn/relu.h"
 #include "nn/silu.h"
 #include "nn/softmax.h"
+#include "nn/upsample.h"
 #include "nn/zero_pad.h"
 
 // Forward and gradients of every layer against PyTorch in float64 (tests/golden/layers.py). All
@@ -193,8 +194,14 @@ std::vector<LayerCase> losses() {
 
 std::vector<LayerCase> pooling() {
     // A kernel of 5 x 3 with stride 3 x 2: 7 rows become 3 places of 11, 6 columns 3 of 7.
-    std::vector<LayerCase> cases = {layer<GlobalAvgPool2d>("global_avg_pool2d"),
-                                    layer<SamePad2d>("same_pad2d", Size2d{5, 3}, Size2d{3, 2})};
+    std::vector<LayerCase> cases = {
+        layer<GlobalAvgPool2d>("global_avg_pool2d"),
+        layer<UpsampleBilinear2d>("upsample_bilinear2d", 2),
+        layer<UpsampleBilinear2d>("upsample_bilinear2d_by_3", 3),
+        layer<AvgPool2d>(
+            "avg_pool2d_inside",
+            PoolOptions{.kernel = 3, .stride = 1, .padding = 1, .count_include_pad = false}),
+        layer<SamePad2d>("same_pad2d", Size2d{5, 3}, Size2d{3, 2})};
     const std::map<std::string, PoolOptions> all = {
         {"plain", {.kernel = 2}},
         {"ragged", {.kernel = 2}},

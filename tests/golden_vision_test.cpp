@@ -10,7 +10,6 @@ namespace {
 
 constexpr bool is_double = sizeof(real) == 8;
 constexpr std::uint64_t seed = 31;
-constexpr std::int64_t side = 64;
 
 const GoldenFile& golden() {
     static const GoldenFile file("vision");
@@ -53,12 +52,13 @@ class PublishedModels : public ::testing::TestWithParam<std::string> {
     }
 
     const std::string prefix_ = GetParam() + "/";
+    const std::int64_t side_ = GetParam() == "efficientformer-l1" ? 224 : 64;  // 7x7 tokens
     const std::unique_ptr<Module> model_ =
-        make_model(GetParam(), {.height = side, .width = side, .classes = 10});
+        make_model(GetParam(), {.height = side_, .width = side_, .classes = 10});
 };
 
 TEST_P(PublishedModels, LogitsAndGradientsAreThoseOfTheOtherLibrary) {
-    const Tensor x = golden_values(seed, {4, 3, side, side}, prefix_ + "x", 0, 0, 1);
+    const Tensor x = golden_values(seed, {4, 3, side_, side_}, prefix_ + "x", 0, 0, 1);
     const Tensor g = golden_values(seed, {4, 10}, prefix_ + "g", 0, 0, 1);
     {
         Tape tape({.training = false, .recording = false});
@@ -83,7 +83,9 @@ TEST_P(PublishedModels, LogitsAndGradientsAreThoseOfTheOtherLibrary) {
 
 INSTANTIATE_TEST_SUITE_P(Golden, PublishedModels,
                          ::testing::Values("resnet18", "resnet50", "mobilenetv2",
-                                           "efficientnet-lite0", "deit-ti"),
+                                           "efficientnet-lite0", "efficientformer-l1",
+                                           "efficientformerv2-s0", "swinv2-s",
+                                           "deit-ti"),
                          [](const auto& info) {
                              std::string name = info.param;
                              std::ranges::replace(name, '-', '_');

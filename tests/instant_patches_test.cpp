@@ -275,7 +275,7 @@ TEST(LbpWht, PartsOfABatchDoNotShow) {
 
 TEST(LbpWht, CostsOfBertAndTinyLlamaAsThePaperCounts) {
     const auto cost = [](const char* model, std::int64_t order, Convention convention) {
-        const auto layers = architecture(model, {}, "last:1");
+        const auto layers = architecture(model, 0, "last:1");
         return model_cost(layers, compressions_of(layers, lbp_wht(order, "16x32")), 1, convention)
             .total;
     };
@@ -288,7 +288,7 @@ TEST(LbpWht, CostsOfBertAndTinyLlamaAsThePaperCounts) {
     EXPECT_EQ(cost("tinyllama", 4, Convention::paper).backward(), 15'083'765'760);
     // What runs makes g_w by one product, not by R that are added up.
     const std::int64_t weights = 4 * 768 * 768 + 2 * 768 * 3072;
-    const auto layers = architecture("bert-base", {}, "last:1");
+    const auto layers = architecture("bert-base", 0, "last:1");
     LinearCost alone;
     for (LinearShape layer : layers) {
         layer.needs_gx = true;

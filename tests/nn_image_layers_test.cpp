@@ -9,10 +9,12 @@
 #include "nn/batch_norm.h"
 #include "nn/drop_path.h"
 #include "nn/gradcheck.h"
+#include "nn/layer_scale.h"
 #include "nn/models/model.h"
 #include "nn/models/resize.h"
 #include "nn/models/vit.h"
 #include "nn/relu.h"
+#include "nn/upsample.h"
 #include "nn/zero_pad.h"
 #include "tensor/meter.h"
 #include "tests/error_of.h"
@@ -113,6 +115,44 @@ TEST(SamePad2d, PutsTheOddZeroBehind) {
               std::string::npos);
 }
 
+TEST(LayerScale, ScalesChannelsOfTokensAndOfImages) {
+    LayerScale scale(3, 0.5);
+    for_each_parameter(scale, [](const std::string&, Parameter& p) { p.value.data()[1] = 2; });
+    Tape tape;
+    const Tensor images = random({2, 3, 2, 2}), tokens = random({2, 4, 3});
+    const Tensor y = scale.forward(tape.input(images)).value();
+    const Tensor t = scale.forward(tape.input(tokens)).value();
+    EXPECT_EQ(y.at({1, 1, 0, 1}), 2 * images.at({1, 1, 0, 1}));
+    EXPECT_EQ(y.at({1, 2, 0, 1}), real(0.5) * images.at({1, 2, 0, 1}));
+    EXPECT_EQ(t.at({1, 3, 1}), 2 * tokens.at({1, 3, 1}));
+    EXPECT_NO_THROW(gradcheck(scale, images));
+    EXPECT_NO_THROW(gradcheck(scale, tokens));
+    EXPECT_NE(error_of([&] {
+                  scale.forward(tape.input(random({2, 3})));
+              }).find("got (2, 3)"),
+              std::string::npos);
+}
+
+TEST(UpsampleBilinear2d, GoesEvenlyFromPixelToPixel) {
+    UpsampleBilinear2d twice(2);
+    Tape tape;
+    const Var x = tape.input(Tensor::from({1, 1, 1, 3}, std::vector<real>{0, 4, 8}));
+    const Tensor y = twice.forward(x).value();
+    ASSERT_EQ(y.shape(), (Shape{1, 1, 2, 6}));
+    const real row[] = {0, 1, 3, 5, 7, 8};
+    for (std::int64_t i = 0; i < 12; ++i) EXPECT_EQ(y.data()[i], row[i % 6]);
+    EXPECT_NO_THROW(gradcheck(twice, random({2, 3, 4, 5})));
+    const Tensor same = random({2, 3, 4, 5});
+    UpsampleBilinear2d once(1);
+    EXPECT_TRUE(identical(once.forward(tape.input(same)).value(), same));
+    EXPECT_NE(error_of([&] {
+                  twice.forward(tape.input(random({2, 3})));
+              }).find("expected images"),
+              std::string::npos);
+    EXPECT_NE(error_of([] { UpsampleBilinear2d(0); }).find("factor of at least 1"),
+              std::string::npos);
+}
+
 TEST(DropPath, LeavesOutWholeSamplesAndIsRightOnAverage) {
     DropPath drop(0.25);
     constexpr std::int64_t batch = 400;
@@ -167,10 +207,15 @@ std::int64_t count(Module& model) {
 
 // As their authors count them, with 1000 classes.
 TEST(PublishedSizes, AreThoseOfTheirPapers) {
-    const std::pair<const char*, std::int64_t> models[] = {
-        {"resnet18", 11'689'512},          {"resnet50", 25'557'032}, {"mobilenetv2", 3'504'872},
-        {"efficientnet-lite0", 4'652'008}, {"vit-ti16", 5'717'416},  {"deit-ti", 5'717'416},
-        {"vit-b32", 88'224'232},           {"vit-b16", 86'567'656}};
+    const std::pair<const char*, std::int64_t> models[] = {{"resnet18", 11'689'512},
+                                                           {"resnet50", 25'557'032},
+                                                           {"mobilenetv2", 3'504'872},
+                                                           {"efficientnet-lite0", 4'652'008},
+                                                           {"efficientformer-l1", 12'289'928},
+                                                           {"vit-ti16", 5'717'416},
+                                                           {"deit-ti", 5'717'416},
+                                                           {"vit-b32", 88'224'232},
+                                                           {"vit-b16", 86'567'656}};
     for (const auto& [name, expected] : models) {
         if (sizeof(real) == 8 && expected > 50'000'000) continue;  // large, and the same code
         const auto model = make_model(name, {.height = 224, .width = 224, .classes = 1000});

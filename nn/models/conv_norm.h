@@ -7,11 +7,13 @@
 namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {
 
-/// A convolution without a bias, which the normalisation behind it would take away again.
+/// A convolution and the normalisation behind it, which would take a bias away again: most have
+/// none.
 struct ConvNorm {
     struct Options {
         std::int64_t in, out, kernel, stride = 1, padding = kernel / 2, groups = 1;
         double epsilon = 1e-5, momentum = 0.1;  // of the normalisation
+        bool bias = false;
     };
     /// Initial values are drawn from a stream named after the convolution.
     ConvNorm(const Options& o, std::uint64_t seed, const std::string& name)
@@ -22,7 +24,7 @@ struct ConvNorm {
                                          .stride = o.stride,
                                          .padding = o.padding,
                                          .groups = o.groups,
-                                         .bias = false},
+                                         .bias = o.bias},
                                         stream);
                       })),
           norm(o.out, o.epsilon, o.momentum) {}

@@ -2,12 +2,17 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <charconv>
 
+#include "nn/linear_map.h"
+#include "nn/models/efficientformer.h"
+#include "nn/models/efficientformer_v2.h"
 #include "nn/models/imagenet_resnet.h"
 #include "nn/models/mlp.h"
 #include "nn/models/mobilenet.h"
 #include "nn/models/resnet.h"
+#include "nn/models/swin.h"
 #include "nn/models/vit.h"
 
 namespace slimgrad {
@@ -16,6 +21,7 @@ namespace {
 
 struct Entry {
     std::string name;
+    std::int64_t side;  // of the images that it is made for
     std::unique_ptr<Module> (*make)(const ModelConfig&);
 };
 
@@ -42,31 +48,43 @@ std::unique_ptr<Module> vit(const ModelConfig& config) {
 
 const std::vector<Entry>& models() {
     static const std::vector<Entry> all{
-        {"mlp",
+        {"mlp", 32,
          [](const ModelConfig& c) -> std::unique_ptr<Module> { return std::make_unique<Mlp>(c); }},
-        {"vit-micro",
+        {"vit-micro", 32,
          [](const ModelConfig& c) -> std::unique_ptr<Module> {
              return std::make_unique<Vit>(c, VitSize{.width = 96, .blocks = 4});
          }},
-        {"vit-tiny",
+        {"vit-tiny", 32,
          [](const ModelConfig& c) -> std::unique_ptr<Module> {
              return std::make_unique<Vit>(c, VitSize{.width = 192, .blocks = 6});
          }},
-        {"vit-ti16", vit<192, 12, 3, 16>},
-        {"deit-ti", vit<192, 12, 3, 16>},
-        {"vit-b16", vit<768, 12, 12, 16>},
-        {"vit-b32", vit<768, 12, 12, 32>},
-        {"resnet20", resnet<20>},
-        {"resnet32", resnet<32>},
-        {"resnet44", resnet<44>},
-        {"resnet56", resnet<56>},
-        {"resnet18", imagenet_resnet<18>},
-        {"resnet50", imagenet_resnet<50>},
-        {"mobilenetv2",
+        {"vit-ti16", 224, vit<192, 12, 3, 16>},
+        {"deit-ti", 224, vit<192, 12, 3, 16>},
+        {"vit-b16", 224, vit<768, 12, 12, 16>},
+        {"vit-b32", 224, vit<768, 12, 12, 32>},
+        {"swinv2-s", 256,
+         [](const ModelConfig& c) -> std::unique_ptr<Module> {
+             return std::make_unique<Swin>(SwinSize{}, c);
+         }},
+        {"efficientformer-l1", 224,
+         [](const ModelConfig& c) -> std::unique_ptr<Module> {
+             return std::make_unique<EfficientFormer>(c);
+         }},
+        {"efficientformerv2-s0", 224,
+         [](const ModelConfig& c) -> std::unique_ptr<Module> {
+             return std::make_unique<EfficientFormerV2>(c);
+         }},
+        {"resnet20", 32, resnet<20>},
+        {"resnet32", 32, resnet<32>},
+        {"resnet44", 32, resnet<44>},
+        {"resnet56", 32, resnet<56>},
+        {"resnet18", 224, imagenet_resnet<18>},
+        {"resnet50", 224, imagenet_resnet<50>},
+        {"mobilenetv2", 224,
          [](const ModelConfig& c) -> std::unique_ptr<Module> {
              return std::make_unique<MobileNet>(MobileNetSize::v2(), c);
          }},
-        {"efficientnet-lite0",
+        {"efficientnet-lite0", 224,
          [](const ModelConfig& c) -> std::unique_ptr<Module> {
              return std::make_unique<MobileNet>(MobileNetSize::efficientnet_lite0(), c);
          }},
@@ -74,7 +92,20 @@ const std::vector<Entry>& models() {
     return all;
 }
 
+const Entry& entry_of(const std::string& name) {
+    const auto found = std::ranges::find(models(), name, &Entry::name);
+    require(found != models().end(), "[model] unknown model '{}'; known: {}", name,
+            fmt::join(model_names(), ", "));
+    return *found;
+}
+
 }  // namespace
+
+std::vector<std::string> BlockModel::heads() {
+    const std::vector<LinearMap*> maps = linear_maps(*this);
+    if (maps.empty()) return {};
+    return {maps.back()->path() + "."};
+}
 
 std::vector<std::string> model_names() {
     std::vector<std::string> names;
@@ -88,14 +119,12 @@ std::unique_ptr<Module> make_model(const std::string& name, const ModelConfig& c
         require(size >= 1 && size <= most,
                 "[model] expected sizes from 1 to {}, got images ({}, {}, {}) and {} classes", most,
                 config.channels, config.height, config.width, config.classes);
-    for (const Entry& entry : models())
-        if (entry.name == name) {
-            std::unique_ptr<Module> model = entry.make(config);
-            name_modules(*model);
-            return model;
-        }
-    fail("[model] unknown model '{}'; known: {}", name, fmt::join(model_names(), ", "));
+    std::unique_ptr<Module> model = entry_of(name).make(config);
+    name_modules(*model);
+    return model;
 }
+
+std::int64_t usual_side(const std::string& name) { return entry_of(name).side; }
 
 void select_train_blocks(Module& model, const std::string& selection) {
     if (selection == "all") return set_requires_grad(model, true);

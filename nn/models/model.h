@@ -29,6 +29,8 @@ struct ModelConfig {
 class BlockModel : public Module {
   public:
     virtual std::vector<Module*> blocks() = 0;
+    /// What the names of its classifiers begin with: "fc.". By default the last linear map is one.
+    virtual std::vector<std::string> heads();
     /// Under which other names files may hold its parameters and buffers.
     virtual std::vector<Alias> aliases() { return {}; }
     /// What a tensor of a file becomes in a model for images of another size, as positions do.
@@ -43,6 +45,10 @@ std::vector<std::string> model_names();
 /// initialisation; images (B, C, H, W) in, logits (B, classes) out. Throws Error for an unknown
 /// name and lists the known ones, and for sizes that are not positive.
 std::unique_ptr<Module> make_model(const std::string& name, const ModelConfig& config);
+
+/// The side, in pixels, of the images that a named model was published for. Throws Error for an
+/// unknown name and lists the known ones.
+std::int64_t usual_side(const std::string& name);
 
 /// Trains only the last K blocks ("last:K", with what comes after them) or everything ("all").
 /// Throws Error for another word, for K < 1 and for more blocks than the model has.

@@ -5,6 +5,7 @@
 
 #include "autograd/ops.h"
 #include "nn/init.h"
+#include "nn/models/patches.h"
 #include "nn/models/resize.h"
 
 namespace slimgrad {
@@ -13,15 +14,6 @@ namespace {
 
 Linear linear(std::uint64_t seed, const std::string& name, std::int64_t in, std::int64_t out) {
     return seeded(seed, name, [=](Stream& stream) { return Linear(in, out, stream); });
-}
-
-/// (B, C, H, W) -> (B, tokens, C·patch·patch), tokens in row-major order of the patches.
-Var patches(const Var& x, std::int64_t patch) {
-    const std::int64_t batch = x.size(0), channels = x.size(1);
-    const std::int64_t rows = x.size(2) / patch, columns = x.size(3) / patch;
-    const Var cut = reshape(x, {batch, channels, rows, patch, columns, patch});
-    return reshape(transpose(cut, {0, 2, 4, 1, 3, 5}),
-                   {batch, rows * columns, channels * patch * patch});
 }
 
 std::int64_t patch_of(const VitSize& size, const ModelConfig& config) {
@@ -176,8 +168,9 @@ std::vector<Alias> Vit::aliases() {
                              const std::vector<const char*>& faces) {
             names.push_back({own + layer, {own + timms}});
             names.push_back({own + layer, {vision + visions}});
-            std::vector<std::string>& parts = names.emplace_back(own + layer).theirs;
+            std::vector<std::string> parts;
             for (const char* part : faces) parts.push_back(face + part);
+            names.push_back({own + layer, std::move(parts)});
         };
         add("norm1.", "norm1.", "ln_1.", {"layernorm_before."});
         add("attention.qkv.", "attn.qkv.", "self_attention.in_proj_",

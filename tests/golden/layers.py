@@ -164,6 +164,9 @@ def pooling(c):
     ]:
         c.add(f"avg_pool2d_{name}", nn.AvgPool2d(**args), shape)
         c.add(f"max_pool2d_{name}", nn.MaxPool2d(**args), shape)
+    c.add("avg_pool2d_inside", nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False), (2, 3, 4, 5))
+    c.add("upsample_bilinear2d", nn.Upsample(scale_factor=2, mode="bilinear"), (2, 3, 4, 5))
+    c.add("upsample_bilinear2d_by_3", nn.Upsample(scale_factor=3, mode="bilinear"), (1, 2, 1, 3))
     c.add("same_pad2d", lambda x: F.pad(x, (0, 1, 2, 2)), (2, 3, 7, 6))
     c.add("global_avg_pool2d", lambda x: x.mean((2, 3)), (2, 3, 5, 4))
 
