@@ -47,7 +47,9 @@ constexpr Row vanilla_rows[] = {
     {"g_w", "/g_w", grouped},
     {"g_x", "/g_x", grouped},
     {"backward = g_w + g_x", "/backward", grouped},
+    {"  of it, maps that methods compress", "/compressible/backward", grouped},
     {"saved bytes", "/saved_bytes", grouped},
+    {"  of them, those maps", "/compressible/saved_bytes", grouped},
 };
 constexpr Row method_rows[] = {
     {"forward", "/forward", grouped},

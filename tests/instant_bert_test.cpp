@@ -107,7 +107,7 @@ TEST(BertCost, EveryModeAndSideOfASmallModel) {
 /// The linear maps of the architecture, and after them the two of the head.
 void expect_architecture(const std::string& name, const std::string& blocks,
                          const std::vector<LinearShape>& found, std::int64_t tokens) {
-    const std::vector<LinearShape> known = architecture(name, {.tokens = tokens}, blocks);
+    const std::vector<LinearShape> known = architecture(name, tokens, blocks);
     // Layers of frozen blocks are executed, and traced, but neither saved nor differentiated.
     std::vector<LinearShape> trained;
     std::ranges::copy_if(found, std::back_inserter(trained), &LinearShape::needs_gw);
@@ -160,7 +160,7 @@ TEST(BertCost, AStepOfBertBaseEqualsTheExecutedConvention) {
     const Tokens tokens = texts(batch, length, config.vocab_size);
     expect_architecture("bert-base", "last:1", traced(*model, tokens), length);
 
-    const std::vector<LinearShape> shapes = architecture("bert-base", {.tokens = length}, "last:1");
+    const std::vector<LinearShape> shapes = architecture("bert-base", length, "last:1");
     for (const std::string& method : method_names())
         expect_costs(*model, tokens, shapes, fixed_ranks(method, 4, batch));
 

@@ -5,31 +5,23 @@
 #include <cmath>
 
 #include "instant/cost/cost_model.h"
+#include "instant/cost/trace.h"
 #include "instant/methods/options.h"
+#include "nn/models/model.h"
 
 namespace slimgrad {
 namespace {
 
-/// The linear layers and 1x1 convolutions that the tables count: MLPs four times as wide in every
-/// block (3 + 2 + 6 + 4 of them) and the attention of the last one, on images of 224x224. Table 9
-/// trains the last stage.
+/// The maps that the tables count: those that a method may compress, which leaves out heads and
+/// down-sampling. Table 9 trains the last stage.
 std::vector<LinearShape> efficientformer(bool last_stage) {
-    std::vector<LinearShape> layers;
-    const auto add = [&](std::int64_t tokens, std::int64_t in, std::int64_t out) {
-        const std::string name = fmt::format("{}", layers.size());
-        layers.push_back({name, tokens, in, out, tokens * in, name});
-    };
-    struct Stage {
-        std::int64_t blocks, width, side;
-    };
-    for (const auto& [blocks, width, side] :
-         {Stage{3, 48, 56}, Stage{2, 96, 28}, Stage{6, 224, 14}, Stage{4, 448, 7}})
-        for (std::int64_t block = 0; block < blocks && (width == 448 || !last_stage); ++block) {
-            add(side * side, width, 4 * width);
-            add(side * side, 4 * width, width);
-        }
-    add(49, 448, 1536);
-    add(49, 1024, 448);
+    const auto model = make_model("efficientformer-l1", {.height = 224, .width = 224});
+    select_train_blocks(*model, last_stage ? "last:4" : "all");
+    std::vector<LinearShape> layers = trace_linear_maps(*model, [&] {
+        Tape tape({.update_statistics = false});
+        model->forward(tape.constant(Tensor::zeros({2, 3, 224, 224})));
+    });
+    std::erase_if(layers, [](const LinearShape& l) { return !l.compressible || !l.needs_gw; });
     return layers;
 }
 

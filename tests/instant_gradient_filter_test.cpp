@@ -195,7 +195,7 @@ TEST(GradientFilter, WhatIsNotAskedForIsNeitherKeptNorMade) {
 }
 
 TEST(GradientFilter, CostsOfBertAsThePaperCounts) {
-    const auto layers = architecture("bert-base", {}, "last:1");
+    const auto layers = architecture("bert-base", 0, "last:1");
     const LinearCost cost =
         model_cost(layers, compressions_of(layers, filter(8, "16x32")), 1, Convention::paper).total;
     EXPECT_EQ(cost.saved_bytes, 221'184);  // 0.2109 MiB

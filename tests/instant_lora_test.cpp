@@ -275,7 +275,7 @@ TEST(Lora, RulesOfFullRankChangeNoGradient) {
 // App. G: W costs its g_x alone, and x is kept for A as it was for W.
 TEST(Lora, PaperConventionOfAKnownArchitecture) {
     constexpr std::int64_t l = 512, c = 768, h = 3072, r = 8;
-    const std::vector<LinearShape> base = architecture("bert-base", {}, "last:1");
+    const std::vector<LinearShape> base = architecture("bert-base", 0, "last:1");
     const MethodOptions options{.method = "lora"};
     const auto shapes = lora_shapes(base, options);
     const auto cost_of = [&](const std::vector<LinearShape>& layers, Convention convention) {
@@ -293,8 +293,12 @@ TEST(Lora, PaperConventionOfAKnownArchitecture) {
     EXPECT_EQ(executed.saved_bytes, paper.saved_bytes - 2 * 4 * l * c);
     EXPECT_EQ(executed.forward, paper.forward);
 
-    const auto vit = lora_shapes(architecture("vit-b32", {}, "last:1"), options);
-    EXPECT_EQ(vit[1].name, "blocks.11.attention.qkv.lora_A");
+    LinearShape qkv = base[0];  // in one product, as a ViT has it
+    qkv.name = qkv.input_group = "qkv";
+    qkv.out_channels = 3 * 768;
+    qkv.parts = 3;
+    const auto vit = lora_shapes({qkv, base[3]}, options);
+    EXPECT_EQ(vit[1].name, "qkv.lora_A");
     EXPECT_EQ(vit[1].out_channels, 24);
     EXPECT_EQ(vit[2].in_channels, 24);
     EXPECT_EQ(vit[2].out_channels, 3 * 768);

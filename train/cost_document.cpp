@@ -53,20 +53,22 @@ Built built(const CostOptions& o, const MethodOptions& method) {
         };
         all.model = std::move(model);
     } else {
-        std::vector<std::string> images = model_names();
-        std::erase_if(images, is_architecture);
+        const std::vector<std::string> images = model_names();
         require(contains(images, o.model),
                 "[cost] '{}' is known by its shapes alone: a whole model is one of {}, {}", o.model,
                 fmt::join(images, ", "), fmt::join(texts, ", "));
         constexpr std::int64_t most_pixels = 1 << 24;  // the model is built and run
-        require(o.channels * o.height * o.width <= most_pixels,
+        const std::int64_t height = o.height > 0 ? o.height : usual_side(o.model);
+        const std::int64_t width = o.width > 0 ? o.width : usual_side(o.model);
+        require(o.channels * height * width <= most_pixels,
                 "[cost] expected channels * height * width up to {}, got {}", most_pixels,
-                o.channels * o.height * o.width);
+                o.channels * height * width);
         all.model = make_model(
             o.model,
-            {.channels = o.channels, .height = o.height, .width = o.width, .classes = o.classes});
-        all.loss = [o, model = all.model.get()](Tape& tape, std::int64_t batch) {
-            const Var x = tape.constant(Tensor::zeros({batch, o.channels, o.height, o.width}));
+            {.channels = o.channels, .height = height, .width = width, .classes = o.classes});
+        const Shape image{o.channels, height, width};
+        all.loss = [image, model = all.model.get()](Tape& tape, std::int64_t batch) {
+            const Var x = tape.constant(Tensor::zeros({batch, image[0], image[1], image[2]}));
             cross_entropy(model->forward(x),
                           std::vector<std::int32_t>(static_cast<std::size_t>(batch), 0));
         };
@@ -87,12 +89,10 @@ std::vector<LinearShape> traced_shapes(const Built& all) {
 /// as `method` trains it.
 std::vector<LinearShape> shapes_of(const CostOptions& o, const MethodOptions& method) {
     const bool known = is_architecture(o.model);
-    require(o.tokens == 0 || (known && takes_tokens(o.model)),
+    require(o.tokens == 0 || known,
             "[cost] '{}' takes images: leave out tokens and give height and width", o.model);
     if (!known) return traced_shapes(built(o, method));
-    const auto shapes = architecture(
-        o.model, {.tokens = o.tokens, .channels = o.channels, .height = o.height, .width = o.width},
-        o.train_blocks);
+    const auto shapes = architecture(o.model, o.tokens, o.train_blocks);
     const auto& adapted_shapes = find_method(method.method).adapted_shapes;
     return adapted_shapes ? adapted_shapes(shapes, method) : shapes;
 }
@@ -159,6 +159,15 @@ json layer_json(const ModelCost::Row& row, std::int64_t batch) {
     return layer;
 }
 
+/// The maps that a method may compress, without heads, depthwise convolutions and what a model
+/// leaves out: those that the paper's tables add up.
+json compressible_json(const ModelCost& cost, std::int64_t batch) {
+    LinearCost sum;
+    for (const ModelCost::Row& row : cost.rows)
+        if (row.layer.compressible) sum += row.cost;
+    return cost_json(sum, batch);
+}
+
 /// Slots whose rank costs more FLOPs than it saves, and slots that were left exact for that.
 json slots_json(const ModelCost& cost) {
     int beyond_x = 0, beyond_g = 0, left_x = 0, left_g = 0;
@@ -179,6 +188,8 @@ json convention_json(const ModelCost& cost, const ModelCost& vanilla, const Cost
     const auto batch = static_cast<double>(o.batch);
     json result = cost_json(cost.total, o.batch);
     result["vanilla"] = cost_json(vanilla.total, o.batch);
+    result["compressible"] = compressible_json(cost, o.batch);
+    result["vanilla"]["compressible"] = compressible_json(vanilla, o.batch);
     result["slots"] = slots_json(cost);
 
     json calibration = calibration_json(cost.calibration);
@@ -290,7 +301,7 @@ std::vector<std::string> without_effect(const CostOptions& asked,
         {!calibrated.x && !calibrated.g,
          {"calibrate_every", "calibrate_batches"},
          "the method is " + o.method},
-        {known && takes_tokens(o.model),
+        {known,
          {"channels", "height", "width"},
          fmt::format("{} is counted by its tokens", o.model)},
         {known, {"classes"}, "an architecture has no classifier"}};

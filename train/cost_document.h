@@ -18,8 +18,9 @@ namespace slimgrad {
 struct CostOptions : MethodOptions {
     std::string model = "bert-base";  // an architecture (architectures.h) or a model of slimgrad
     std::int64_t tokens = 0;          // of transformer architectures; 0: their usual number
-    std::int64_t channels = 3, height = 32, width = 32;  // of the images of all others
-    std::int64_t classes = 10;                           // models only
+    std::int64_t channels = 3, height = 0,
+                 width = 0;     // of the images of all others; 0: their usual
+    std::int64_t classes = 10;  // models only
     std::string train_blocks = "all";
     std::string codec;         // see TrainConfig::codec
     bool whole_model = false;  // also bytes of what other layers keep
@@ -35,7 +36,7 @@ template <class Options, class F>
 requires std::same_as<std::remove_const_t<Options>, CostOptions>
 void for_each_option(Options& o, F f) {
     constexpr std::int64_t million = 1'000'000, billion = 1'000'000'000;
-    constexpr Integers side{1, 16'384};
+    constexpr Integers side{0, 16'384};
     f({"model", Words{cost_models()}, "an architecture of the paper's tables, or a model of train"},
       o.model);
     f({"tokens", Integers{0, million}, "sequence length of a transformer (0: its usual one)"},
@@ -57,8 +58,8 @@ void for_each_option(Options& o, F f) {
     f({"calibrate_batches", Integers{1, million}, "batches of one calibration"},
       o.calibrate_batches);
     f({"channels", Integers{1, 4096}, "of the images"}, o.channels);
-    f({"height", side, "of the images"}, o.height);
-    f({"width", side, "of the images"}, o.width);
+    f({"height", side, "of the images (0: as the model is made for)"}, o.height);
+    f({"width", side, "of the images (0: as the model is made for)"}, o.width);
     f({"classes", Integers{1, 100'000}, "of the data set (models of train)"}, o.classes);
     f({"whole_model", YesNo{},
        "also the bytes that all layers keep, the loss included: builds the model and runs it"},

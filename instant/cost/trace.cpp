@@ -1,5 +1,8 @@
 #include "instant/cost/trace.h"
 
+#include <map>
+#include <memory>
+
 namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {
 namespace {
@@ -7,9 +10,11 @@ namespace {
 /// Writes down the geometry of each call and keeps nothing.
 class TracingRule final : public BackwardRule {
   public:
-    TracingRule(const LinearMap& layer, std::vector<LinearShape>& shapes)
-        : layer_(layer), shapes_(shapes) {}
+    TracingRule(const LinearMap& layer, std::vector<LinearShape>& shapes,
+                std::map<std::shared_ptr<Storage>, std::string>& held)
+        : layer_(layer), shapes_(shapes), held_(held) {}
     std::string name() const override { return "trace"; }
+    bool takes_groups() const override { return true; }
 
     Tensor forward(const LinearInput& x, Saved& saved, const LinearCall& call) const override {
         LinearShape shape;
@@ -19,6 +24,7 @@ class TracingRule final : public BackwardRule {
         shape.out_channels = call.w.size(0);
         shape.held_elements = call.op->batch() > 0 ? x.held().numel() / call.op->batch() : 0;
         shape.input_group = layer_.input_group();
+        shape.held_group = held_.emplace(x.held().storage(), shape.input_group).first->second;
         shape.needs_gx = call.needs.gx;
         shape.needs_gw = call.needs.gw;
         shape.compressible = layer_.compressible();
@@ -40,14 +46,17 @@ class TracingRule final : public BackwardRule {
   private:
     const LinearMap& layer_;
     std::vector<LinearShape>& shapes_;
+    std::map<std::shared_ptr<Storage>, std::string>& held_;  // who was the first to read a buffer
 };
 
 }  // namespace
 
 std::vector<LinearShape> trace_linear_maps(Module& model, const std::function<void()>& forward) {
     std::vector<LinearShape> shapes;
-    const RuleSwap swap(
-        model, [&](LinearMap& layer) { return std::make_shared<TracingRule>(layer, shapes); });
+    std::map<std::shared_ptr<Storage>, std::string> held;
+    const RuleSwap swap(model, [&](LinearMap& layer) {
+        return std::make_shared<TracingRule>(layer, shapes, held);
+    });
     forward();
     return shapes;
 }
