@@ -28,36 +28,78 @@ void* bounded_realloc(void* old, std::size_t size) {
 #define STB_IMAGE_STATIC
 #define STB_IMAGE_IMPLEMENTATION
 #define STBI_ONLY_PNG
+#define STBI_ONLY_JPEG
 #define STBI_NO_STDIO
 #include <stb/stb_image.h>
 
 namespace slimgrad {
 
-GreyImage parse_grey_png(std::span<const std::uint8_t> bytes, const std::string& file) {
-    require(bytes.size() <= most_bytes,
-            "[data] '{}': expected an image of at most {} bytes, got {}", file, most_bytes,
-            bytes.size());
-    const int size = static_cast<int>(bytes.size());
-    int width = 0, height = 0, channels = 0;
-    const auto require_image = [&](bool good) {
+namespace {
+
+/// An image in memory that stb_image has looked at and not yet decoded.
+class Encoded {
+  public:
+    Encoded(std::span<const std::uint8_t> bytes, const std::string& file, const char* kind)
+        : bytes_(bytes), file_(file), kind_(kind) {
+        require(bytes.size() <= most_bytes,
+                "[data] '{}': expected an image of at most {} bytes, got {}", file, most_bytes,
+                bytes.size());
+        require_image(stbi_info_from_memory(bytes.data(), size(), &width_, &height_, &channels_) !=
+                      0);
+        require(std::int64_t{width_} * height_ <= most_pixels,
+                "[data] '{}': expected an image of at most {} pixels, got {} x {}", file,
+                most_pixels, width_, height_);
+    }
+    int channels() const { return channels_; }
+    std::int64_t width() const { return width_; }
+    std::int64_t height() const { return height_; }
+
+    /// All pixels, each of so many bytes; 0: of as many as it has channels.
+    std::vector<std::uint8_t> decode(int bytes_each) {
+        const std::unique_ptr<stbi_uc, void (*)(void*)> pixels(
+            stbi_load_from_memory(bytes_.data(), size(), &width_, &height_, &channels_, bytes_each),
+            stbi_image_free);
+        require_image(pixels != nullptr);
+        if (bytes_each == 0) bytes_each = channels_;
+        return {pixels.get(), pixels.get() + width() * height() * bytes_each};
+    }
+
+  private:
+    int size() const { return static_cast<int>(bytes_.size()); }
+    void require_image(bool good) const {
         if (!good)
-            fail("[data] '{}': expected a PNG image, got {} bytes that are none ({})", file,
-                 bytes.size(), on_a_line(stbi_failure_reason()));  // it may quote the file
+            fail("[data] '{}': expected a {} image, got {} bytes that are none ({})", file_, kind_,
+                 bytes_.size(), on_a_line(stbi_failure_reason()));  // it may quote the file
+    }
+
+    std::span<const std::uint8_t> bytes_;
+    std::string file_;
+    const char* kind_;
+    int width_ = 0, height_ = 0, channels_ = 0;
+};
+
+}  // namespace
+
+GreyImage parse_grey_png(std::span<const std::uint8_t> bytes, const std::string& file) {
+    Encoded encoded(bytes, file, "PNG");
+    const auto require_grey = [&] {
+        require(encoded.channels() == 1,
+                "[data] '{}': expected a greyscale image of 1 channel, got {}", file,
+                encoded.channels());
     };
-    require_image(stbi_info_from_memory(bytes.data(), size, &width, &height, &channels) != 0);
-    require(std::int64_t{width} * height <= most_pixels,
-            "[data] '{}': expected an image of at most {} pixels, got {} x {}", file, most_pixels,
-            width, height);
-    require(channels == 1, "[data] '{}': expected a greyscale image of 1 channel, got {}", file,
-            channels);
-    const std::unique_ptr<stbi_uc, void (*)(void*)> pixels(
-        stbi_load_from_memory(bytes.data(), size, &width, &height, &channels, 0), stbi_image_free);
-    require_image(pixels != nullptr);
-    require(channels == 1, "[data] '{}': expected a greyscale image of 1 channel, got {}", file,
-            channels);
-    GreyImage image{width, height, {}};
-    image.pixels.assign(pixels.get(), pixels.get() + image.width * image.height);
+    require_grey();
+    GreyImage image{encoded.width(), encoded.height(), encoded.decode(0)};
+    require_grey();  // what the header says may not be what follows
     return image;
+}
+
+Picture parse_picture(std::span<const std::uint8_t> bytes, const std::string& file) {
+    Encoded encoded(bytes, file, "JPEG or PNG");
+    return {encoded.width(), encoded.height(), encoded.decode(3)};
+}
+
+Picture read_picture(const std::filesystem::path& path) {
+    return parse_picture(read_file(path), path.string());
 }
 
 GreyImage read_grey_png(const std::filesystem::path& path) {

@@ -1,63 +1,68 @@
 #include "data/prefetcher.h"
 
-#include <utility>
+#include <algorithm>
 
 namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {
 
-Prefetcher::Prefetcher(Source source, std::int64_t first, std::int64_t end, std::size_t depth)
-    : source_(std::move(source)), end_(end), depth_(depth) {
-    require(depth_ > 0, "[prefetcher] expected room for at least one batch, got 0");
+Prefetcher::Prefetcher(Source source, std::int64_t first, std::int64_t end, std::int64_t depth,
+                       std::int64_t workers)
+    : source_(std::move(source)), end_(end), depth_(depth), wanted_(first), claimed_(first) {
+    require(depth > 0, "[prefetcher] expected room for at least one batch, got {}", depth);
+    require(workers > 0, "[prefetcher] expected at least one worker, got {}", workers);
     require(first >= 0 && first <= end_,
             "[prefetcher] expected steps 0 <= first <= end, got {}, {}", first, end_);
-    thread_ = std::thread([this, first] { run(first); });
+    try {
+        for (std::int64_t i = 0; i < std::min({workers, depth, end - first}); ++i)
+            workers_.emplace_back([this] { work(); });
+    } catch (...) {  // the system gives no more threads
+        stop();
+        throw;
+    }
 }
 
-Prefetcher::~Prefetcher() {
+Prefetcher::~Prefetcher() { stop(); }
+
+void Prefetcher::stop() {
     {
         const std::lock_guard lock(mutex_);
         stop_ = true;
     }
     changed_.notify_all();
-    thread_.join();
+    for (std::thread& worker : workers_) worker.join();
 }
 
-void Prefetcher::run(std::int64_t first) {
-    std::exception_ptr error;
-    try {
-        for (std::int64_t step = first; step < end_; ++step) {
-            {
-                std::unique_lock lock(mutex_);
-                changed_.wait(lock, [this] { return stop_ || ready_.size() < depth_; });
-                if (stop_) return;
-            }
-            Batch batch = source_(step);
-            {
-                const std::lock_guard lock(mutex_);
-                ready_.push_back(std::move(batch));
-            }
-            changed_.notify_all();
+void Prefetcher::work() {
+    std::unique_lock lock(mutex_);
+    for (;;) {
+        changed_.wait(lock, [this] {
+            return stop_ || claimed_ < std::min(end_, wanted_ + depth_) || claimed_ >= end_;
+        });
+        if (stop_ || claimed_ >= end_) return;
+        const std::int64_t step = claimed_++;
+        lock.unlock();
+        Result result;
+        try {
+            result.batch = source_(step);
+        } catch (...) {
+            result.error = std::current_exception();
         }
-    } catch (...) {
-        error = std::current_exception();
+        lock.lock();
+        if (result.error) claimed_ = end_;  // what comes after it nobody will ask for
+        ready_.emplace(step, std::move(result));
+        changed_.notify_all();
     }
-    {
-        const std::lock_guard lock(mutex_);
-        error_ = error;
-        finished_ = true;
-    }
-    changed_.notify_all();
 }
 
 Batch Prefetcher::next() {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return finished_ || !ready_.empty(); });
-    if (ready_.empty()) {
-        if (error_) std::rethrow_exception(error_);
-        fail("[prefetcher] expected a call for each of the steps before {}, got one more", end_);
-    }
-    Batch batch = std::move(ready_.front());
-    ready_.pop_front();
+    require(wanted_ < end_,
+            "[prefetcher] expected a call for each of the steps before {}, got one more", end_);
+    changed_.wait(lock, [this] { return ready_.contains(wanted_); });
+    Result& result = ready_.at(wanted_);
+    if (result.error) std::rethrow_exception(result.error);
+    Batch batch = std::move(result.batch);
+    ready_.erase(wanted_++);
     lock.unlock();
     changed_.notify_all();
     return batch;

@@ -1,37 +1,40 @@
 #pragma once
 
 #include <condition_variable>
-#include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <exception>
 #include <functional>
+#include <map>
 #include <mutex>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "data/batch.h"
 
 namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {
 
-/// Makes the batches of steps first, first + 1, … end - 1 on a thread of its own, up to `depth` of
+/// Makes the batches of steps first, first + 1, … end - 1 on threads of its own, up to `depth` of
 /// them ahead, and hands them out in that order: the same bits as asking the loader directly.
 class Prefetcher {
   public:
     using Source = std::function<Batch(std::int64_t step)>;
 
-    /// The source must be safe to call from another thread, as Loader::batch is.
-    Prefetcher(Source source, std::int64_t first, std::int64_t end, std::size_t depth = 2);
+    /// The source must be safe to call from other threads, as Loader::batch is. Of several workers
+    /// each makes whole batches; more than `depth` have nothing to do.
+    Prefetcher(Source source, std::int64_t first, std::int64_t end, std::int64_t depth = 2,
+               std::int64_t workers = 1);
     /// From a copy of a Loader or TextLoader.
     template <class L>
     requires requires(const L& loader) { loader.batch(0); }
-    Prefetcher(L loader, std::int64_t first, std::int64_t end, std::size_t depth = 2)
+    Prefetcher(L loader, std::int64_t first, std::int64_t end, std::int64_t depth = 2,
+               std::int64_t workers = 1)
         : Prefetcher(Source([loader = std::move(loader)](std::int64_t step) {
                          return loader.batch(step);
                      }),
-                     first, end, depth) {}
-    /// Stops the thread; batches that nobody took are dropped.
+                     first, end, depth, workers) {}
+    /// Stops the threads; batches that nobody took are dropped.
     ~Prefetcher();
     Prefetcher(const Prefetcher&) = delete;
     Prefetcher& operator=(const Prefetcher&) = delete;
@@ -41,18 +44,23 @@ class Prefetcher {
     Batch next();
 
   private:
-    void run(std::int64_t first);
+    /// A batch, or why there is none.
+    struct Result {
+        Batch batch;
+        std::exception_ptr error;
+    };
+    void work();
+    void stop();
 
     Source source_;
-    const std::int64_t end_;
-    const std::size_t depth_;
+    const std::int64_t end_, depth_;
     std::mutex mutex_;
     std::condition_variable changed_;
-    std::deque<Batch> ready_;
-    std::exception_ptr error_;
-    bool finished_ = false;  // no more batches will come
+    std::int64_t wanted_;   // the step that next() gives
+    std::int64_t claimed_;  // the first one that no worker has begun
+    std::map<std::int64_t, Result> ready_;
     bool stop_ = false;
-    std::thread thread_;
+    std::vector<std::thread> workers_;
 };
 
 }  // namespace SLIMGRAD_PRECISION

@@ -5,6 +5,7 @@ list(APPEND SLIMGRAD_BASE_SOURCES
      data/image_file.cpp
      data/json.cpp
      data/metrics.cpp
+     data/picture_resize.cpp
      data/safetensors_header.cpp
      data/shipped.cpp
      data/text_data.cpp
@@ -24,6 +25,8 @@ list(APPEND SLIMGRAD_SOURCES
      data/image_data.cpp
      data/loader.cpp
      data/npy.cpp
+     data/picture_loader.cpp
+     data/picture_source.cpp
      data/prefetcher.cpp
      data/safetensors.cpp
      data/sample_order.cpp

@@ -271,6 +271,36 @@ TEST(Prefetcher, StopsWithBatchesLeftAndHoldsNoMoreThanItsDepth) {
     for (int i = 0; i < 50; ++i) Prefetcher(loader, 0, 1000);  // at once, before any batch
 }
 
+TEST(Prefetcher, SeveralWorkersGiveTheSameInOrder) {
+    const Loader loader(images(23), options(5, true));
+    Prefetcher prefetcher(loader, 0, 40, 5, 3);
+    for (std::int64_t step = 0; step < 40; ++step)
+        expect_equal(prefetcher.next(), loader.batch(step));
+    expect_error([&] { prefetcher.next(); }, {"before 40"});
+
+    std::atomic<int> at_once{0}, most{0};
+    Prefetcher busy(
+        [&](std::int64_t step) {
+            const int now = ++at_once;
+            for (int seen = most; now > seen && !most.compare_exchange_weak(seen, now);) {
+            }
+            // The later a step is, the sooner it is made: they finish in another order.
+            std::this_thread::sleep_for(std::chrono::milliseconds(4 - step % 4));
+            --at_once;
+            require(step != 9, "[test] no step {}", step);
+            Batch batch;
+            batch.step = step;
+            return batch;
+        },
+        0, 100, 4, 4);
+    for (std::int64_t step = 0; step < 9; ++step) EXPECT_EQ(busy.next().step, step);
+    expect_error([&] { busy.next(); }, {"no step 9"});
+    expect_error([&] { busy.next(); }, {"no step 9"});
+    EXPECT_GT(most, 1);
+    EXPECT_LE(most, 4);
+    expect_error([&] { Prefetcher(Prefetcher::Source{}, 0, 1, 2, 0); }, {"at least one worker"});
+}
+
 TEST(Prefetcher, PassesExceptionsOnAtTheirStep) {
     Prefetcher prefetcher(
         [](std::int64_t step) {
