@@ -8,6 +8,7 @@
 #include "tensor/error.h"
 #include "train/json_file.h"
 #include "train/progress.h"
+#include "train/recipes.h"
 
 namespace slimgrad::cli {
 namespace {
@@ -129,6 +130,7 @@ std::vector<std::string> given(const CLI::App& command) {
 RunOptions::RunOptions(CLI::App& command, const std::set<std::string>& names, Pick pick) {
     add_option(command, {"config", AnyText{}, "JSON file of options; those given here come first"},
                file_);
+    if (pick == Pick::all_but) add_option(command, recipe_option(), recipe_);
     for_each_option(parsed_, [&](const Option& option, auto& value) {
         if (names.contains(option.name) == (pick == Pick::all_but)) return;
         if constexpr (std::is_same_v<std::remove_cvref_t<decltype(value)>, bool>)
@@ -139,9 +141,13 @@ RunOptions::RunOptions(CLI::App& command, const std::set<std::string>& names, Pi
 }
 
 TrainConfig RunOptions::config_over(const std::string& file) const {
-    if (file.empty()) return spelled_out(parsed_, "[config]");
-    nlohmann::json json = read_json(file);
-    config_from_json(json, file);
+    if (file.empty() && recipe_.empty()) return spelled_out(parsed_, "[config]");
+    nlohmann::json json = nlohmann::json::object();
+    if (!file.empty()) {
+        json = read_json(file);
+        config_from_json(json, file);
+    }
+    if (!recipe_.empty()) json[recipe_option().name] = recipe_;
     const nlohmann::json overrides = to_json(parsed_);
     for (const std::string& name : given()) json[name] = overrides.at(name);
     return config_from_json(json, file);

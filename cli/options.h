@@ -69,7 +69,7 @@ CLI::Option* add_option(CLI::App& command, const Option& option, std::vector<T>&
 }
 
 /// The options of a run on a command line: every entry of for_each_option as `--with-dashes`, and
-/// `--config FILE` for a JSON file that they override.
+/// `--config FILE` for a JSON file that they override, and `--recipe` that both do.
 class RunOptions {
   public:
     enum class Pick { all_but, only };
@@ -77,7 +77,8 @@ class RunOptions {
     RunOptions(CLI::App& command, const std::set<std::string>& names = {},
                Pick pick = Pick::all_but);
 
-    /// The file, overridden by what was given. Throws Error if the file is not a configuration.
+    /// The recipe, overridden by the file, overridden by what was given. Throws Error if the file
+    /// is not a configuration.
     TrainConfig config() const { return config_over(file_); }
     /// What was given over another file instead; over nothing if that is empty.
     TrainConfig config_over(const std::string& file) const;
@@ -87,7 +88,7 @@ class RunOptions {
 
   private:
     TrainConfig parsed_;
-    std::string file_;
+    std::string file_, recipe_;
     std::map<std::string, CLI::Option*> options_;  // by name in JSON
 };
 

@@ -22,6 +22,8 @@ Schedule::Schedule(ScheduleOptions options) : options_(std::move(options)) {
             options_.step_size);
     require(options_.gamma > 0 && std::isfinite(options_.gamma),
             "[schedule] expected a finite gamma > 0, got {}", options_.gamma);
+    require(options_.min_lr_rate >= 0 && options_.min_lr_rate <= 1,
+            "[schedule] expected a min_lr_rate from 0 to 1, got {}", options_.min_lr_rate);
     if (options_.step_size == 0)
         options_.step_size = std::max<std::int64_t>(1, (options_.total_steps + 2) / 3);
 }
@@ -37,8 +39,10 @@ double Schedule::factor(std::int64_t step) const {
         const std::int64_t drops = t / options_.step_size;
         return std::pow(options_.gamma, static_cast<double>(drops));
     }
-    if (options_.name == "cosine") return (1 + std::cos(std::numbers::pi * progress)) / 2;
-    if (options_.name == "linear") return 1 - progress;
+    const double m = options_.min_lr_rate;
+    if (options_.name == "cosine")
+        return m + (1 - m) * (1 + std::cos(std::numbers::pi * progress)) / 2;
+    if (options_.name == "linear") return m + (1 - m) * (1 - progress);
     return 1;
 }
 

@@ -16,6 +16,7 @@ struct ScheduleOptions {
     std::int64_t warmup = 0;       // steps of linear warm-up
     std::int64_t step_size = 0;    // step: every so many steps ... (0: a third of the run)
     double gamma = 0.1;            // step: ... the rate is multiplied by this
+    double min_lr_rate = 0;        // cosine and linear: the factor at the end
 };
 
 /// The schedules that Schedule knows: "constant", "step", "cosine", "linear".
@@ -25,7 +26,8 @@ std::vector<std::string> schedule_names();
 /// resumed run needs no state of it.
 ///
 /// Warm-up: (s + 1) / warmup. After it, with t = s - warmup and T = total_steps - warmup:
-/// constant 1; step gamma^⌊t / step_size⌋; cosine (1 + cos(π t / T)) / 2; linear 1 - t / T.
+/// constant 1; step gamma^⌊t / step_size⌋; cosine m + (1 - m) (1 + cos(π t / T)) / 2;
+/// linear m + (1 - m) (1 - t / T), with m = min_lr_rate.
 class Schedule {
   public:
     /// Throws Error for an unknown name or an option out of range.

@@ -292,6 +292,17 @@ TEST(Schedule, FactorsAtTheirCorners) {
     EXPECT_NEAR(factor("cosine", 110), 0, 1e-12);
     EXPECT_NEAR(factor("linear", 35), 0.75, 1e-12);
     EXPECT_NEAR(factor("linear", 500), 0, 1e-12);
+    const auto above_zero = [](const char* name, std::int64_t step) {
+        return Schedule({.name = name, .total_steps = 110, .warmup = 10, .min_lr_rate = 0.2})
+            .factor(step);
+    };
+    for (const char* name : {"cosine", "linear"}) {
+        EXPECT_DOUBLE_EQ(above_zero(name, 9), 1);
+        EXPECT_DOUBLE_EQ(above_zero(name, 60), 0.6);
+        EXPECT_DOUBLE_EQ(above_zero(name, 110), 0.2);
+    }
+    EXPECT_DOUBLE_EQ(above_zero("constant", 110), 1);
+    EXPECT_THROW(Schedule({.min_lr_rate = 1.5}), Error);
     EXPECT_THROW(Schedule({.name = "cosin"}), Error);
     EXPECT_THROW(Schedule({.warmup = -1}), Error);
     for (const double gamma : {0.0, std::nan(""), HUGE_VAL})

@@ -5,19 +5,22 @@
 #include <utility>
 
 #include "data/image_data.h"
+#include "data/picture_source.h"
 #include "data/text_data.h"
 #include "data/unicode.h"
 #include "nn/models/bert_config.h"
 #include "nn/models/model.h"
 #include "tensor/error.h"
 #include "train/option_json.h"
+#include "train/recipes.h"
 #include "train/task.h"
 
 namespace slimgrad {
 namespace {
 
-[[noreturn]] void fail_unknown(const std::string& where, const std::string& name) {
-    fail("{} unknown option {}. Known: {}", where, shown(name), fmt::join(option_names(), ", "));
+[[noreturn]] void fail_unknown(const std::string& where, const std::string& name,
+                               const std::vector<std::string>& known) {
+    fail("{} unknown option {}. Known: {}", where, shown(name), fmt::join(known, ", "));
 }
 
 /// A model that reads what the data set holds. What `from` is made of is looked at when it is
@@ -68,11 +71,13 @@ ScheduleOptions TrainConfig::schedule_options(std::int64_t total_steps) const {
             .total_steps = total_steps,
             .warmup = warmup,
             .step_size = lr_step,
-            .gamma = gamma};
+            .gamma = gamma,
+            .min_lr_rate = min_lr_rate};
 }
 
 std::vector<std::string> data_names() {
     std::vector<std::string> names = image_data_names();
+    names.emplace_back(picture_folder_name);
     for (std::string& name : text_data_names()) names.push_back(std::move(name));
     return names;
 }
@@ -142,11 +147,20 @@ TrainConfig config_from_json(const nlohmann::json& json, const std::string& sour
     const std::string where = fmt::format("[config] {}:", source);
     require(json.is_object(), "{} expected a JSON object of options", where);
     TrainConfig config;
-    const std::vector<std::string> known = option_names();
+    const Option begins = recipe_option();
+    std::vector<std::string> known = option_names();
+    known.push_back(begins.name);
     for (const auto& [key, value] : json.items())
-        if (std::ranges::find(known, key) == known.end()) fail_unknown(where, key);
+        if (std::ranges::find(known, key) == known.end()) fail_unknown(where, key, known);
+    nlohmann::json options = nlohmann::json::object();
+    if (const auto found = json.find(begins.name); found != json.end()) {
+        std::string name;
+        read_option(where, begins, *found, name);
+        options = recipe(name, where);
+    }
+    options.update(json);
     for_each_option(config, [&](const Option& option, auto& value) {
-        if (const auto found = json.find(option.name); found != json.end())
+        if (const auto found = options.find(option.name); found != options.end())
             read_option(where, option, *found, value);
     });
     return spelled_out(std::move(config), where);
@@ -160,7 +174,7 @@ void set_option(TrainConfig& config, const std::string& name, const std::string&
         parse_option(where, option, text, value);
         known = true;
     });
-    if (!known) fail_unknown(where, name);
+    if (!known) fail_unknown(where, name, option_names());
 }
 
 }  // namespace slimgrad

@@ -28,6 +28,10 @@ struct TrainConfig : MethodOptions {
     std::int64_t limit_train = 0;
     std::int64_t limit_test = 0;
     bool augment = false;
+    std::int64_t image_size = 0;
+    std::string pixel_scale;  // empty: see picture_task.h
+    std::string bad_pictures = "fail";
+    std::int64_t workers = 1;
     std::int64_t max_length = 128;
     std::string pad = "fixed";
     std::string vocab;
@@ -59,6 +63,7 @@ struct TrainConfig : MethodOptions {
     std::int64_t warmup = 0;
     std::int64_t lr_step = 0;
     double gamma = 0.1;
+    double min_lr_rate = 0;
     double clip = 0;
     double label_smoothing = 0;
 
@@ -95,6 +100,19 @@ void for_each_option(Config& c, F f) {
     f({"limit_test", Integers{0, billion}, "evaluate on the first N samples only (0: all)"},
       c.limit_test);
     f({"augment", YesNo{}, "random crops and flips of images"}, c.augment);
+    f({"image_size", Integers{0, 4096},
+       "resize images to so many pixels a side, as RGB (0: image-folder to what the model is made "
+       "for, others not)"},
+      c.image_size);
+    f({"pixel_scale", Words{{"", "imagenet", "half"}},
+       "what resized pixels are normalised by: mean and deviation of ImageNet, or -1 to 1 "
+       "(default: half for efficientnet-lite0, else imagenet)"},
+      c.pixel_scale);
+    f({"bad_pictures", Words{{"fail", "skip"}},
+       "a file that cannot be read ends the run, or the next one takes its place"},
+      c.bad_pictures);
+    f({"workers", Integers{1, 64}, "threads that read and resize pictures ahead of training"},
+      c.workers);
     f({"max_length", Integers{1, million},
        "tokens of a text; longer ones are cut, and in training shorter ones filled up"},
       c.max_length);
@@ -160,6 +178,9 @@ void for_each_option(Config& c, F f) {
        "schedule step: steps between drops (0: a third of the run)"},
       c.lr_step);
     f({"gamma", Reals{0, 1000, true}, "schedule step: factor of each drop"}, c.gamma);
+    f({"min_lr_rate", Reals{0, 1},
+       "schedules cosine and linear: what is left of the learning rate at the end"},
+      c.min_lr_rate);
     f({"clip", Reals{0, largest}, "clip the norm of all gradients to this (0: off)"}, c.clip);
     f({"label_smoothing", Reals{0, 1, false, true}, "label smoothing of the training loss"},
       c.label_smoothing);
@@ -189,7 +210,8 @@ std::vector<std::string> without_effect(const TrainConfig& config,
 
 nlohmann::json to_json(const TrainConfig& config);
 /// Throws Error for a key that is not an option (it lists them) or a value that the option may not
-/// have. Options that are absent keep their defaults. `source` names the file in messages.
+/// have. Options that are absent have the value of the `recipe`, if that is a key, or else their
+/// defaults. `source` names the file in messages.
 TrainConfig config_from_json(const nlohmann::json& json, const std::string& source);
 /// Sets one option from a text of the command line. Throws Error that begins with `where`.
 void set_option(TrainConfig& config, const std::string& name, const std::string& text,

@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "data/metrics.h"
-#include "data/prefetcher.h"
 #include "nn/losses.h"
 #include "tensor/meter.h"
 
@@ -25,7 +24,7 @@ void append_predictions(const Tensor& logits, std::vector<std::int32_t>& predict
 Evaluation evaluate(Module& model, const Split& split, const std::vector<std::string>& metrics,
                     const std::function<void()>& before_each) {
     const PhaseScope phase("evaluate", true);
-    Prefetcher batches(split.batch, 0, split.steps);
+    Prefetcher batches = split.ahead(0, split.steps);
     Evaluation result;
     std::vector<std::int32_t> predictions, labels;
     for (std::int64_t step = 0; step < split.steps; ++step) {

@@ -7,7 +7,6 @@
 #include "train/weights.h"
 
 namespace slimgrad {
-namespace {
 
 ImageSplits load_splits(const TrainConfig& config) {
     ImageSplits splits = load_images(config.data, config.data_dir);
@@ -15,6 +14,21 @@ ImageSplits load_splits(const TrainConfig& config) {
     splits.test.truncate(config.limit_test);
     return splits;
 }
+
+std::unique_ptr<Module> image_model(const TrainConfig& config, ModelConfig sizes) {
+    sizes.dropout = config.dropout.value_or(0);
+    sizes.seed = config.seed;
+    sizes.drop_path = config.drop_path;
+    auto model = make_model(config.model, sizes);
+    if (config.batch_norm == "frozen")
+        for_each_module(*model, [](const std::string&, Module& module) {
+            if (auto* norm = dynamic_cast<BatchNorm*>(&module)) norm->set_frozen(true);
+        });
+    select_train_blocks(*model, config.train_blocks);
+    return model;
+}
+
+namespace {
 
 Split split_of(const Loader& loader) {
     return {.batch = [loader](std::int64_t step) { return loader.batch(step); },
@@ -42,19 +56,10 @@ Split ImageTask::test() const {
 }
 
 std::unique_ptr<Module> ImageTask::model() const {
-    auto model = make_model(config_.model, {.channels = train_->channels,
-                                            .height = train_->height,
-                                            .width = train_->width,
-                                            .classes = std::ssize(train_->classes),
-                                            .dropout = config_.dropout.value_or(0),
-                                            .seed = config_.seed,
-                                            .drop_path = config_.drop_path});
-    if (config_.batch_norm == "frozen")
-        for_each_module(*model, [](const std::string&, Module& module) {
-            if (auto* norm = dynamic_cast<BatchNorm*>(&module)) norm->set_frozen(true);
-        });
-    select_train_blocks(*model, config_.train_blocks);
-    return model;
+    return image_model(config_, {.channels = train_->channels,
+                                 .height = train_->height,
+                                 .width = train_->width,
+                                 .classes = std::ssize(train_->classes)});
 }
 
 LoadReport ImageTask::load(Module& model) const {

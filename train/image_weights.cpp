@@ -87,8 +87,7 @@ class Plan {
     Plan(const SafeTensors& file, Module& model) : file_(file) {
         auto* const blocks = dynamic_cast<BlockModel*>(&model);
         const std::vector<Alias> aliases = blocks ? blocks->aliases() : std::vector<Alias>();
-        const std::vector<LinearMap*> maps = linear_maps(model);
-        head_ = maps.empty() ? "" : maps.back()->path() + ".";
+        if (blocks) heads_ = blocks->heads();
         const auto look_for = [&](const std::string& name, const Tensor& value) {
             place(blocks, name, file_names(aliases, name), value);
         };
@@ -121,7 +120,8 @@ class Plan {
   private:
     void place(BlockModel* model, const std::string& name,
                const std::vector<std::vector<std::string>>& names, const Tensor& value) {
-        const bool in_head = !head_.empty() && name.starts_with(head_);
+        const bool in_head = std::ranges::any_of(
+            heads_, [&](const std::string& head) { return name.starts_with(head); });
         const auto found = std::ranges::find_if(names, [&](const auto& parts) {
             return std::ranges::all_of(
                 parts, [&](const std::string& part) { return file_.contains(part); });
@@ -145,7 +145,7 @@ class Plan {
     }
 
     const SafeTensors& file_;
-    std::string head_;  // what the names of the classifier begin with
+    std::vector<std::string> heads_;  // what the names of classifiers begin with
     LoadReport report_;
     std::vector<std::string> missing_, misshapen_, unexpected_;
     std::set<std::string> seen_;

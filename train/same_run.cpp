@@ -36,8 +36,8 @@ bool is_inside(const fs::path& path, const fs::path& directory) {
 
 json identity(const TrainConfig& config) {
     json options = to_json(config);
-    for (const char* name :
-         {"out", "data_dir", "from", "vocab", "threads", "log_every", "checkpoint_every"})
+    for (const char* name : {"out", "data_dir", "from", "vocab", "threads", "workers", "log_every",
+                             "checkpoint_every"})
         options.erase(name);
     return options;
 }

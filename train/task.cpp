@@ -7,6 +7,7 @@
 #include "data/metrics.h"
 #include "nn/models/text_model.h"
 #include "train/image_task.h"
+#include "train/picture_task.h"
 #include "train/run_directory.h"
 #include "train/text_task.h"
 
@@ -30,6 +31,14 @@ std::string digest_of(const TextData& data) {
     return fmt::format("{:016x}", digest.value());
 }
 
+std::string digest_of(const PictureSource& pictures) {
+    Digest digest;
+    for (const std::string& name : pictures.classes()) digest.add(name);
+    digest.add(std::span(pictures.labels()));
+    for (std::int64_t i = 0; i < pictures.size(); ++i) digest.add(pictures.describe(i));
+    return fmt::format("{:016x}", digest.value());
+}
+
 Task::Task(std::vector<std::string> metrics, const std::vector<std::int32_t>& train_labels,
            const std::vector<std::int32_t>& test_labels, DataDigests digests)
     : metrics_(std::move(metrics)), digests_(std::move(digests)) {
@@ -41,6 +50,7 @@ Task::Task(std::vector<std::string> metrics, const std::vector<std::int32_t>& tr
 
 bool is_text(const std::string& data) {
     std::vector<std::string> names = image_data_names();
+    names.emplace_back(picture_folder_name);
     const std::vector<std::string> texts = text_data_names();
     if (std::ranges::find(texts, data) != texts.end()) return true;
     const bool images = std::ranges::find(names, data) != names.end();
@@ -84,6 +94,7 @@ std::unique_ptr<Task> open_task(const TrainConfig& config, const std::filesystem
                 error ? error.message() : "there is no such file or directory");
     }
     if (is_text(config.data)) return std::make_unique<TextTask>(config, run);
+    if (reads_pictures(config)) return std::make_unique<PictureTask>(config);
     return std::make_unique<ImageTask>(config);
 }
 

@@ -8,6 +8,8 @@
 
 #include "data/batch.h"
 #include "data/image_data.h"
+#include "data/picture_source.h"
+#include "data/prefetcher.h"
 #include "data/text_data.h"
 #include "instant/cost/trace.h"
 #include "nn/module.h"
@@ -23,6 +25,12 @@ struct Split {
     std::function<Batch(std::int64_t step)> batch;  // may be called from several threads
     std::int64_t steps = 0;                         // of one pass
     std::string note{};                             // what a user should know of it, if anything
+    std::int64_t workers = 1;                       // threads that make batches ahead
+
+    /// The batches of steps first … end - 1, made ahead.
+    Prefetcher ahead(std::int64_t first, std::int64_t end) const {
+        return {batch, first, end, workers + 1, workers};
+    }
 };
 
 /// What stands for the samples of both splits, in hexadecimal digits: data that were changed have
@@ -32,6 +40,8 @@ struct DataDigests {
 };
 std::string digest_of(const ImageData& data);
 std::string digest_of(const TextData& data);
+/// Of names, sizes of files and labels; of images in memory, of their pixels.
+std::string digest_of(const PictureSource& pictures);
 
 /// What a run learns: batches of images or of texts, a model that reads them, and how it is judged.
 /// Nothing else in train/ knows of what kind the data are.
@@ -48,6 +58,9 @@ class Task {
     virtual LoadReport load(Module& model) const = 0;
     /// What a user should know of the files that the model is made of.
     virtual std::vector<std::string> notes() const { return {}; }
+    /// What of the data could not be read and was passed over so far, as the run was asked to do;
+    /// empty if nothing was.
+    virtual std::string passed_over() const { return ""; }
     /// Writes into the directory of a new run what its model is made of, beside the weights:
     /// open_task() then needs no other place. Nothing for images, whose models are known by their
     /// name.
@@ -61,6 +74,9 @@ class Task {
 
   protected:
     /// Of the splits as they are used: their metrics and labels.
+    Task(std::vector<std::string> metrics, const PictureSource& train, const PictureSource& test)
+        : Task(std::move(metrics), train.labels(), test.labels(),
+               {digest_of(train), digest_of(test)}) {}
     template <class Data>
     Task(std::vector<std::string> metrics, const Data& train, const Data& test)
         : Task(std::move(metrics), train.labels, test.labels, {digest_of(train), digest_of(test)}) {

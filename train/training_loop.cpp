@@ -234,6 +234,7 @@ void TrainingLoop::end_epoch(Progress& progress) {
                         {"loss", evaluation.loss}, {"seconds", m_.seconds}};
     for (const auto& [metric, score] : evaluation.scores) line[metric] = score;
     run_.append_metrics(line);
+    if (const std::string passed = task_->passed_over(); !passed.empty()) progress.warn(passed);
     progress.line(fmt::format("epoch {}/{}  train loss {:.4f}  test loss {:.4f}  {}", epoch,
                               (steps_.total() + steps_.data().steps - 1) / steps_.data().steps,
                               train_loss, evaluation.loss,
@@ -265,7 +266,7 @@ void TrainingLoop::introduce(Progress& progress) const {
 }
 
 void TrainingLoop::train(Progress& progress) {
-    Prefetcher batches(steps_.data().batch, step_, steps_.total());
+    Prefetcher batches = steps_.data().ahead(step_, steps_.total());
     for (;;) {
         if (epoch_due()) {
             end_epoch(progress);
@@ -299,6 +300,8 @@ void TrainingLoop::finish() {
     save_weights(run_.file("model.safetensors"), steps_.model());
     summary_ =
         make_summary(config_, m_, step_, shapes_, steps_.calibrator().ranks(), task_->baseline());
+    if (const std::string passed = task_->passed_over(); !passed.empty())
+        summary_["passed_over"] = passed;
     run_.write_json("summary.json", summary_);
     run_.finish();
 }

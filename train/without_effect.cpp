@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "train/config.h"
+#include "train/picture_task.h"
 #include "train/task.h"
 
 namespace slimgrad {
@@ -26,7 +27,14 @@ std::vector<Idle> idle_options(const TrainConfig& c) {
         {c.calibrate != "stream", {"calibrate_keep"}, "calibrate is " + c.calibrate},
         {c.optimizer != "sgd", {"momentum", "nesterov"}, "the optimizer is " + c.optimizer},
         {c.schedule != "step", {"lr_step", "gamma"}, "the schedule is " + c.schedule},
+        {c.schedule != "cosine" && c.schedule != "linear",
+         {"min_lr_rate"},
+         "the schedule is " + c.schedule},
         {c.steps > 0, {"epochs"}, "steps is given"},
+        {!reads_pictures(c),
+         {"pixel_scale", "bad_pictures", "workers"},
+         fmt::format("data {} are not resized", c.data)},
+        {is_text(c.data), {"image_size"}, fmt::format("data {} are texts", c.data)},
         {!is_text(c.data), {"max_length", "pad", "skip_padding"}, data},
         {c.model.starts_with("resnet"), {"dropout"}, fmt::format("model {} has none", c.model)},
         {!begins({"vit", "deit", "mobilenet", "efficientnet"}),

@@ -84,7 +84,7 @@ TEST_F(Cli, ACodecIsAPartOfAMethod) {
     expect_refused({"train", "--method", "gact", "--group-size", "12"}, "a multiple of 8, got 12");
     expect_refused({"compare", "--methods", "vanilla", "--codec", "gact"}, "METHOD+gact");
     expect_refused({"cost", "--codec", "gact:L9"}, "unknown level 'L9'");
-    expect_refused({"cost", "--model", "resnet50", "--whole-model"}, "known by its shapes alone");
+    expect_refused({"cost", "--model", "tinyllama", "--whole-model"}, "known by its shapes alone");
     expect_refused({"eval", "--from", "nothing", "--codec", "gact"}, "codec");
 }
 
@@ -114,6 +114,22 @@ TEST_F(Cli, FilesOfOptionsArePickedApart) {
     fs::create_directory(root_ / "directory");
     expect_refused({"train", "--config", "directory"}, "expected a file, got a directory");
     expect_refused({"train", "--config", "/dev/zero"}, "MiB");
+}
+
+TEST_F(Cli, ARecipeIsOverriddenByAFileAndThatByWhatIsGiven) {
+    std::ofstream(root_ / "c.json") << R"({"clip": 2, "weight_decay": 0.5, "warmup": 1})";
+    Words words = train({"--out", "run", "--recipe", "instant-vision", "--config", "c.json",
+                         "--clip", "3", "--image-size", "0", "--epochs", "1"});
+    const Result result = run(words);
+    EXPECT_EQ(result.status, 0) << result.err;
+    std::ifstream file(root_ / "run" / "config.json");
+    const json config = json::parse(file);
+    EXPECT_EQ(config.at("clip"), 3);
+    EXPECT_EQ(config.at("weight_decay"), 0.5);
+    EXPECT_EQ(config.at("lr"), 1e-4);
+    EXPECT_EQ(config.at("min_lr_rate"), 0.01);
+    EXPECT_FALSE(config.contains("recipe"));
+    expect_refused({"train", "--recipe", "paper"}, "[train] unknown --recipe 'paper'");
 }
 
 TEST_F(Cli, OptionsThatDoNothingAreNamed) {

@@ -326,7 +326,8 @@ TEST_F(Cli, BenchRefusesWhatWillNotDo) {
 TEST_F(Cli, DataSetsAreListedAndVerified) {
     std::set<std::string> names;
     for (const json& entry : run_json({"data", "list", "--json"})) names.insert(entry["name"]);
-    for (const char* const name : {"cifar10", "embedded-images", "mrpc", "cola", "embedded-text"})
+    for (const char* const name : {"cifar10", "embedded-images", "image-folder", "mrpc", "cola",
+                                   "embedded-text", "flowers102", "oxford-pets", "food101"})
         EXPECT_TRUE(names.contains(name)) << name;
     const json text = run_json({"data", "verify", "embedded-text", "--json"});
     EXPECT_EQ(text["train"]["samples"], 1500);
@@ -334,6 +335,16 @@ TEST_F(Cli, DataSetsAreListedAndVerified) {
     EXPECT_NEAR(text["test"]["majority_baseline"]["f1"], 2.0 / 3, 1e-12);
     EXPECT_EQ(run_json({"data", "verify", "embedded-images", "--json"})["test"]["samples"], 1500);
 
+    for (const char* const file :
+         {"train/a/1.jpg", "train/b/1.jpg", "val/a/1.jpg", "val/b/1.jpg"}) {
+        fs::create_directories((root_ / file).parent_path());
+        fs::copy_file(slimgrad::tests_directory() / "pictures" / "colour.jpg", root_ / file);
+    }
+    const json folder = run_json({"data", "verify", "image-folder", "--data-dir", ".", "--json"});
+    EXPECT_EQ(folder["train"]["samples"], 2);
+    EXPECT_EQ(folder["test"]["classes"], (json{"a", "b"}));
+    std::ofstream(root_ / "val/b/1.jpg") << "no picture";
+    expect_refused({"data", "verify", "image-folder", "--data-dir", "."}, "val/b/1.jpg");
     expect_refused({"data"}, "slimgrad data --help");
     expect_refused({"data", "verify", "wnli"}, "unknown data set 'wnli'. Known: cifar10");
     expect_refused({"data", "verify", "mrpc", "--data-dir", "nowhere"}, "data get mrpc");
@@ -344,8 +355,8 @@ TEST_F(Cli, DataSetsAreListedAndVerified) {
 }
 
 TEST_F(Cli, DataThatCannotBeFetched) {
-    expect_refused({"data", "get", "cifar10"}, "https://www.cs.toronto.edu/~kriz/cifar.html");
-    expect_refused({"data", "get", "moon"}, "unknown data set 'moon'. Known: mrpc");
+    expect_refused({"data", "get", "fashion-mnist"}, "apt install dataset-fashion-mnist");
+    expect_refused({"data", "get", "moon"}, "unknown data set 'moon'. Known: mrpc, cifar10");
     // Nobody listens there: not the user's mistake.
     const Result result = run({"data", "get", "mrpc", "--mirror", "http://127.0.0.1:1", "--json"});
     EXPECT_EQ(result.status, 1) << result.err;

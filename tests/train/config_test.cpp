@@ -56,6 +56,23 @@ TEST(Config, EveryOptionHasARangeThatHoldsItsDefault) {
     });
 }
 
+TEST(Config, ARecipeStandsForItsOptions) {
+    const TrainConfig paper =
+        config_from_json(json::parse(R"({"recipe": "instant-vision", "lr": 0.5})"), "c.json");
+    EXPECT_EQ(paper.lr, 0.5);  // what is given comes first
+    EXPECT_EQ(paper.batch, 64);
+    EXPECT_EQ(paper.image_size, 224);
+    EXPECT_EQ(paper.min_lr_rate, 0.01);
+    EXPECT_TRUE(paper.augment);
+    EXPECT_FALSE(to_json(paper).contains("recipe"));
+    EXPECT_EQ(to_json(config_from_json(to_json(paper), "c.json")), to_json(paper));
+    EXPECT_NO_THROW(validate(paper));
+    EXPECT_EQ(config_from_json(json::parse(R"({"recipe": "instant-language"})"), "c.json").lr,
+              2e-5);
+    EXPECT_EQ(from_json(R"({"recipe": "paper"})"),
+              "[config] c.json: unknown recipe 'paper'. Known: instant-language, instant-vision");
+}
+
 TEST(Config, JsonIsCheckedAsItIsWritten) {
     EXPECT_EQ(from_json(R"({"lr": 1, "epochs": 2, "out": "", "side_x": "", "seed": 7})"), "");
     EXPECT_EQ(from_json(R"({"epochs": 4611686018427387905})"),
@@ -105,7 +122,10 @@ TEST(Config, OptionsWithoutEffectAreFound) {
     config.data = "cifar10";
     EXPECT_EQ(
         without_effect(config, names),
-        (std::vector<std::string>{"max_length has no effect: data cifar10 are images",
+        (std::vector<std::string>{"pixel_scale has no effect: data cifar10 are not resized",
+                                  "bad_pictures has no effect: data cifar10 are not resized",
+                                  "workers has no effect: data cifar10 are not resized",
+                                  "max_length has no effect: data cifar10 are images",
                                   "pad has no effect: data cifar10 are images",
                                   "batch_norm has no effect: model vit-micro has no BatchNorm",
                                   "epsilon has no effect: the ranks are fixed",
