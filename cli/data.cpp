@@ -8,11 +8,12 @@
 #include <utility>
 
 #include "cli/commands.h"
-#include "cli/download.h"
+#include "cli/data_sources.h"
 #include "cli/options.h"
 #include "cli/output.h"
 #include "data/image_data.h"
 #include "data/metrics.h"
+#include "data/picture_source.h"
 #include "data/text_data.h"
 #include "tensor/error.h"
 #include "train/progress.h"
@@ -28,33 +29,12 @@ struct Options {
     std::string name, data_dir, mirror;
 };
 
-/// A data set that can be fetched: its files go into `folder` of the data directory.
-struct Source {
-    std::string name, folder, license;
-    std::vector<RemoteFile> files;
-};
-
-const std::vector<Source>& sources() {
-    static const std::vector<Source> table{
-        {"mrpc",
-         "MRPC",
-         "Microsoft Research Paraphrase Corpus (Dolan and Brockett 2005), MSR-SSLA: for "
-         "non-commercial use, "
-         "https://www.microsoft.com/en-us/download/details.aspx?id=52398",
-         {{"https://dl.fbaipublicfiles.com/senteval/senteval_data/msr_paraphrase_train.txt",
-           1022669, "61a88818ec384d8465297dda1883b469f1b22d442ab90183d13e06233b180591"},
-          {"https://dl.fbaipublicfiles.com/senteval/senteval_data/msr_paraphrase_test.txt", 431156,
-           "0360d0d3427a0ae14882e2b3a799df0fab6cb5203d5e8ee481949283da62acb6"},
-          {"https://dl.fbaipublicfiles.com/glue/data/mrpc_dev_ids.tsv", 6222,
-           "971d7767d81b997fd9060ade0ec23c4fc31cbb226a55d1bd4a1bac474eb81dc7"}}}};
-    return table;
-}
-
 /// Where the other data sets come from.
 std::string origin(const std::string& name) {
     const auto begins = [&](std::string_view word) { return name.starts_with(word); };
     if (begins("embedded")) return "ships with slimgrad";
-    if (begins("cifar")) return "https://www.cs.toronto.edu/~kriz/cifar.html";
+    if (begins("image-folder")) return "a folder of your own: train/CLASS/1.jpg, val/CLASS/2.jpg";
+    if (begins("cifar")) return "slimgrad data get " + name;
     if (begins("fashion")) return "apt install dataset-fashion-mnist";
     if (begins("paws")) return "https://github.com/google-research-datasets/paws";
     if (begins("mrpc")) return "slimgrad data get mrpc";
@@ -68,11 +48,17 @@ bool is_text(const std::string& name) {
 
 int list(const Options& options) {
     json document = json::array();
-    for (const std::string& name : data_names()) {
-        const std::string kind = is_text(name) ? "text" : "images";
-        document.push_back({{"name", name}, {"kind", kind}, {"from", origin(name)}});
-        if (!options.json) fmt::print("{:16} {:8} {}\n", name, kind, origin(name));
-    }
+    const auto show = [&](const std::string& name, const std::string& kind,
+                          const std::string& from) {
+        document.push_back({{"name", name}, {"kind", kind}, {"from", from}});
+        if (!options.json) fmt::print("{:16} {:8} {}\n", name, kind, from);
+    };
+    const std::vector<std::string> names = data_names();
+    for (const std::string& name : names)
+        show(name, is_text(name) ? "text" : "images", origin(name));
+    for (const DataSource& source : data_sources())  // those that become an image-folder
+        if (std::ranges::find(names, source.name) == names.end())
+            show(source.name, "pictures", "slimgrad data get " + source.name);
     if (options.json) print_json(document);
     return exit_done;
 }
@@ -81,56 +67,71 @@ int list(const Options& options) {
 Progress progress_of(const std::string& name, std::int64_t bytes) {
     if (!isatty(STDERR_FILENO)) return {};
     return [name, bytes, shown = std::int64_t{-1}](std::int64_t done) mutable {
-        const std::int64_t percent = 100 * done / bytes;
+        const std::int64_t percent = 100 * std::min(done, bytes) / bytes;
         if (std::exchange(shown, percent) == percent) return;
-        say(fmt::format("\r{}  {} %{}", name, percent, done == bytes ? "\n" : ""));
+        say(fmt::format("\r{}  {} %{}", name, percent, done >= bytes ? "\n" : ""));
     };
 }
 
 int get(const Options& options) {
-    const auto source = std::ranges::find(sources(), options.name, &Source::name);
-    if (source == sources().end()) {
+    const std::vector<DataSource>& sources = data_sources();
+    const auto source = std::ranges::find(sources, options.name, &DataSource::name);
+    if (source == sources.end()) {
         const std::vector<std::string> names = data_names();
         const bool known = std::ranges::find(names, options.name) != names.end();
-        fail("[data] {} '{}'. Known: mrpc{}",
+        std::vector<std::string> fetched;
+        for (const DataSource& each : sources) fetched.push_back(each.name);
+        fail("[data] {} '{}'. Known: {}{}",
              known ? "slimgrad does not download" : "unknown data set", options.name,
+             fmt::join(fetched, ", "),
              known ? fmt::format(". Hint: {}", origin(options.name)) : "");
     }
     const fs::path directory = fs::path(options.data_dir) / source->folder;
     say(source->license + "\n");
+    const std::vector<Fetched> fetched =
+        fetch(*source, options.data_dir, {.mirror = options.mirror, .progress = progress_of});
     json files = json::array();
-    for (RemoteFile file : source->files) {
+    for (std::size_t i = 0; i < source->files.size(); ++i) {
+        const RemoteFile& file = source->files[i];
+        const bool now = i < fetched.size() && fetched[i].downloaded;
         const std::string name = file.url.substr(file.url.rfind('/') + 1);
-        if (!options.mirror.empty())
-            file.url = options.mirror + (options.mirror.ends_with('/') ? "" : "/") + name;
-        const bool fetched = download(file, directory / name, progress_of(name, file.bytes));
-        files.push_back({{"name", name},
-                         {"bytes", file.bytes},
-                         {"sha256", file.sha256},
-                         {"downloaded", fetched}});
-        if (!options.json)
-            fmt::print("{}  {} bytes, {}\n", (directory / name).string(), file.bytes,
-                       fetched ? "downloaded and verified" : "was there, verified");
+        files.push_back(
+            {{"name", name}, {"bytes", file.bytes}, {"sha256", file.sha256}, {"downloaded", now}});
+        if (!options.json && i < fetched.size())
+            fmt::print("{}  {} bytes, {}\n", fetched[i].file.string(), file.bytes,
+                       now ? "downloaded and verified" : "was there, verified");
     }
     if (options.json)
         print_json(json{{"name", source->name},
                         {"directory", directory.string()},
                         {"license", source->license},
                         {"files", files}});
+    else
+        fmt::print("{}{}. To train on it: slimgrad train {} --data-dir '{}'\n", directory.string(),
+                   fetched.empty() ? " was there" : "", source->train_with, directory.string());
     return exit_done;
 }
 
-template <class Data>
-json describe(const Data& data) {
-    const std::int32_t majority = majority_class(data.labels);
-    return {{"samples", data.size()},
-            {"classes", data.classes},
-            {"majority_class", data.classes[static_cast<std::size_t>(majority)]},
-            {"majority_baseline", {{"accuracy", baseline("accuracy", majority, data.labels)}}}};
+json describe(const std::vector<std::int32_t>& labels, const std::vector<std::string>& classes) {
+    const std::int32_t majority = majority_class(labels);
+    return {{"samples", labels.size()},
+            {"classes", classes},
+            {"majority_class", classes[static_cast<std::size_t>(majority)]},
+            {"majority_baseline", {{"accuracy", baseline("accuracy", majority, labels)}}}};
+}
+
+/// Decodes every picture.
+json describe_pictures(const PictureSource& pictures) {
+    const Progress progress = progress_of(pictures.name(), pictures.size());
+    for (std::int64_t i = 0; i < pictures.size(); ++i) {
+        pictures.picture(i);
+        if (progress) progress(i + 1);
+    }
+    return describe(pictures.labels(), pictures.classes());
 }
 
 json describe_text(const TextData& data, std::int32_t majority) {
-    json description = describe(data);
+    json description = describe(data.labels, data.classes);
     for (const std::string& metric : data.metrics)
         description["majority_baseline"][metric] = baseline(metric, majority, data.labels);
     return description;
@@ -145,13 +146,17 @@ int verify(const Options& options) {
         const std::int32_t majority = majority_class(splits.train.labels);
         document["train"] = describe_text(splits.train, majority);
         document["test"] = describe_text(splits.test, majority);
+    } else if (options.name == picture_folder_name) {
+        const PictureSplits splits = read_picture_folder(options.data_dir);
+        document["train"] = describe_pictures(*splits.train);
+        document["test"] = describe_pictures(*splits.test);
     } else {
         const std::vector<std::string> names = data_names();
         if (std::ranges::find(names, options.name) == names.end())
             fail("[data] unknown data set '{}'. Known: {}", options.name, fmt::join(names, ", "));
         const ImageSplits splits = load_images(options.name, options.data_dir);
-        document["train"] = describe(splits.train);
-        document["test"] = describe(splits.test);
+        document["train"] = describe(splits.train.labels, splits.train.classes);
+        document["test"] = describe(splits.test.labels, splits.test.classes);
     }
     if (options.json) {
         print_json(document);

@@ -9,6 +9,7 @@
 
 #include <array>
 #include <cerrno>
+#include <fstream>
 #include <memory>
 #include <system_error>
 #include <vector>
@@ -182,11 +183,20 @@ void complete(const RemoteFile& file, PartFile& part, const Progress& progress) 
 }  // namespace
 
 std::string sha256_of(const fs::path& file) {
-    const MappedFile content(file);
+    std::ifstream in(file, std::ios::binary);
+    const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> digest(EVP_MD_CTX_new(),
+                                                                         EVP_MD_CTX_free);
+    bool computed = digest && EVP_DigestInit_ex(digest.get(), EVP_sha256(), nullptr) == 1;
+    std::vector<char> block(1 << 20);
+    while (in && computed) {
+        in.read(block.data(), std::ssize(block));
+        computed = EVP_DigestUpdate(digest.get(), block.data(),
+                                    static_cast<std::size_t>(in.gcount())) == 1;
+    }
+    require(in.eof(), "[download] cannot read '{}'", file.string());
     std::array<unsigned char, EVP_MAX_MD_SIZE> bytes{};
     unsigned count = 0;
-    require(EVP_Digest(content.bytes().data(), content.bytes().size(), bytes.data(), &count,
-                       EVP_sha256(), nullptr) == 1,
+    require(computed && EVP_DigestFinal_ex(digest.get(), bytes.data(), &count) == 1,
             "[download] cannot compute the SHA-256 of '{}'", file.string());
     std::string text;
     for (unsigned i = 0; i < count; ++i) text += fmt::format("{:02x}", bytes[i]);
