@@ -80,6 +80,10 @@ def _linear_maps(module, half):
     return [(n, part) for n, part in module.named_modules() if isinstance(part, half.LinearMap)]
 
 
+def _batch_norms(module, half):
+    return [(n, part) for n, part in module.named_modules() if isinstance(part, half.BatchNorm)]
+
+
 def _values(module, half):
     """What a layer or model of the library holds beside its constructor's arguments."""
     layers = {}
@@ -100,6 +104,7 @@ def _values(module, half):
             name: (np.array(p.value), p.requires_grad) for name, p in module.named_parameters()
         },
         "buffers": {name: np.array(buffer) for name, buffer in module.named_buffers()},
+        "frozen": [n for n, norm in _batch_norms(module, half) if norm.frozen],
         "layers": layers,
     }
 
@@ -113,5 +118,7 @@ def _restore(module, state, half):
         parameter.value, parameter.requires_grad = state["parameters"][name]
     for name, buffer in module.named_buffers() if "buffers" in state else ():
         buffer[...] = state["buffers"][name]
+    for name, norm in _batch_norms(module, half):
+        norm.frozen = name in state.get("frozen", ())
     for name, layer in _linear_maps(module, half) if "layers" in state else ():
         layer.rule, layer.compressible, layer.input_group, _ = state["layers"][name]

@@ -37,9 +37,10 @@ def AdamW(model, lr=1e-3, *, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
     )
 
 
-def lr_factor(schedule, step, total_steps, *, warmup=0, step_size=0, gamma=0.1):
+def lr_factor(schedule, step, total_steps, *, warmup=0, step_size=0, gamma=0.1, min_lr_rate=0.0):
     """The factor of the base learning rate at a step, a pure function of it.
 
     schedule: "constant", "step", "cosine" or "linear", after `warmup` steps of linear warm-up.
+    min_lr_rate: the factor at the end of "cosine" and "linear".
     """
-    return _core.lr_factor(schedule, step, total_steps, warmup, step_size, gamma)
+    return _core.lr_factor(schedule, step, total_steps, warmup, step_size, gamma, min_lr_rate)

@@ -5,15 +5,19 @@
 #include "layer_arguments.h"
 #include "nn/batch_norm.h"
 #include "nn/conv2d.h"
+#include "nn/drop_path.h"
 #include "nn/dropout.h"
 #include "nn/flatten.h"
 #include "nn/gelu.h"
 #include "nn/layer_norm.h"
+#include "nn/layer_scale.h"
 #include "nn/low_rank_adapter.h"
 #include "nn/pooling.h"
 #include "nn/relu.h"
 #include "nn/silu.h"
 #include "nn/softmax.h"
+#include "nn/upsample.h"
+#include "nn/zero_pad.h"
 
 namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {
@@ -163,7 +167,9 @@ void bind_normalisation(nb::module_& here) {
             "The mean that evaluation uses: (C,).")
         .def_prop_ro(
             "running_var", [](BatchNorm& n) { return n.running_var(); },
-            "The variance that evaluation uses: (C,).");
+            "The variance that evaluation uses: (C,).")
+        .def_prop_rw("frozen", &BatchNorm::frozen, &BatchNorm::set_frozen,
+                     "Whether training uses the running statistics too, and leaves them.");
     bind_batch_norm<BatchNorm1d>(here, "BatchNorm1d", "Batch normalisation of (B, C[, L]).",
                                  "x (B, C) or (B, C, L) -> the same shape.");
     bind_batch_norm<BatchNorm2d>(here, "BatchNorm2d", "Batch normalisation of (B, C, H, W).",
@@ -174,6 +180,24 @@ void bind_normalisation(nb::module_& here) {
                                         "the tape's seed and step.");
     dropout.def(nb::init<double>(), "p"_a = 0.5, "x (B, ...) -> the same shape.");
     bind_arguments(dropout, [](const Dropout& d) { return keywords({{"p", object_of(d.p())}}); });
+    nb::class_<DropPath, Module> path(here, "DropPath", nb::is_final(), nb::type_slots(collected()),
+                                      "Stochastic depth: while training, drops the whole branch of "
+                                      "a sample.");
+    path.def(nb::init<double>(), "p"_a, "x (B, ...) -> the same shape.");
+    bind_arguments(path, [](const DropPath& d) { return keywords({{"p", object_of(d.p())}}); });
+    nb::class_<LayerScale, Module> scale(here, "LayerScale", nb::is_final(),
+                                         nb::type_slots(collected()), "γ ∘ x for each channel.");
+    scale.def(
+        "__init__",
+        [](LayerScale* self, const Int& channels, double initial) {
+            new (self) LayerScale(channels, initial);
+        },
+        "channels"_a, "initial"_a = 1e-5, "x (B, L, C) or (B, C, H, W) -> the same shape.");
+    bind_arguments(scale, [](const LayerScale& s) {
+        return keywords({{"channels", object_of(s.gamma().value.numel())}});
+    });
+    scale.def_prop_ro("gamma", parameter_of<LayerScale>([](LayerScale& s) { return &s.gamma(); }),
+                      nb::sig("def gamma(self) -> Parameter"), "γ: (C,).");
 }
 
 /// A layer whose constructor takes nothing.
@@ -186,6 +210,7 @@ void bind_plain(nb::module_& here, const char* name, const char* doc) {
 
 void bind_activations(nb::module_& here) {
     bind_plain<ReLU>(here, "ReLU", "max(x, 0); keeps one bit an element.");
+    bind_plain<ReLU6>(here, "ReLU6", "min(max(x, 0), 6); keeps one bit an element.");
     bind_plain<SiLU>(here, "SiLU", "x σ(x); keeps x.");
     bind_plain<Softmax>(here, "Softmax", "Softmax over the last axis.");
     bind_plain<Flatten>(here, "Flatten", "(B, ...) -> (B, C).");
@@ -205,25 +230,78 @@ void bind_activations(nb::module_& here) {
     });
 }
 
-template <class Pool>
-void bind_pool(nb::module_& here, const char* name, const char* doc) {
-    nb::class_<Pool, Module> pool(here, name, nb::is_final(), nb::type_slots(collected()), doc);
-    bind_arguments(pool, [](const Pool& p) {
-        const PoolOptions& o = p.options();
-        return keywords({{"kernel", from_pair(o.kernel)},
-                         {"stride", from_pair(o.stride)},
-                         {"padding", from_pair(o.padding)}});
-    });
-    pool.def(
+nb::dict pool_arguments(const PoolOptions& o) {
+    return keywords({{"kernel", from_pair(o.kernel)},
+                     {"stride", from_pair(o.stride)},
+                     {"padding", from_pair(o.padding)}});
+}
+
+void bind_pools(nb::module_& here) {
+    constexpr const char* shapes = "x (B, C, H, W) -> (B, C, H', W'). stride 0 is the kernel.";
+    nb::class_<MaxPool2d, Module> most(here, "MaxPool2d", nb::is_final(),
+                                       nb::type_slots(collected()), "The maximum of each window.");
+    bind_arguments(most, [](const MaxPool2d& p) { return pool_arguments(p.options()); });
+    most.def(
         "__init__",
-        [](Pool* self, nb::handle kernel, nb::handle stride, nb::handle padding) {
-            new (self) Pool(PoolOptions{to_pair(kernel, "kernel"), to_pair(stride, "stride"),
-                                        to_pair(padding, "padding")});
+        [](MaxPool2d* self, nb::handle kernel, nb::handle stride, nb::handle padding) {
+            new (self) MaxPool2d(PoolOptions{to_pair(kernel, "kernel"), to_pair(stride, "stride"),
+                                             to_pair(padding, "padding")});
         },
         "kernel"_a.none(), "stride"_a.none() = 0, "padding"_a.none() = 0,
         nb::sig("def __init__(self, kernel: int | tuple[int, int], stride: int | tuple[int, "
                 "int] = 0, padding: int | tuple[int, int] = 0) -> None"),
-        "x (B, C, H, W) -> (B, C, H', W'). stride 0 is the kernel.");
+        shapes);
+
+    nb::class_<AvgPool2d, Module> mean(here, "AvgPool2d", nb::is_final(),
+                                       nb::type_slots(collected()),
+                                       "The mean of each window, with the pixels of the padding or "
+                                       "without.");
+    bind_arguments(mean, [](const AvgPool2d& p) {
+        nb::dict arguments = pool_arguments(p.options());
+        arguments["count_include_pad"] = p.options().count_include_pad;
+        return arguments;
+    });
+    mean.def(
+        "__init__",
+        [](AvgPool2d* self, nb::handle kernel, nb::handle stride, nb::handle padding,
+           bool count_include_pad) {
+            new (self) AvgPool2d(PoolOptions{to_pair(kernel, "kernel"), to_pair(stride, "stride"),
+                                             to_pair(padding, "padding"), count_include_pad});
+        },
+        "kernel"_a.none(), "stride"_a.none() = 0, "padding"_a.none() = 0,
+        "count_include_pad"_a = true,
+        nb::sig("def __init__(self, kernel: int | tuple[int, int], stride: int | tuple[int, "
+                "int] = 0, padding: int | tuple[int, int] = 0, count_include_pad: bool = True) -> "
+                "None"),
+        shapes);
+}
+
+void bind_image_layers(nb::module_& here) {
+    nb::class_<SamePad2d, Module> pad(here, "SamePad2d", nb::is_final(),
+                                      nb::type_slots(collected()),
+                                      "Zeros around an image, as TensorFlow pads for a window.");
+    pad.def(
+        "__init__",
+        [](SamePad2d* self, nb::handle kernel, nb::handle stride) {
+            new (self) SamePad2d(to_pair(kernel, "kernel"), to_pair(stride, "stride"));
+        },
+        "kernel"_a.none(), "stride"_a.none() = 1,
+        nb::sig("def __init__(self, kernel: int | tuple[int, int], stride: int | tuple[int, "
+                "int] = 1) -> None"),
+        "x (B, C, H, W) -> (B, C, H', W').");
+    bind_arguments(pad, [](const SamePad2d& p) {
+        return keywords({{"kernel", from_pair(p.kernel())}, {"stride", from_pair(p.stride())}});
+    });
+    nb::class_<UpsampleBilinear2d, Module> up(here, "UpsampleBilinear2d", nb::is_final(),
+                                              nb::type_slots(collected()),
+                                              "Images a whole number of times as large.");
+    up.def(
+        "__init__",
+        [](UpsampleBilinear2d* self, const Int& factor) { new (self) UpsampleBilinear2d(factor); },
+        "factor"_a, "x (B, C, H, W) -> (B, C, factor H, factor W).");
+    bind_arguments(up, [](const UpsampleBilinear2d& u) {
+        return keywords({{"factor", object_of(u.factor())}});
+    });
 }
 
 }  // namespace
@@ -232,8 +310,8 @@ void bind_layers(nb::module_& core, nb::module_& here) {
     bind_linear_maps(here);
     bind_normalisation(here);
     bind_activations(here);
-    bind_pool<AvgPool2d>(here, "AvgPool2d", "The mean of each window.");
-    bind_pool<MaxPool2d>(here, "MaxPool2d", "The maximum of each window.");
+    bind_pools(here);
+    bind_image_layers(here);
     core.def(
         "linear_maps",
         [](nb::handle_t<Module> model) {

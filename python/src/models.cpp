@@ -33,8 +33,9 @@ void bind_models(nb::module_& core, nb::module_& here) {
     here.def(
         "make_model",
         [](const std::string& name, const Int& channels, const Int& height, const Int& width,
-           const Int& classes, double dropout, const Natural& seed) -> nb::object {
-            const ModelConfig config{channels, height, width, classes, dropout, seed};
+           const Int& classes, double dropout, double drop_path,
+           const Natural& seed) -> nb::object {
+            const ModelConfig config{channels, height, width, classes, dropout, seed, drop_path};
             std::unique_ptr<Module> model = make_model(name, config);
             auto* blocks = dynamic_cast<BlockModel*>(model.get());
             const nb::object object = blocks ? nb::cast(blocks, nb::rv_policy::take_ownership)
@@ -48,16 +49,20 @@ void bind_models(nb::module_& core, nb::module_& here) {
             made["width"] = config.width;
             made["classes"] = config.classes;
             made["dropout"] = config.dropout;
+            made["drop_path"] = config.drop_path;
             object.attr("_made") = made;
             return object;
         },
         "name"_a, nb::kw_only(), "channels"_a = 3, "height"_a = 32, "width"_a = 32,
-        "classes"_a = 10, "dropout"_a = 0.0, "seed"_a = 0,
+        "classes"_a = 10, "dropout"_a = 0.0, "drop_path"_a = 0.0, "seed"_a = 0,
         nb::sig(
             "def make_model(name: str, *, channels: int = 3, height: int = 32, width: int = 32, "
-            "classes: int = 10, dropout: float = 0.0, seed: int = 0) -> Module"),
+            "classes: int = 10, dropout: float = 0.0, drop_path: float = 0.0, seed: int = 0) -> "
+            "Module"),
         "A named model: images (B, channels, height, width) in, logits (B, classes) out. The "
-        "initial weights are a function of the seed. Raises sg.Error for an unknown name and lists "
+        "initial weights are a function of the seed; drop_path is the probability with which the "
+        "deepest residual block is left out for a sample, in models that have it. Raises sg.Error "
+        "for an unknown name and lists "
         "the known ones.");
     core.def("select_train_blocks", &select_train_blocks, "model"_a, "selection"_a,
              "Trains only the last K blocks ('last:K', with what comes after them), or 'all'.");

@@ -85,11 +85,12 @@ void bind_optim(nb::module_& core, nb::module_& here) {
         core.def(
             "lr_factor",
             [](const std::string& schedule, const Int& step, const Int& total_steps,
-               const Int& warmup, const Int& step_size, double gamma) {
-                return Schedule({schedule, total_steps, warmup, step_size, gamma}).factor(step);
+               const Int& warmup, const Int& step_size, double gamma, double min_lr_rate) {
+                return Schedule({schedule, total_steps, warmup, step_size, gamma, min_lr_rate})
+                    .factor(step);
             },
             "schedule"_a, "step"_a, "total_steps"_a, "warmup"_a = 0, "step_size"_a = 0,
-            "gamma"_a = 0.1,
+            "gamma"_a = 0.1, "min_lr_rate"_a = 0.0,
             "The factor of the base learning rate at a step: 'constant', 'step', 'cosine' or "
             "'linear', after a linear warm-up.");
     }

@@ -248,6 +248,12 @@ def layers(nn):
         (nn.Dropout(0.25), (2, 50)),
         (nn.MaxPool2d(2), (1, 1, 4, 4)),
         (nn.AvgPool2d((2, 1), stride=1, padding=(1, 0)), (1, 1, 4, 4)),
+        (nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False), (1, 1, 4, 4)),
+        (nn.ReLU6(), (2, 2)),
+        (nn.DropPath(0.25), (50, 2)),
+        (nn.LayerScale(2, 0.5), (1, 2, 4, 4)),
+        (nn.SamePad2d(3, stride=(2, 1)), (1, 1, 4, 4)),
+        (nn.UpsampleBilinear2d(2), (1, 1, 4, 4)),
         (nn.GlobalAvgPool2d(), (1, 1, 4, 4)),
         (nn.Sequential(nn.Linear(4, 3, seed=7), nn.ReLU()), (2, 4)),
     ]
@@ -271,6 +277,9 @@ def test_layers_are_copied(precision, way):
         assert not any(p.requires_grad for _, p in again.named_parameters())
         y, z = (module(run_of().constant(x)).numpy() for module in (layer, again))
         np.testing.assert_array_equal(y, z)
+    norm = precision.sg.nn.BatchNorm2d(2)
+    norm.frozen = True
+    assert way(norm).frozen
     table = precision.sg.nn.Embedding(5, 2, padding_index=1)
     again = way(table)
     assert sg.identical(table.weight.value, again.weight.value)

@@ -41,6 +41,7 @@ def test_optimizers_refuse_nonsense():
     assert sg.clip_grad_norm(layer, 1.0) == pytest.approx(6)
     assert np.linalg.norm(layer.weight.grad) == pytest.approx(1, rel=1e-5)
     assert sg.optim.lr_factor("linear", 25, 100) == 0.75
+    assert sg.optim.lr_factor("cosine", 100, 100, min_lr_rate=0.01) == pytest.approx(0.01)
 
 
 def test_calibration_and_low_rank_backward(precision):
