@@ -251,8 +251,8 @@ Quantised::Quantised(const Tensor& value, QuantisedForm form, const StreamOf& st
     const Layout layout(sample_of(shape_), form);
     const std::int64_t samples = value.ndim() > 0 ? value.size(0) : 1;
     const std::int64_t scales = layout.scales();
-    const std::int64_t row_bytes = layout.row_bytes(bits), bytes = layout.code_bytes(bits);
-    codes_ = std::make_shared<Storage>(static_cast<std::size_t>(Checked(samples) * bytes));
+    codes_ = std::make_shared<Storage>(
+        static_cast<std::size_t>(Checked(samples) * layout.code_bytes(bits)));
     ranges_ = Tensor({samples, scales, 2});
     auto* const codes = static_cast<std::uint8_t*>(codes_->data());
     std::atomic<std::int64_t> damaged = samples;
@@ -261,6 +261,8 @@ Quantised::Quantised(const Tensor& value, QuantisedForm form, const StreamOf& st
         for (std::int64_t sample = 0; sample < samples; ++sample) {
             const real* x = value.data() + sample * layout.elements;
             real* ranges = ranges_.data() + sample * scales * 2;
+            std::uint8_t* const to = codes + sample * layout.code_bytes(bits);
+            const std::int64_t row_bytes = layout.row_bytes(bits);
             if (!find_ranges(x, layout, bits, ranges)) damaged = sample;
             Stream stream = stream_of(sample);
             std::array<Stream::result_type, block / 2> words;
@@ -270,9 +272,9 @@ Quantised::Quantised(const Tensor& value, QuantisedForm form, const StreamOf& st
                            [&](std::int64_t row, std::int64_t first, std::int64_t n, auto shared) {
                                stream.fill(words);
                                std::memcpy(draws.data(), words.data(), sizeof words);
-                               pack_codes<constant()>(
-                                   x + row * layout.length + first, n, shared, draws.data(),
-                                   codes + sample * bytes + row * row_bytes + first * bits / 8);
+                               pack_codes<constant()>(x + row * layout.length + first, n, shared,
+                                                      draws.data(),
+                                                      to + row * row_bytes + first * bits / 8);
                            });
         }
     });
@@ -287,20 +289,21 @@ Tensor Quantised::unpack() const {
     Tensor value(shape_);
     const Layout layout(sample_of(shape_), form_);
     const std::int64_t samples = ranges_.size(0), scales = layout.scales();
-    const std::int64_t row_bytes = layout.row_bytes(form_.bits);
-    const std::int64_t bytes = layout.code_bytes(form_.bits);
     const auto* const codes = static_cast<const std::uint8_t*>(codes_->data());
     with_bits(form_.bits, [&](auto constant) {
 #pragma omp parallel for schedule(static) if (value.numel() > (1 << 14))
-        for (std::int64_t sample = 0; sample < samples; ++sample)
+        for (std::int64_t sample = 0; sample < samples; ++sample) {
+            const int bits = form_.bits;
+            const std::uint8_t* const from = codes + sample * layout.code_bytes(bits);
+            const std::int64_t row_bytes = layout.row_bytes(bits);
+            real* const to = value.data() + sample * layout.elements;
             for_each_block(
                 layout, ranges_.data() + sample * scales * 2, [](real step) { return step; },
                 [&](std::int64_t row, std::int64_t first, std::int64_t n, auto shared) {
-                    unpack_codes<constant()>(
-                        codes + sample * bytes + row * row_bytes + first * form_.bits / 8, n,
-                        shared,
-                        value.data() + sample * layout.elements + row * layout.length + first);
+                    unpack_codes<constant()>(from + row * row_bytes + first * bits / 8, n, shared,
+                                             to + row * layout.length + first);
                 });
+        }
     });
     meter().add(2 * value.numel());
     return value;
