@@ -8,7 +8,7 @@
     ./run bench linears steps --isa avx2   both sides kept to AVX2, as on a processor without AVX-512
     ./run bench --against OLD/build/slimgrad   training steps of this build and of another one, in turn
 
-Parts: linears, steps, tab11, calibration, memory, coretype, kernels. Results are compared before anything is
+Parts: linears, steps, tab11, calibration, memory, coretype, kernels, pictures. Results are compared before anything is
 timed. Both sides run as processes that wait while the other works, and take turns repetition by repetition.
 What was measured stands in OUT/results.json after each contest. After Ctrl-C the same command goes on where it
 stopped; what another build of slimgrad has measured is measured again and left out of the tables.
@@ -25,6 +25,7 @@ from functools import partial
 from pathlib import Path
 
 import contest
+import picture_folders
 import report
 from contest import Contestant, Sides
 
@@ -253,6 +254,20 @@ class Bench:
                         "--benchmark_out_format=json", *least, *self.options.kernel_options],
                        check=True, env=contest.environment(max(self.options.threads), self.options.pin, isa=self.options.isa))
 
+    def pictures(self) -> None:
+        """Reading, on one thread."""
+        try:
+            folders = picture_folders.folders(self.options.pictures, self.options.out, self.options.quick)
+        except ImportError as error:
+            print(f"[bench] no pictures were read: {error}; give a folder of your own with --pictures", file=sys.stderr)
+            return
+        for folder in folders:
+            contestants = [Contestant("slimgrad", "slimgrad", {"pictures": str(folder), "side": 224})]
+            if self.sides.torch:
+                contestants += [Contestant(rival, "torch", {"method": rival}, "", "slimgrad")
+                                for rival in ("torchvision", "pillow")]
+            self.contest(f"pictures/{folder.name}", 1, contestants)
+
     def run(self, parts: list) -> None:
         o, torch = self.options, self.sides.torch
         try:
@@ -261,6 +276,8 @@ class Bench:
                 self.kernels()
             if "memory" in parts:
                 self.memory()
+            if "pictures" in parts:
+                self.pictures()
             for threads in o.threads:
                 for part in parts:
                     if part == "linears":
@@ -286,7 +303,7 @@ class Bench:
         self.save()
 
 
-PARTS = ["linears", "steps", "tab11", "calibration", "memory", "coretype", "kernels"]
+PARTS = ["linears", "steps", "tab11", "calibration", "memory", "coretype", "kernels", "pictures"]
 
 
 def main() -> int:
@@ -301,6 +318,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, help="repetitions of each contestant (default: 11; 3 with --quick)")
     parser.add_argument("--threads", default="1,2", help="with commas (default: 1,2)")
     parser.add_argument("--out", type=Path, help="where results.json goes (default: runs/bench, with -quick and -avx2 after it)")
+    parser.add_argument("--pictures", type=Path, metavar="DIR",
+                        help="for the part of this name: a folder of pictures (default: made of noise, as JPEG and as PNG)")
     parser.add_argument("--program", type=Path, default=ROOT / "build" / "slimgrad")
     parser.add_argument("--against", type=Path, metavar="PROGRAM",
                         help="time training steps against those of another build, and nothing else")

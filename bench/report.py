@@ -235,6 +235,20 @@ def memory(results: dict) -> list:
     return rows
 
 
+def pictures(results: dict) -> list:
+    rows = [["pictures to 224x224, one thread", "slimgrad: images/s", "of it decoding", "torchvision's", "slimgrad's / torchvision's",
+             "Pillow's", "slimgrad's / Pillow's"]]
+    for case, c in contests(results, "pictures/"):
+        count = c.document["case"]["pictures"]
+        speed = lambda name: f"{count / median(c.of(name)):.0f}"
+        cells = [case.removeprefix("pictures/"), speed("slimgrad"),
+                 f"{100 * median(c.of('slimgrad', 'read.decode')) / median(c.of('slimgrad')):.0f} %"]
+        for rival in ("torchvision", "pillow"):
+            cells += [speed(rival), times(ratios(c.of(rival), c.of("slimgrad")))] if c.has(rival) else ["-", "-"]
+        rows.append(cells)
+    return rows
+
+
 def coretype(results: dict) -> list:
     rows = [["OPENBLAS_CORETYPE", "threads", "unset ms", "by hand", "by hand ms", "unset is faster by"]]
     for case, c in contests(results, "coretype "):
@@ -271,6 +285,7 @@ def tables(results: dict) -> dict:
         "tab11": ("The last two blocks of ViT-B/32, batch 64, L = 50", tab11),
         "calibration": ("What a calibration costs", calibration),
         "memory": ("Six encoder blocks 32x128x384, peak resident memory beyond that of the idle process", memory),
+        "pictures": ("Pictures decoded, resized and cut", pictures),
         "coretype": ("Kernels of OpenBLAS, chosen by slimgrad and by hand", coretype),
         "against": ("Training steps of this build and of another", against),
     }

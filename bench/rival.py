@@ -5,7 +5,8 @@
 
 `case` is what slimgrad's worker answered, FILE what it recorded: inputs, weights, results, gradients and
 updated parameters. The same step is made here from the same values; if any result differs, the answer is
-an error and nothing is timed. Methods: vanilla, and instant by bench/rival_models.py's LowRankLinear.
+an error and nothing is timed. Methods: vanilla, and instant by bench/rival_models.py's LowRankLinear; of a
+case of pictures torchvision and pillow.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import json
 import sys
 import time
 import weakref
+from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
@@ -94,6 +96,46 @@ class Step:
         self.optimizer.zero_grad(set_to_none=True)
         end = time.perf_counter()
         return {"forward": forward - start, "backward": backward - forward, "optimizer": end - backward}
+
+
+class Pictures:
+    """A folder of pictures as a test set is read: decoded, resized so that the shorter side is 8/7 of `side`, the
+    middle cut out, values 0 to 1. By torchvision's operations on tensors, or by Pillow."""
+
+    def __init__(self, case: dict, command: dict, record: dict):
+        self.files = sorted(str(p) for p in Path(case["directory"], "train").rglob("*") if p.is_file())
+        self.side, self.pillow = case["side"], command["method"] == "pillow"
+        got, expected = self.read(), record["out.x"]
+        if got.shape != expected.shape:
+            raise Difference(f"the images have the shape {tuple(got.shape)}, not {tuple(expected.shape)}")
+        # Decoders of JPEG round in their own ways; without one the filter is all there is.
+        error, lossless = (got - expected).abs() * 255, all(f.endswith(".png") for f in self.files)
+        far = error.max().item() if lossless else error.square().mean().sqrt().item()
+        if far > 1.001:
+            raise Difference(f"the images differ by {far:.2f} of 255 {'at most' if lossless else 'on average'}")
+
+    def image(self, file: str) -> torch.Tensor:
+        from torchvision.io import decode_image, ImageReadMode
+        from torchvision.transforms.v2 import functional as F
+
+        short = (self.side * 8 + 6) // 7
+        if self.pillow:
+            from PIL import Image
+
+            picture = F.pil_to_tensor(F.center_crop(F.resize(Image.open(file).convert("RGB"), short), self.side))
+        else:
+            picture = F.center_crop(F.resize(decode_image(file, ImageReadMode.RGB), short, antialias=True), self.side)
+        return picture.to(torch.float32) / 255
+
+    def read(self) -> torch.Tensor:
+        return torch.cat([torch.stack([self.image(f) for f in self.files[i:i + 32]])
+                          for i in range(0, len(self.files), 32)])
+
+    def run(self) -> dict:
+        start = time.perf_counter()
+        for i in range(0, len(self.files), 32):
+            torch.stack([self.image(f) for f in self.files[i:i + 32]])
+        return {"read": time.perf_counter() - start}
 
 
 class Linears:
@@ -191,7 +233,7 @@ def answer(command: dict, workloads: dict) -> dict:
         torch.set_num_threads(command["threads"])
         return {"threads": torch.get_num_threads()}
     if what == "prepare":
-        make = Linears if command["case"]["kind"] == "linears" else Step
+        make = {"linears": Linears, "pictures": Pictures}.get(command["case"]["kind"], Step)
         workloads[command["id"]] = make(command["case"], command, load_file(command["record"]))
         return {}
     if what == "run":

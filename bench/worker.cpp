@@ -11,6 +11,7 @@
 
 #include "bench/measure.h"
 #include "bench/memory.h"
+#include "bench/pictures.h"
 #include "bench/workload.h"
 #include "data/json.h"
 #include "tensor/blas.h"
@@ -102,15 +103,31 @@ class Worker {
 
     json prepare(const json& command) {
         const std::string id = command.at("id");
-        const auto [which, variant] = subject(command);
-        if (command.value("verify", false)) verify(which, variant);
-        auto workload = make_workload(which, variant);
+        auto [workload, description] =
+            command.contains("pictures") ? pictures(command) : of_case(command);
         if (command.contains("record"))
             write_safetensors(command.at("record").get<std::string>(), workload->record());
-        json answer = {{"case", describe(which, variant)}};
-        answer["case"]["sets"] = workload->sets();
+        description["sets"] = workload->sets();
         workloads_[id] = std::move(workload);
-        return answer;
+        return {{"case", description}};
+    }
+
+    using Made = std::pair<std::unique_ptr<Workload>, json>;  // and what it is
+
+    static Made of_case(const json& command) {
+        const auto [which, variant] = subject(command);
+        if (command.value("verify", false)) verify(which, variant);
+        return {make_workload(which, variant), describe(which, variant)};
+    }
+
+    static Made pictures(const json& command) {
+        const std::string directory = command.at("pictures");
+        const std::int64_t side = integer(command, "side", {1, 4096}, 224);
+        const auto source = read_picture_folder(directory).train;
+        json description = {{"name", "pictures"},     {"kind", "pictures"},
+                            {"directory", directory}, {"pictures", source->size()},
+                            {"side", side},           {"flop_ratio", 1}};
+        return {make_pictures(source, side), std::move(description)};
     }
 
     static json run(const std::unique_ptr<Workload>& workload) {

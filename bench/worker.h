@@ -12,6 +12,8 @@ namespace slimgrad::bench {
 ///       with the dense formulas first; "record": FILE for its inputs, weights, results and
 ///       gradients (Workload::record) -> {"case": {...}} with the sizes, the FLOP ratio and the
 ///       number of sets of values
+///   {"do": "prepare", "id": ID, "pictures": DIR, "side": N, "record": FILE}   the same of reading
+///       pictures of DIR/train (bench/pictures.h)
 ///   {"do": "threads", "threads": N}                  -> {"threads": N}
 ///   {"do": "run", "id": ID}                          -> {"seconds": {phase: seconds}}
 ///   {"do": "drop", "id": ID}                         -> {}

@@ -7,9 +7,14 @@ namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {
 namespace {
 
-/// The middle of a picture.
+/// The middle of a picture; where there is none, the even row or column beside it, as torchvision
+/// rounds.
 Picture middle(const Picture& picture, std::int64_t side) {
-    const std::int64_t top = (picture.height - side) / 2, left = (picture.width - side) / 2;
+    const auto before = [&](std::int64_t length) {
+        const std::int64_t rest = length - side, half = rest / 2;
+        return half + (rest % 2) * (half % 2);
+    };
+    const std::int64_t top = before(picture.height), left = before(picture.width);
     Picture cut{side, side, {}};
     for (std::int64_t row = 0; row < side; ++row) {
         const auto from = picture.pixels.begin() + 3 * ((top + row) * picture.width + left);
@@ -85,6 +90,10 @@ Picture PictureLoader::prepared(const Picture& picture, std::int64_t epoch,
         const std::int64_t target = (side * 8 + 6) / 7;
         const auto scaled = [&](std::int64_t length) { return length * target / shorter; };
         const std::int64_t height = scaled(picture.height), width = scaled(picture.width);
+        require(height <= most_pixels / width,
+                "[data] {}: {} x {} is too thin: with {} pixels on the shorter side it would have "
+                "more than {}",
+                source_->describe(sample), picture.width, picture.height, target, most_pixels);
         return middle(resized(picture, {0, 0, picture.height, picture.width}, height, width), side);
     }
     Stream stream(options_.seed, "augment", static_cast<std::uint64_t>(epoch),

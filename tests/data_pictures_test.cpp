@@ -199,17 +199,39 @@ TEST_F(PictureFolder, EvaluationShowsTheMiddleNormalised) {
     const Batch batch = PictureLoader(read_picture_folder(here_.path()).test, plain).batch(0);
     EXPECT_EQ(batch.labels, (std::vector<std::int32_t>{0, 1}));
     const Picture picture = read_picture(sample("alpha.png"));
-    const Picture small = resized(picture, {0, 0, 23, 31}, 19, 25);  // 8/7 of 16, up
+    const Picture small =
+        resized(picture, {0, 0, 23, 31}, 19, 25);  // 8/7 of 16, up; 1.5 rows are 2, 4.5 columns 4
     for (std::int64_t c = 0; c < 3; ++c)
         for (std::int64_t row = 0; row < 16; ++row)
             for (std::int64_t column = 0; column < 16; ++column)
                 EXPECT_NEAR(
                     batch.x.at({0, c, row, column}),
-                    small.pixels[static_cast<std::size_t>(3 * ((row + 1) * 25 + column + 4) + c)],
+                    small.pixels[static_cast<std::size_t>(3 * ((row + 2) * 25 + column + 4) + c)],
                     1e-3);
     plain.scale = PixelScale::half();
     const Batch half = PictureLoader(read_picture_folder(here_.path()).test, plain).batch(0);
     EXPECT_NEAR(half.x.at({0, 1, 2, 3}), batch.x.at({0, 1, 2, 3}) / 127.5 - 1, 1e-4);
+}
+
+TEST_F(PictureFolder, APictureTooThinIsNamed) {
+    class Line final : public PictureSource {
+      public:
+        Line() : PictureSource("lines", {"line"}) { labels_ = {0}; }
+        Picture picture(std::int64_t) const override {
+            return {200'000, 1, std::vector<std::uint8_t>(600'000, 9)};
+        }
+        std::string describe(std::int64_t) const override { return "line/1.png"; }
+    };
+    PictureLoaderOptions o = options();
+    o.shuffle = false;
+    o.batch_size = 1;
+    o.side = 224;
+    const auto source = std::make_shared<const Line>();
+    EXPECT_EQ(message([&] { PictureLoader(source, o).batch(0); }),
+              "[data] line/1.png: 200000 x 1 is too thin: with 256 pixels on the shorter side it "
+              "would have more than 16777216");
+    o.augment = true;  // a part of it will do
+    EXPECT_EQ(PictureLoader(source, o).batch(0).x.shape(), (Shape{1, 3, 224, 224}));
 }
 
 TEST_F(PictureFolder, ABadPictureIsAnErrorOrIsSkippedAndCounted) {

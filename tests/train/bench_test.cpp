@@ -17,6 +17,8 @@
 #include "instant/methods/method.h"
 #include "tensor/error.h"
 #include "tensor/ops.h"
+#include "tests/places.h"
+#include "tests/temporary.h"
 
 namespace slimgrad::bench {
 namespace {
@@ -284,6 +286,32 @@ TEST(BenchWorker, OneAnswerALine) {
     EXPECT_GT(answers[1].at("seconds").at("backward.fc2"), 0);
     EXPECT_EQ(answers[2], json::object());
     EXPECT_TRUE(answers[3].contains("error"));
+}
+
+TEST(BenchWorker, ReadsAFolderOfPictures) {
+    const TemporaryDirectory here;
+    for (const char* part : {"train", "test"}) {
+        std::filesystem::create_directories(here / part / "one");
+        for (const char* file : {"colour.png", "grey.jpg"})
+            std::filesystem::copy(tests_directory() / "pictures" / file, here / part / "one");
+    }
+    const auto answers = ask({json{{"do", "prepare"},
+                                   {"id", "a"},
+                                   {"pictures", here.path().string()},
+                                   {"side", 8},
+                                   {"record", (here / "record").string()}}
+                                  .dump(),
+                              R"({"do": "run", "id": "a"})",
+                              R"({"do": "prepare", "id": "b", "pictures": "nowhere"})"});
+    EXPECT_EQ(answers.at(0).at("case").at("pictures"), 2);
+    EXPECT_GT(answers.at(1).at("seconds").at("read"), 0);
+    EXPECT_GT(answers.at(1).at("seconds").at("read.decode"), 0);
+    EXPECT_NE(answers.at(2).value("error", "").find("nowhere"), std::string::npos);
+    const Tensor images = SafeTensors::open(here / "record").tensor("out.x");
+    EXPECT_EQ(images.shape(), (Shape{2, 3, 8, 8}));
+    const real brightest = std::ranges::max(images.values());
+    EXPECT_LE(brightest, 1);
+    EXPECT_GT(brightest, 0.5);
 }
 
 TEST(BenchWorker, WhatCannotBeDoneIsAnswered) {
