@@ -4,6 +4,7 @@
 
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <utility>
 
 namespace slimgrad {
@@ -14,16 +15,20 @@ struct Error : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
-/// Throws Error with a formatted message.
+/// The text with control characters, and bytes that are no UTF-8, written out as \n or \x1b: names
+/// of files may have any.
+std::string on_one_line(std::string_view text);
+
+/// Throws Error with a formatted message, on one line whatever stands in the arguments.
 template <class... Args>
 [[noreturn]] void fail(fmt::format_string<Args...> format, Args&&... args) {
-    throw Error(fmt::format(format, std::forward<Args>(args)...));
+    throw Error(on_one_line(fmt::format(format, std::forward<Args>(args)...)));
 }
 
-/// Throws Error with a formatted message unless `condition` holds.
+/// The same unless `condition` holds.
 template <class... Args>
 void require(bool condition, fmt::format_string<Args...> format, Args&&... args) {
-    if (!condition) throw Error(fmt::format(format, std::forward<Args>(args)...));
+    if (!condition) fail(format, std::forward<Args>(args)...);
 }
 
 }  // namespace slimgrad

@@ -10,6 +10,7 @@
 #include "tensor/linalg.h"
 #include "tensor/ops.h"
 #include "tensor/random.h"
+#include "tests/temporary.h"
 
 namespace slimgrad {
 namespace {
@@ -329,6 +330,17 @@ TEST(Storage, MayBelongToSomeoneElse) {
     x = {};
     EXPECT_TRUE(alive.expired());
     EXPECT_EQ(ledger()[Category::workspace].live, workspace);
+}
+
+TEST(Error, HasOneLineOfUtf8) {
+    const auto said = [](const std::string& name) {
+        return message([&] { fail("[test] '{}' is bad", name); });
+    };
+    EXPECT_EQ(said("größe €😀"), "[test] 'größe €😀' is bad");
+    EXPECT_EQ(said("a\nb\r\t\x7f"), "[test] 'a\\nb\\x0d\\x09\\x7f' is bad");
+    // A lone byte, an overlong form, half of a pair, beyond the last character, cut off.
+    EXPECT_EQ(said("\xff|\xc0\xaf|\xed\xa0\x80|\xf4\x90\x80\x80|\xe2\x82"),
+              "[test] '\\xff|\\xc0\\xaf|\\xed\\xa0\\x80|\\xf4\\x90\\x80\\x80|\\xe2\\x82' is bad");
 }
 
 TEST(Blas, UsesTheKernelsThatTheProcessorOffers) {
