@@ -13,6 +13,8 @@ set(ENV{PKG_CONFIG_PATH}
 pkg_check_modules(OPENBLAS REQUIRED IMPORTED_TARGET openblas)
 # Vectors for every processor (libhwy-dev): the kernels of skinny products are written in it.
 pkg_check_modules(HIGHWAY REQUIRED IMPORTED_TARGET libhwy)
+# JPEG (libturbojpeg0-dev).
+pkg_check_modules(TURBOJPEG REQUIRED IMPORTED_TARGET libturbojpeg)
 # Unicode for the tokenizer (libutf8proc-dev).
 pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)
 find_library(LAPACKE_LIBRARY lapacke REQUIRED)

@@ -1,10 +1,14 @@
 #include "data/image_file.h"
 
+#include <zlib.h>
+
+#include <algorithm>
 #include <cstdlib>
 #include <memory>
+#include <string_view>
 
 #include "data/file.h"
-#include "data/safetensors_header.h"
+#include "data/jpeg_file.h"
 #include "tensor/error.h"
 
 namespace {
@@ -28,7 +32,6 @@ void* bounded_realloc(void* old, std::size_t size) {
 #define STB_IMAGE_STATIC
 #define STB_IMAGE_IMPLEMENTATION
 #define STBI_ONLY_PNG
-#define STBI_ONLY_JPEG
 #define STBI_NO_STDIO
 #include <stb/stb_image.h>
 
@@ -36,7 +39,30 @@ namespace slimgrad {
 
 namespace {
 
-/// An image in memory that stb_image has looked at and not yet decoded.
+/// What is wrong with the chunks of a PNG file, of which stb_image looks at neither the checksums
+/// nor the end; empty if nothing is.
+std::string fault_of_chunks(std::span<const std::uint8_t> bytes) {
+    constexpr std::size_t signature = 8, around = 12;  // length and name before the data, checksum
+    const auto number = [&](std::size_t at) {
+        std::uint32_t value = 0;
+        for (std::size_t i = 0; i < 4; ++i) value = value << 8 | bytes[at + i];
+        return value;
+    };
+    for (std::size_t at = signature; at <= bytes.size();) {
+        if (bytes.size() - at < around || number(at) > bytes.size() - at - around) break;
+        const std::uint32_t length = number(at);
+        const auto named = bytes.subspan(at + 4, 4 + std::size_t{length});
+#ifndef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
+        if (crc32(0, named.data(), static_cast<uInt>(named.size())) != number(at + 8 + length))
+            return fmt::format("the chunk at byte {} has another checksum", at);
+#endif
+        if (std::ranges::equal(named.first(4), std::string_view("IEND"))) return "";
+        at += around + length;
+    }
+    return "it ends before its last chunk";
+}
+
+/// A PNG image in memory that stb_image has looked at and not yet decoded.
 class Encoded {
   public:
     Encoded(std::span<const std::uint8_t> bytes, const std::string& file, const char* kind)
@@ -44,11 +70,9 @@ class Encoded {
         require(bytes.size() <= most_bytes,
                 "[data] '{}': expected an image of at most {} bytes, got {}", file, most_bytes,
                 bytes.size());
-        require_image(stbi_info_from_memory(bytes.data(), size(), &width_, &height_, &channels_) !=
-                      0);
-        require(std::int64_t{width_} * height_ <= most_pixels,
-                "[data] '{}': expected an image of at most {} pixels, got {} x {}", file,
-                most_pixels, width_, height_);
+        if (stbi_info_from_memory(bytes.data(), size(), &width_, &height_, &channels_) == 0)
+            refuse(reason());
+        require_image_size(file, width_, height_);
     }
     int channels() const { return channels_; }
     std::int64_t width() const { return width_; }
@@ -56,20 +80,24 @@ class Encoded {
 
     /// All pixels, each of so many bytes; 0: of as many as it has channels.
     std::vector<std::uint8_t> decode(int bytes_each) {
+        if (const std::string fault = fault_of_chunks(bytes_); !fault.empty()) refuse(fault);
         const std::unique_ptr<stbi_uc, void (*)(void*)> pixels(
             stbi_load_from_memory(bytes_.data(), size(), &width_, &height_, &channels_, bytes_each),
             stbi_image_free);
-        require_image(pixels != nullptr);
+        if (!pixels) refuse(reason());
         if (bytes_each == 0) bytes_each = channels_;
         return {pixels.get(), pixels.get() + width() * height() * bytes_each};
     }
 
   private:
     int size() const { return static_cast<int>(bytes_.size()); }
-    void require_image(bool good) const {
-        if (!good)
-            fail("[data] '{}': expected a {} image, got {} bytes that are none ({})", file_, kind_,
-                 bytes_.size(), on_a_line(stbi_failure_reason()));  // it may quote the file
+    static std::string reason() {
+        const char* const why = stbi_failure_reason();
+        return why ? why : "it is damaged";
+    }
+    [[noreturn]] void refuse(const std::string& why) const {
+        fail("[data] '{}': expected a {} image, got {} bytes that are none ({})", file_, kind_,
+             bytes_.size(), why);
     }
 
     std::span<const std::uint8_t> bytes_;
@@ -93,7 +121,14 @@ GreyImage parse_grey_png(std::span<const std::uint8_t> bytes, const std::string&
     return image;
 }
 
+void require_image_size(const std::string& file, std::int64_t width, std::int64_t height) {
+    require(width * height <= most_pixels,
+            "[data] '{}': expected an image of at most {} pixels, got {} x {}", file, most_pixels,
+            width, height);
+}
+
 Picture parse_picture(std::span<const std::uint8_t> bytes, const std::string& file) {
+    if (is_jpeg(bytes)) return parse_jpeg(bytes, file);
     Encoded encoded(bytes, file, "JPEG or PNG");
     return {encoded.width(), encoded.height(), encoded.decode(3)};
 }

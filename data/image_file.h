@@ -34,5 +34,7 @@ Picture read_picture(const std::filesystem::path& path);
 Picture parse_picture(std::span<const std::uint8_t> bytes, const std::string& file);
 
 inline constexpr std::int64_t most_pixels = 1 << 24;
+/// Throws Error for an image of more.
+void require_image_size(const std::string& file, std::int64_t width, std::int64_t height);
 
 }  // namespace slimgrad

@@ -7,20 +7,11 @@ namespace slimgrad {
 inline namespace SLIMGRAD_PRECISION {
 namespace {
 
-/// The middle of a picture; where there is none, the even row or column beside it, as torchvision
+/// Where the middle part of a length begins; between two places at the even one, as torchvision
 /// rounds.
-Picture middle(const Picture& picture, std::int64_t side) {
-    const auto before = [&](std::int64_t length) {
-        const std::int64_t rest = length - side, half = rest / 2;
-        return half + (rest % 2) * (half % 2);
-    };
-    const std::int64_t top = before(picture.height), left = before(picture.width);
-    Picture cut{side, side, {}};
-    for (std::int64_t row = 0; row < side; ++row) {
-        const auto from = picture.pixels.begin() + 3 * ((top + row) * picture.width + left);
-        cut.pixels.insert(cut.pixels.end(), from, from + 3 * side);
-    }
-    return cut;
+std::int64_t middle(std::int64_t length, std::int64_t part) {
+    const std::int64_t rest = length - part, half = rest / 2;
+    return half + (rest % 2) * (half % 2);
 }
 
 void mirror(Picture& picture) {
@@ -33,21 +24,14 @@ void mirror(Picture& picture) {
 
 }  // namespace
 
-void SkippedPictures::add(std::int64_t i, std::string why) {
+void SkippedPictures::add(std::string why) {
     const std::lock_guard lock(mutex_);
-    why_.emplace(i, std::move(why));
+    why_.insert(std::move(why));
 }
 
-std::int64_t SkippedPictures::count() const {
+std::set<std::string> SkippedPictures::all() const {
     const std::lock_guard lock(mutex_);
-    return std::ssize(why_);
-}
-
-std::string SkippedPictures::note() const {
-    const std::lock_guard lock(mutex_);
-    if (why_.empty()) return "";
-    return fmt::format("{} picture{} left out, the first: {}", why_.size(),
-                       why_.size() == 1 ? " was" : "s were", why_.begin()->second);
+    return why_;
 }
 
 Crop random_crop(std::int64_t height, std::int64_t width, Stream& stream) {
@@ -90,11 +74,8 @@ Picture PictureLoader::prepared(const Picture& picture, std::int64_t epoch,
         const std::int64_t target = (side * 8 + 6) / 7;
         const auto scaled = [&](std::int64_t length) { return length * target / shorter; };
         const std::int64_t height = scaled(picture.height), width = scaled(picture.width);
-        require(height <= most_pixels / width,
-                "[data] {}: {} x {} is too thin: with {} pixels on the shorter side it would have "
-                "more than {}",
-                source_->describe(sample), picture.width, picture.height, target, most_pixels);
-        return middle(resized(picture, {0, 0, picture.height, picture.width}, height, width), side);
+        return part_of_resized(picture, height, width,
+                               {middle(height, side), middle(width, side), side, side});
     }
     Stream stream(options_.seed, "augment", static_cast<std::uint64_t>(epoch),
                   static_cast<std::uint32_t>(sample));
@@ -120,7 +101,7 @@ std::int32_t PictureLoader::write(std::int64_t epoch, std::int64_t sample, real*
             return source_->labels()[static_cast<std::size_t>(i)];
         } catch (const Error& error) {
             if (!options_.skipped) throw;
-            options_.skipped->add(i, error.what());
+            options_.skipped->add(error.what());
             require(++tries < all, "[data] {}: none of {} pictures can be read. The last: {}",
                     source_->name(), all, error.what());
         }

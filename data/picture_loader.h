@@ -1,9 +1,9 @@
 #pragma once
 
 #include <array>
-#include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 
 #include "data/batch.h"
@@ -22,17 +22,16 @@ struct PixelScale {
     static PixelScale half() { return {{0.5, 0.5, 0.5}, {0.5, 0.5, 0.5}}; }  // -1 … 1
 };
 
-/// Pictures that could not be read, and why. Safe to use from several threads.
+/// What was said of pictures that could not be read, of each once. Safe to use from several
+/// threads.
 class SkippedPictures {
   public:
-    void add(std::int64_t i, std::string why);
-    std::int64_t count() const;
-    /// "2 pictures were left out, the first: why"; empty if there are none.
-    std::string note() const;
+    void add(std::string why);
+    std::set<std::string> all() const;
 
   private:
     mutable std::mutex mutex_;
-    std::map<std::int64_t, std::string> why_;
+    std::set<std::string> why_;
 };
 
 struct PictureLoaderOptions {
@@ -53,7 +52,7 @@ Crop random_crop(std::int64_t height, std::int64_t width, Stream& stream);
 
 /// Batches of pictures (B, 3, side, side) as a pure function of the step, like Loader. A picture is
 /// resized with antialiasing: to the random part of it, mirrored half of the time, if `augment`;
-/// else so that its shorter side is 8/7 of `side`, of which the middle is cut out (256 for 224).
+/// else so that its shorter side is 8/7 of `side` (256 for 224), of which the middle is made.
 /// Then x = (byte / 255 - mean) / std by channel. A picture that is skipped is replaced by the next
 /// one of the set. Safe to use from several threads; copies share the source.
 class PictureLoader {

@@ -14,4 +14,9 @@ struct Crop {
 /// not inside, and for a size that is not positive.
 Picture resized(const Picture& picture, const Crop& crop, std::int64_t height, std::int64_t width);
 
+/// A part of the whole picture at another size, which is made of it alone. Throws Error for a part
+/// that is empty or not inside.
+Picture part_of_resized(const Picture& picture, std::int64_t height, std::int64_t width,
+                        const Crop& part);
+
 }  // namespace slimgrad

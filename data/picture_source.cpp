@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <set>
 #include <system_error>
 
 namespace slimgrad {
@@ -37,21 +38,34 @@ std::vector<std::string> folders_in(const fs::path& directory) {
     return names;
 }
 
-/// The pictures below a folder, by name.
-std::vector<fs::path> pictures_in(const fs::path& directory) {
-    std::vector<fs::path> files;
-    std::error_code error, none;
-    using Options = fs::directory_options;
-    for (fs::recursive_directory_iterator
-             entry(directory, Options::follow_directory_symlink, error),
-         end;
-         !error && entry != end; entry.increment(error))
-        if (is_picture(entry->path()) && entry->is_regular_file(none))
-            files.push_back(entry->path());
-    if (error) cannot_list(directory, error);
-    std::ranges::sort(files);
-    return files;
-}
+/// The pictures below a folder, by name, and below those that its links lead to.
+class PicturesBelow {
+  public:
+    explicit PicturesBelow(const fs::path& directory) {
+        take(directory);
+        std::ranges::sort(files_);
+    }
+    std::vector<fs::path> files() && { return std::move(files_); }
+
+  private:
+    void take(const fs::path& directory) {
+        std::error_code error, none;
+        const fs::path real = fs::canonical(directory, error);
+        require(error || seen_.insert(real).second,
+                "[data] '{}' leads to '{}', which is read already: a link goes round",
+                directory.string(), real.string());
+        for (fs::directory_iterator entry(directory, error), end; !error && entry != end;
+             entry.increment(error))
+            if (entry->is_directory(none))
+                take(entry->path());
+            else if (is_picture(entry->path()) && entry->is_regular_file(none))
+                files_.push_back(entry->path());
+        if (error) cannot_list(directory, error);
+    }
+
+    std::set<fs::path> seen_;
+    std::vector<fs::path> files_;
+};
 
 class FolderPictures final : public PictureSource {
   public:
@@ -66,7 +80,7 @@ class FolderPictures final : public PictureSource {
             require(fs::is_directory(directory / name, none),
                     "[data] expected pictures of the class '{}' in '{}'", name,
                     (directory / name).string());
-            of_class.push_back(pictures_in(directory / name));
+            of_class.push_back(PicturesBelow(directory / name).files());
             require(!of_class.back().empty(),
                     "[data] '{}': expected files that end in .jpg, .jpeg or .png, got none",
                     (directory / name).string());

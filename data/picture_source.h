@@ -44,11 +44,12 @@ struct PictureSplits {
 /// Files in one folder a class, as torchvision's ImageFolder has them: DIR/train/cat/1.jpg,
 /// DIR/val/cat/2.png. The test set is what stands in `val`, `valid`, `validation` or `test`, the
 /// first that is there. Classes are the folders of `train` by name; files of any depth count if
-/// they end in .jpg, .jpeg or .png, in order of their names. A limit keeps the first so many
-/// pictures, a class after the other in turn, so that all classes stay; 0 keeps all.
+/// they end in .jpg, .jpeg or .png, in order of their names; links to folders are followed. A limit
+/// keeps the first so many pictures, a class after the other in turn, so that all classes stay; 0
+/// keeps all.
 ///
-/// Throws Error, one line, if a folder is absent, a class has no pictures, or the test set has a
-/// class that `train` has not.
+/// Throws Error, one line, if a folder is absent, a class has no pictures, a link leads to a folder
+/// of the class that is read already, or the test set has a class that `train` has not.
 PictureSplits read_picture_folder(const std::filesystem::path& directory,
                                   std::int64_t limit_train = 0, std::int64_t limit_test = 0);
 

@@ -3,6 +3,7 @@ list(APPEND SLIMGRAD_BASE_SOURCES
      data/file.cpp
      data/glue.cpp
      data/image_file.cpp
+     data/jpeg_file.cpp
      data/json.cpp
      data/metrics.cpp
      data/picture_resize.cpp
