@@ -21,7 +21,7 @@ class Reader {
   public:
     explicit Reader(const fs::path& file) : file_(file) {
         constexpr std::size_t block = 1 << 20;
-        archive_read_support_filter_all(archive_.get());
+        archive_read_support_filter_gzip(archive_.get());
         archive_read_support_format_tar(archive_.get());
         check(archive_read_open_filename(archive_.get(), file.c_str(), block));
     }
@@ -34,7 +34,8 @@ class Reader {
         check(status);
         return entry;
     }
-    /// Calls take(bytes, count) with the content of the file that next() gave, in order.
+    /// Calls take(offset, bytes, count) with the pieces of the file that next() gave, in order.
+    /// What lies between them is zero.
     template <class Take>
     void content(Take take) {
         const void* bytes = nullptr;
@@ -44,7 +45,7 @@ class Reader {
             const int status = archive_read_data_block(archive_.get(), &bytes, &count, &offset);
             if (status == ARCHIVE_EOF) return;
             check(status);
-            take(static_cast<const char*>(bytes), count);
+            take(offset, static_cast<const char*>(bytes), count);
         }
     }
     std::int64_t bytes_read() const { return archive_filter_bytes(archive_.get(), -1); }
@@ -70,6 +71,22 @@ fs::path place_of(const char* name, const fs::path& archive, const fs::path& dir
     return directory / path;
 }
 
+/// The content of an entry. Throws Error if it cannot be written.
+void write_file(Reader& reader, std::int64_t size, const fs::path& place) {
+    std::ofstream file(place, std::ios::binary);
+    reader.content([&](std::int64_t offset, const char* bytes, std::size_t count) {
+        file.seekp(offset);
+        file.write(bytes, static_cast<std::streamsize>(count));
+    });
+    file.close();
+    std::error_code error;
+    if (!file)
+        error.assign(errno, std::generic_category());
+    else
+        fs::resize_file(place, static_cast<std::uintmax_t>(size), error);  // it may end in zeros
+    require(!error, "[data] cannot write '{}': {}", place.string(), error.message());
+}
+
 void make_directories(const fs::path& directory) {
     std::error_code error;
     fs::create_directories(directory, error);
@@ -93,16 +110,7 @@ void unpack(const fs::path& archive, const fs::path& directory, const Progress& 
                     "[data] '{}' holds {}, expected files and folders alone", archive.string(),
                     shown(name));
             make_directories(place.parent_path());
-            std::ofstream file(place, std::ios::binary);
-            reader.content([&](const char* bytes, std::size_t count) {
-                file.write(bytes, static_cast<std::streamsize>(count));
-            });
-            file.close();
-            if (!file) {
-                const int error = errno;
-                fail("[data] cannot write '{}': {}", place.string(),
-                     std::generic_category().message(error));
-            }
+            write_file(reader, archive_entry_size(entry), place);
         }
         if (progress) progress(reader.bytes_read());
     }

@@ -41,6 +41,11 @@ std::string origin(const std::string& name) {
     return "https://gluebenchmark.com/tasks";
 }
 
+bool is_fetched(const std::string& name) {
+    const std::vector<DataSource>& sources = data_sources();
+    return std::ranges::find(sources, name, &DataSource::name) != sources.end();
+}
+
 bool is_text(const std::string& name) {
     const std::vector<std::string> names = text_data_names();
     return std::ranges::find(names, name) != names.end();
@@ -91,14 +96,15 @@ int get(const Options& options) {
     const std::vector<Fetched> fetched =
         fetch(*source, options.data_dir, {.mirror = options.mirror, .progress = progress_of});
     json files = json::array();
-    for (std::size_t i = 0; i < source->files.size(); ++i) {
-        const RemoteFile& file = source->files[i];
-        const bool now = i < fetched.size() && fetched[i].downloaded;
-        const std::string name = file.url.substr(file.url.rfind('/') + 1);
-        files.push_back(
-            {{"name", name}, {"bytes", file.bytes}, {"sha256", file.sha256}, {"downloaded", now}});
-        if (!options.json && i < fetched.size())
-            fmt::print("{}  {} bytes, {}\n", fetched[i].file.string(), file.bytes,
+    for (const RemoteFile& file : source->files) {
+        const auto found = std::ranges::find(fetched, file.name(), &Fetched::name);
+        const bool now = found != fetched.end() && found->downloaded;
+        files.push_back({{"name", file.name()},
+                         {"bytes", file.bytes},
+                         {"sha256", file.sha256},
+                         {"downloaded", now}});
+        if (!options.json && found != fetched.end())
+            fmt::print("{}  {} bytes, {}\n", file.name(), file.bytes,
                        now ? "downloaded and verified" : "was there, verified");
     }
     if (options.json)
@@ -153,7 +159,10 @@ int verify(const Options& options) {
     } else {
         const std::vector<std::string> names = data_names();
         if (std::ranges::find(names, options.name) == names.end())
-            fail("[data] unknown data set '{}'. Known: {}", options.name, fmt::join(names, ", "));
+            fail("[data] unknown data set '{}'. Known: {}{}", options.name, fmt::join(names, ", "),
+                 is_fetched(options.name)
+                     ? fmt::format(". Hint: what was fetched is an {}", picture_folder_name)
+                     : "");
         const ImageSplits splits = load_images(options.name, options.data_dir);
         document["train"] = describe(splits.train.labels, splits.train.classes);
         document["test"] = describe(splits.test.labels, splits.test.classes);

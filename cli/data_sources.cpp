@@ -9,6 +9,7 @@
 #include "data/file.h"
 #include "tensor/error.h"
 #include "tensor/option.h"
+#include "train/directory_lock.h"
 
 namespace slimgrad::cli {
 namespace {
@@ -37,7 +38,7 @@ class Arranged {
 };
 
 /// meta/train.txt and meta/test.txt: "apple_pie/1005649".
-fs::path arrange_food(const fs::path& unpacked, const fs::path&) {
+fs::path arrange_food(const fs::path& unpacked) {
     Arranged to(unpacked / "food-101" / "images", unpacked / "arranged");
     for (const char* const split : {"train", "test"})
         for (const std::string& line :
@@ -52,7 +53,7 @@ fs::path arrange_food(const fs::path& unpacked, const fs::path&) {
 
 /// annotations/trainval.txt and test.txt: "Abyssinian_100 1 1 1", where the name begins with the
 /// breed.
-fs::path arrange_pets(const fs::path& unpacked, const fs::path&) {
+fs::path arrange_pets(const fs::path& unpacked) {
     Arranged to(unpacked / "images", unpacked / "arranged");
     for (const auto& [split, list] : {std::pair{"train", "trainval"}, {"test", "test"}})
         for (const std::string& line :
@@ -68,12 +69,12 @@ fs::path arrange_pets(const fs::path& unpacked, const fs::path&) {
 }
 
 /// imagelabels.mat: the class of each picture, from 1; setid.mat: which pictures are in a split.
-fs::path arrange_flowers(const fs::path& unpacked, const fs::path& downloads) {
+fs::path arrange_flowers(const fs::path& unpacked) {
     const auto matrix = [&](const char* file, const char* name) {
-        auto all = read_mat(downloads / file);
+        auto all = read_mat(unpacked / file);
         const auto found = all.find(name);
         require(found != all.end(), "[data] '{}': expected a matrix '{}'",
-                (downloads / file).string(), name);
+                (unpacked / file).string(), name);
         return std::move(found->second);
     };
     const std::vector<std::int64_t> labels = matrix("imagelabels.mat", "labels");
@@ -89,51 +90,117 @@ fs::path arrange_flowers(const fs::path& unpacked, const fs::path& downloads) {
     return to.root();
 }
 
-std::string name_of(const RemoteFile& file) { return file.url.substr(file.url.rfind('/') + 1); }
+Progress progress_of(const FetchOptions& options, const std::string& name, std::int64_t bytes) {
+    return options.progress ? options.progress(name, bytes) : Progress();
+}
+
+/// Downloads a file, from the mirror if there is one; false if it was there.
+bool bring(RemoteFile file, const fs::path& place, const FetchOptions& options) {
+    const std::string name = file.name();
+    if (!options.mirror.empty())
+        file.url = options.mirror + (options.mirror.ends_with('/') ? "" : "/") + name;
+    return download(file, place, progress_of(options, name, file.bytes));
+}
 
 bool is_archive(const std::string& name) {
     return name.ends_with(".tar.gz") || name.ends_with(".tgz");
 }
 
-/// Throws Error unless the disk has room for what is still to come.
-void require_room(const DataSource& source, const fs::path& directory) {
-    std::error_code none;
-    std::int64_t needed = source.unpacked;
-    for (const RemoteFile& file : source.files)
-        for (const char* const ending : {"", ".part"}) {
-            const fs::path there = directory / (name_of(file) + ending);
-            if (*ending == 0) needed += file.bytes;
+void make_directories(const fs::path& directory) {
+    std::error_code error;
+    if (!directory.empty()) fs::create_directories(directory, error);
+    require(!error, "[data] cannot make the directory '{}': {}", directory.string(),
+            error.message());
+}
+
+/// Whether a data set is where it becomes one as a whole. Throws Error if something else has that
+/// name.
+bool is_made(const fs::path& target) {
+    std::error_code error;
+    const bool is_free = fs::symlink_status(target, error).type() == fs::file_type::not_found;
+    require(is_free || fs::is_directory(target, error),
+            "[data] '{}' is in the way: expected a directory or nothing", target.string());
+    return !is_free && !fs::is_empty(target, error);
+}
+
+/// A data set of archives while it is fetched: all that is downloaded and unpacked lies in one
+/// directory beside its own, which one process alone works in.
+class Workshop {
+  public:
+    Workshop(const DataSource& source, fs::path directory, const FetchOptions& options)
+        : source_(source),
+          options_(options),
+          directory_(std::move(directory)),
+          target_(directory_ / source.folder),
+          work_(target_.string() + ".fetching") {}
+
+    std::vector<Fetched> run() {
+        if (is_made(target_)) return {};
+        make_directories(work_);
+        const DirectoryLock lock(work_);
+        std::vector<Fetched> files;
+        if (!is_made(target_)) {  // by the process that had the lock before
+            std::error_code none;
+            fs::remove_all(unpacked(), none);  // half of it, by one that broke off
+            require_room();
+            for (const RemoteFile& file : source_.files)
+                files.push_back({file.name(), bring(file, place_of(file), options_)});
+            make();
+        }
+        std::error_code none;
+        fs::remove_all(work_, none);
+        return files;
+    }
+
+  private:
+    fs::path unpacked() const { return work_ / "unpacked"; }
+    /// A file that a user has put beside the data set is taken from there, and stays.
+    fs::path place_of(const RemoteFile& file) const {
+        const fs::path own = directory_ / file.name();
+        return is_there(own) ? own : work_ / file.name();
+    }
+
+    /// Throws Error unless the disk has room for what is still to come.
+    void require_room() const {
+        std::error_code none;
+        std::int64_t needed = source_.unpacked;
+        for (const RemoteFile& file : source_.files) {
+            fs::path there = place_of(file);
+            if (!fs::exists(there, none)) there += ".part";
+            needed += file.bytes;
             if (fs::exists(there, none))
                 needed -= static_cast<std::int64_t>(fs::file_size(there, none));
         }
-    const fs::space_info space = fs::space(directory, none);
-    const auto gigabytes = [](double bytes) { return bytes / 1e9; };
-    require(
-        none || static_cast<double>(space.available) > static_cast<double>(needed),
-        "[data] '{}' has {:.1f} GB left, and {} needs about {:.1f} GB. Hint: another --data-dir",
-        directory.string(), gigabytes(static_cast<double>(space.available)), source.name,
-        gigabytes(static_cast<double>(needed)));
-}
+        const fs::space_info space = fs::space(work_, none);
+        const auto gigabytes = [](auto bytes) { return static_cast<double>(bytes) / 1e9; };
+        require(none || static_cast<double>(space.available) > static_cast<double>(needed),
+                "[data] '{}' has {:.1f} GB left, and {} needs about {:.1f} GB. Hint: another "
+                "--data-dir",
+                directory_.string(), gigabytes(space.available), source_.name, gigabytes(needed));
+    }
 
-Progress progress_of(const FetchOptions& options, const std::string& name, std::int64_t bytes) {
-    return options.progress ? options.progress(name, bytes) : Progress();
-}
+    void make() const {
+        std::error_code error;
+        make_directories(unpacked());
+        for (const RemoteFile& file : source_.files)
+            if (is_archive(file.name()))
+                unpack(place_of(file), unpacked(),
+                       progress_of(options_, "unpacking " + file.name(), file.bytes));
+            else if (!fs::copy_file(place_of(file), unpacked() / file.name(), error))
+                fail("[data] cannot write '{}': {}", (unpacked() / file.name()).string(),
+                     error.message());
+        const fs::path made =
+            source_.arrange ? source_.arrange(unpacked()) : unpacked() / source_.folder;
+        require(fs::is_directory(made, error), "[data] the archive of {} lacks the folder '{}'",
+                source_.name, source_.folder);
+        fs::rename(made, target_, error);
+        require(!error, "[data] cannot make '{}': {}", target_.string(), error.message());
+    }
 
-/// What `source.files` hold, in the one folder that the data set is.
-void unpack_all(const DataSource& source, const fs::path& directory, const FetchOptions& options) {
-    const fs::path target = directory / source.folder, work = target.string() + ".unpacking";
-    std::error_code error;
-    fs::remove_all(work, error);
-    for (const RemoteFile& file : source.files)
-        if (is_archive(name_of(file)))
-            unpack(directory / name_of(file), work,
-                   progress_of(options, "unpacking " + name_of(file), file.bytes));
-    const fs::path made = source.arrange ? source.arrange(work, directory) : work / source.folder;
-    fs::rename(made, target, error);
-    require(!error, "[data] cannot make '{}': {}", target.string(), error.message());
-    fs::remove_all(work, error);
-    for (const RemoteFile& file : source.files) fs::remove(directory / name_of(file), error);
-}
+    const DataSource& source_;
+    const FetchOptions& options_;
+    fs::path directory_, target_, work_;
+};
 
 }  // namespace
 
@@ -208,22 +275,12 @@ const std::vector<DataSource>& data_sources() {
 
 std::vector<Fetched> fetch(const DataSource& source, const fs::path& directory,
                            const FetchOptions& options) {
-    const bool archives = source.unpacked > 0;
-    const fs::path target = directory / source.folder, into = archives ? directory : target;
-    if (archives && is_there(target)) return {};
-    std::error_code error;
-    if (!into.empty()) fs::create_directories(into, error);
-    require(!error, "[data] cannot make the directory '{}': {}", into.string(), error.message());
-    if (archives) require_room(source, into.empty() ? fs::path(".") : into);
+    if (source.unpacked > 0) return Workshop(source, directory, options).run();
+    const fs::path target = directory / source.folder;
+    make_directories(target);
     std::vector<Fetched> files;
-    for (RemoteFile file : source.files) {
-        const std::string name = name_of(file);
-        if (!options.mirror.empty())
-            file.url = options.mirror + (options.mirror.ends_with('/') ? "" : "/") + name;
-        const bool fetched = download(file, into / name, progress_of(options, name, file.bytes));
-        files.push_back({into / name, fetched});
-    }
-    if (archives) unpack_all(source, directory, options);
+    for (const RemoteFile& file : source.files)
+        files.push_back({file.name(), bring(file, target / file.name(), options)});
     return files;
 }
 

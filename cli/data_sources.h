@@ -17,10 +17,9 @@ struct DataSource {
     std::vector<RemoteFile> files;
     /// About how many bytes its archives unpack to; 0 if there are none.
     std::int64_t unpacked = 0;
-    /// Puts what was unpacked in order, and returns the directory that becomes `folder`. Null: what
-    /// has that name already.
-    std::filesystem::path (*arrange)(const std::filesystem::path& unpacked,
-                                     const std::filesystem::path& downloads) = nullptr;
+    /// Puts what was unpacked in order, with the files that are no archives, and returns the
+    /// directory that becomes `folder`. Null: what has that name already.
+    std::filesystem::path (*arrange)(const std::filesystem::path& unpacked) = nullptr;
 };
 
 /// Those that `slimgrad data get` knows.
@@ -28,7 +27,7 @@ const std::vector<DataSource>& data_sources();
 
 /// What became of one file.
 struct Fetched {
-    std::filesystem::path file;
+    std::string name;
     bool downloaded;
 };
 
@@ -39,9 +38,11 @@ struct FetchOptions {
 };
 
 /// Brings a data set into `directory`/folder, whole and verified or not at all. Nothing is done if
-/// archives were unpacked there before: the result is empty. Archives lie in `directory` until they
-/// are unpacked, and a transfer that broke off goes on. Throws DownloadError if a transfer fails,
-/// and Error if the disk has no room for all of it, or a file is not what it should be.
+/// archives were unpacked there before: the result is empty. Archives lie in
+/// `directory`/folder.fetching until they are unpacked, and a transfer that broke off goes on; one
+/// that lies in `directory` already is taken from there, and stays. Throws DownloadError if a
+/// transfer fails, and Error if another process fetches the same, the disk has no room for all of
+/// it, or a file is not what it should be.
 std::vector<Fetched> fetch(const DataSource& source, const std::filesystem::path& directory,
                            const FetchOptions& options = {});
 

@@ -13,6 +13,8 @@ struct RemoteFile {
     std::string url;
     std::int64_t bytes;
     std::string sha256;  // 64 hexadecimal digits, small
+    /// The last part of its address.
+    std::string name() const { return url.substr(url.rfind('/') + 1); }
 };
 
 /// The network or the server failed; another time it may not. One line.

@@ -1,6 +1,10 @@
 #!/usr/bin/env python3
-"""Makes the MATLAB files of this folder, in the layout of those of Oxford's 102 flowers (pip install scipy)."""
+"""Makes the files of this folder: MATLAB's in the layout of those of Oxford's 102 flowers (pip install scipy), and an
+archive with a sparse file (GNU tar)."""
+import gzip
 import pathlib
+import subprocess
+import tempfile
 
 import numpy as np
 from scipy.io import savemat
@@ -21,3 +25,12 @@ savemat(here / "kinds.mat", {
 }, do_compression=False)
 savemat(here / "fraction.mat", {"x": np.array([[0.5]])})
 savemat(here / "text.mat", {"x": "hello"})
+
+with tempfile.TemporaryDirectory() as folder:
+    with open(pathlib.Path(folder, "sparse"), "wb") as file:
+        file.seek(8192)
+        file.write(b"x" * 4096)
+        file.truncate(20000)
+    tar = subprocess.run(["tar", "--sparse", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner", "-cf", "-", "sparse"],
+                         cwd=folder, check=True, capture_output=True).stdout
+    (here / "sparse.tar.gz").write_bytes(gzip.compress(tar, mtime=0))

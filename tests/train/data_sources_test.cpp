@@ -13,6 +13,7 @@
 #include "tests/error_of.h"
 #include "tests/places.h"
 #include "tests/temporary.h"
+#include "train/directory_lock.h"
 #include "web_server.h"
 
 namespace slimgrad::cli {
@@ -56,7 +57,7 @@ class DataSources : public ::testing::Test {
         for (std::size_t i = 0; i < files.size(); ++i) {
             RemoteFile& file = found.files.at(i);
             const std::string bytes = get(files[i]);
-            const std::string own = file.url.substr(file.url.rfind('/') + 1);
+            const std::string own = file.name();
             file = {server_.url(own), std::ssize(bytes), sha256_of(files[i])};
             server_.files[own] = bytes;
         }
@@ -125,12 +126,55 @@ TEST_F(DataSources, ABrokenTransferAndABrokenUnpackingGoOn) {
         source("cifar10", {archive({{"cifar-10-batches-bin/a", std::string(2000, 'a') + "end"}})});
     server_.cut_after = 30;
     EXPECT_THROW(fetch(cifar, data()), DownloadError);
-    put(data() / "cifar-10-batches-bin.unpacking" / "cifar-10-batches-bin" / "b",
+    put(data() / "cifar-10-batches-bin.fetching/unpacked/cifar-10-batches-bin/b",
         "of a run before");
     server_.cut_after = -1;
     fetch(cifar, data());
     EXPECT_EQ(tree("cifar-10-batches-bin"), std::vector<std::string>{"a"});
     EXPECT_NE(server_.requests().back().find("Range: bytes=30-"), std::string::npos);
+}
+
+TEST_F(DataSources, OneProcessAtATime) {
+    const DataSource cifar = source("cifar10", {archive({{"cifar-10-batches-bin/a", "b"}})});
+    const fs::path work = data() / "cifar-10-batches-bin.fetching";
+    fs::create_directories(work);
+    {
+        const DirectoryLock other(work);
+        EXPECT_NE(error_of([&] { fetch(cifar, data()); }).find("is in use by process"),
+                  std::string::npos);
+    }
+    EXPECT_EQ(fetch(cifar, data()).size(), 1u);
+    EXPECT_EQ(in_data(), std::vector<std::string>{"cifar-10-batches-bin"});
+}
+
+TEST_F(DataSources, WhatAUserHasPutThereStays) {
+    const fs::path file = archive({{"cifar-10-batches-bin/a", "b"}});
+    const DataSource cifar = source("cifar10", {file});
+    fs::create_directories(data());
+    fs::copy_file(file, data() / "cifar-10-binary.tar.gz");
+    const std::vector<Fetched> files = fetch(cifar, data());
+    ASSERT_EQ(files.size(), 1u);
+    EXPECT_EQ(files.front().name, "cifar-10-binary.tar.gz");
+    EXPECT_FALSE(files.front().downloaded);
+    EXPECT_TRUE(server_.requests().empty());
+    EXPECT_EQ(in_data(),
+              (std::vector<std::string>{"cifar-10-batches-bin", "cifar-10-binary.tar.gz"}));
+}
+
+TEST_F(DataSources, WhatHasItsNameAndIsNoDataSetIsNamed) {
+    const DataSource cifar = source("cifar10", {archive({{"cifar-10-batches-bin/a", "b"}})});
+    const fs::path target = data() / "cifar-10-batches-bin";
+    const auto error = [&] { return error_of([&] { fetch(cifar, data()); }); };
+    put(target, "a file");
+    EXPECT_NE(error().find("is in the way: expected a directory or nothing"), std::string::npos);
+    fs::remove(target);
+    fs::create_symlink("nowhere", target);
+    EXPECT_NE(error().find("is in the way"), std::string::npos);
+    EXPECT_TRUE(server_.requests().empty());
+    fs::remove(target);
+    fs::create_directory(target);  // empty: as good as nothing
+    EXPECT_EQ(fetch(cifar, data()).size(), 1u);
+    EXPECT_EQ(tree("cifar-10-batches-bin"), std::vector<std::string>{"a"});
 }
 
 TEST_F(DataSources, FoodBecomesAFolderOfPictures) {
@@ -189,6 +233,10 @@ TEST_F(DataSources, WhatIsMissingIsNamed) {
     EXPECT_EQ(food("pie/1\n"), "[data] the archive lacks 'pie/1.jpg'");
     EXPECT_NE(food("pie\n").find("expected class/picture, got 'pie'"), std::string::npos);
     EXPECT_FALSE(fs::exists(directory_ / "data1" / "food-101"));
+    EXPECT_EQ(error_of([&] {
+                  fetch(source("cifar10", {archive({{"a", "b"}})}), data());
+              }),
+              "[data] the archive of cifar10 lacks the folder 'cifar-10-batches-bin'");
 }
 
 TEST_F(DataSources, AFullDiskIsSeenBefore) {
@@ -212,6 +260,14 @@ TEST_F(DataSources, AnArchiveCannotLeaveItsFolder) {
     EXPECT_EQ(error({"a/b/../c", "x"}), "no error");
     EXPECT_EQ(get(directory_ / "in" / "side" / "a" / "c"), "x");
     EXPECT_FALSE(fs::exists(directory_ / "in" / "out"));
+}
+
+TEST_F(DataSources, HolesOfASparseFileAreZeros) {
+    // GNU tar --sparse: 4096 bytes of 'x' at 8192 of 20000.
+    unpack(sample("sparse.tar.gz"), directory_ / "unpacked");
+    const std::string hole(8192, '\0');
+    EXPECT_EQ(get(directory_ / "unpacked" / "sparse"),
+              hole + std::string(4096, 'x') + std::string(20000 - 8192 - 4096, '\0'));
 }
 
 TEST_F(DataSources, ADamagedArchiveIsOneLine) {
