@@ -69,6 +69,8 @@ int eval(const Options& options) {
     const Evaluation result = evaluated(*model, *task);
     if (!holds_run(config.from)) say(fmt::format("{}: {}\n", config.from, to_string(loaded)));
     for (const std::string& note : task->notes()) say(fmt::format("{}\n", note));
+    const std::string passed_over = passed_over_note(task->passed_over());
+    if (!passed_over.empty()) say(fmt::format("{}\n", passed_over));
     if (!options.json) {
         fmt::print("{}   loss {:.4f}   ({} samples)\nmajority class: {}\n",
                    to_string(result.scores, task->metrics()), result.loss, result.samples,
@@ -79,6 +81,7 @@ int eval(const Options& options) {
                             {"from", config.from},       {"loss", result.loss},
                             {"samples", result.samples}, {"majority_baseline", task->baseline()},
                             {"fresh", loaded.fresh},     {"unused", loaded.unused}};
+    if (!passed_over.empty()) document["passed_over"] = passed_over;
     document.update(nlohmann::json(result.scores));
     print_json(document);
     return exit_done;
@@ -100,8 +103,9 @@ Action add_eval(CLI::App& program) {
                options->from);
     command->add_flag("--allow-fresh", options->allow_fresh,
                       "evaluate although weights are missing: these are drawn at random");
-    const std::set<std::string> used = {"data",  "data_dir", "limit_test", "max_length",
-                                        "vocab", "model",    "batch",      "threads"};
+    const std::set<std::string> used = {"data",       "data_dir",    "limit_test",   "max_length",
+                                        "image_size", "pixel_scale", "bad_pictures", "vocab",
+                                        "model",      "workers",     "batch",        "threads"};
     options->run = std::make_unique<RunOptions>(*command, used, RunOptions::Pick::only);
     return [options] { return eval(*options); };
 }

@@ -140,17 +140,21 @@ RunOptions::RunOptions(CLI::App& command, const std::set<std::string>& names, Pi
     });
 }
 
-TrainConfig RunOptions::config_over(const std::string& file) const {
-    if (file.empty() && recipe_.empty()) return spelled_out(parsed_, "[config]");
+TrainConfig RunOptions::config_over(const std::string& base) const {
+    if (base.empty() && file_.empty() && recipe_.empty()) return spelled_out(parsed_, "[config]");
     nlohmann::json json = nlohmann::json::object();
-    if (!file.empty()) {
-        json = read_json(file);
-        config_from_json(json, file);
-    }
+    std::string last = base;
+    for (const std::string& file : {base, file_})
+        if (!file.empty()) {
+            const nlohmann::json options = read_json(file);
+            config_from_json(options, file);  // a mistake is named with its file
+            json.update(options);
+            last = file;
+        }
     if (!recipe_.empty()) json[recipe_option().name] = recipe_;
     const nlohmann::json overrides = to_json(parsed_);
     for (const std::string& name : given()) json[name] = overrides.at(name);
-    return config_from_json(json, file);
+    return config_from_json(json, last);
 }
 
 std::vector<std::string> RunOptions::given() const {

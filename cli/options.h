@@ -79,9 +79,9 @@ class RunOptions {
 
     /// The recipe, overridden by the file, overridden by what was given. Throws Error if the file
     /// is not a configuration.
-    TrainConfig config() const { return config_over(file_); }
-    /// What was given over another file instead; over nothing if that is empty.
-    TrainConfig config_over(const std::string& file) const;
+    TrainConfig config() const { return config_over(""); }
+    /// The same over the options of another file, if there is one.
+    TrainConfig config_over(const std::string& base) const;
     /// The names of the options that were given, "lr"; the file is none of them.
     std::vector<std::string> given() const;
     bool has_file() const { return !file_.empty(); }

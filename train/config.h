@@ -29,7 +29,7 @@ struct TrainConfig : MethodOptions {
     std::int64_t limit_test = 0;
     bool augment = false;
     std::int64_t image_size = 0;
-    std::string pixel_scale;  // empty: see picture_task.h
+    std::string pixel_scale = "auto";
     std::string bad_pictures = "fail";
     std::int64_t workers = 1;
     std::int64_t max_length = 128;
@@ -104,9 +104,9 @@ void for_each_option(Config& c, F f) {
        "resize images to so many pixels a side, as RGB (0: image-folder to what the model is made "
        "for, others not)"},
       c.image_size);
-    f({"pixel_scale", Words{{"", "imagenet", "half"}},
+    f({"pixel_scale", Words{{"auto", "imagenet", "half"}},
        "what resized pixels are normalised by: mean and deviation of ImageNet, or -1 to 1 "
-       "(default: half for efficientnet-lite0, else imagenet)"},
+       "(auto: half for efficientnet-lite0, else imagenet)"},
       c.pixel_scale);
     f({"bad_pictures", Words{{"fail", "skip"}},
        "a file that cannot be read ends the run, or the next one takes its place"},
@@ -131,8 +131,8 @@ void for_each_option(Config& c, F f) {
        "dropout probability (default: 0 for images; for texts that of the model, 0.1)"},
       c.dropout);
     f({"drop_path", Reals{0, 1, false, true},
-       "probability that a residual block of a vision transformer or MobileNet is left out for a "
-       "sample, for the deepest; it falls to 0 at the first"},
+       "probability that a residual block of a model of images is left out for a sample, for the "
+       "deepest; it falls to 0 at the first; not of ResNets"},
       c.drop_path);
     f({"batch_norm", Words{{"train", "frozen"}},
        "statistics of the batch in training, or frozen: those of the weights, which stay"},

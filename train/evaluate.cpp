@@ -39,7 +39,8 @@ Evaluation evaluate(Module& model, const Split& split, const std::vector<std::st
     }
     result.samples = std::ssize(labels);
     result.loss /= static_cast<double>(result.samples);
-    require(std::isfinite(result.loss), "the loss on the test set is {}", result.loss);
+    if (!std::isfinite(result.loss))
+        throw LossNotFinite(fmt::format("the loss on the test set is {}", result.loss));
     for (const std::string& name : metrics) result.scores[name] = metric(name, predictions, labels);
     return result;
 }

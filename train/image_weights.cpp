@@ -15,7 +15,9 @@ namespace {
 
 /// What other libraries save beside weights: counts, and tables that follow from the sizes.
 bool follows_from_sizes(std::string_view name) {
-    constexpr std::array endings{"num_batches_tracked", "position_ids"};
+    constexpr std::array endings{"num_batches_tracked", "position_ids",
+                                 "attention_bias_idxs", "relative_position_index",
+                                 "attn_mask",           "relative_coords_table"};
     return std::ranges::any_of(endings, [&](const char* end) { return name.ends_with(end); });
 }
 

@@ -62,6 +62,12 @@ std::string to_string(const Scores& scores, const std::vector<std::string>& metr
     return text;
 }
 
+std::string passed_over_note(const std::set<std::string>& passed_over) {
+    if (passed_over.empty()) return "";
+    return fmt::format("{} {} left out, the first: {}", passed_over.size(),
+                       passed_over.size() == 1 ? "was" : "were", *passed_over.begin());
+}
+
 void to_json(nlohmann::json& json, const Measurements& m) {
     nlohmann::json flops = nlohmann::json::array(), ranks = nlohmann::json::object(),
                    evaluations = nlohmann::json::array();
@@ -95,6 +101,7 @@ void to_json(nlohmann::json& json, const Measurements& m) {
             {"epoch_steps", m.epoch_steps},
             {"evaluations", evaluations},
             {"train_losses", m.train_losses},
+            {"passed_over", m.passed_over},
             {"fresh", m.loaded.fresh},
             {"unused", m.loaded.unused}};
 }
@@ -130,6 +137,7 @@ void from_json(const nlohmann::json& json, Measurements& m) {
         m.evaluations.push_back({e.at(0).get<Scores>(), e.at(1), e.at(2)});
     json.at("train_losses").get_to(m.train_losses);
     // Older checkpoints have none.
+    m.passed_over = json.value("passed_over", std::set<std::string>());
     m.loaded.fresh = json.value("fresh", std::vector<std::string>());
     m.loaded.unused = json.value("unused", std::vector<std::string>());
 }

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <nlohmann/json_fwd.hpp>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -59,6 +60,8 @@ struct Measurements {
     std::vector<Evaluation> evaluations;  // at the end of each epoch
     std::vector<double> train_losses;     // means over each epoch
 
+    std::set<std::string> passed_over;  // what was said of data that could not be read
+
     LoadReport loaded;  // of the weights that the run began from, if it did
 
     /// Moves what the meter of this thread has counted here.
@@ -70,6 +73,9 @@ struct Measurements {
     void take_peaks();
     void take_ranks(const std::vector<LayerRanks>& layers);
 };
+
+/// "2 were left out, the first: why" of Measurements::passed_over; empty if it is.
+std::string passed_over_note(const std::set<std::string>& passed_over);
 
 void to_json(nlohmann::json& json, const Measurements& m);
 void from_json(const nlohmann::json& json, Measurements& m);

@@ -19,8 +19,8 @@ PictureSplits load_pictures(const TrainConfig& config) {
 }
 
 PixelScale scale_of(const TrainConfig& config) {
-    const bool half = config.pixel_scale.empty() ? config.model == "efficientnet-lite0"
-                                                 : config.pixel_scale == "half";
+    const bool half = config.pixel_scale == "auto" ? config.model == "efficientnet-lite0"
+                                                   : config.pixel_scale == "half";
     return half ? PixelScale::half() : PixelScale::imagenet();
 }
 

@@ -16,7 +16,9 @@ class PictureTask final : public Task {
     Split test() const override;
     std::unique_ptr<Module> model() const override;
     LoadReport load(Module& model) const override;
-    std::string passed_over() const override { return skipped_ ? skipped_->note() : ""; }
+    std::set<std::string> passed_over() const override {
+        return skipped_ ? skipped_->all() : std::set<std::string>();
+    }
 
   private:
     PictureTask(const TrainConfig& config, PictureSplits splits);

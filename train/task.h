@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -58,9 +59,9 @@ class Task {
     virtual LoadReport load(Module& model) const = 0;
     /// What a user should know of the files that the model is made of.
     virtual std::vector<std::string> notes() const { return {}; }
-    /// What of the data could not be read and was passed over so far, as the run was asked to do;
-    /// empty if nothing was.
-    virtual std::string passed_over() const { return ""; }
+    /// What was said of data that could not be read and were passed over so far, as the run was
+    /// asked to do.
+    virtual std::set<std::string> passed_over() const { return {}; }
     /// Writes into the directory of a new run what its model is made of, beside the weights:
     /// open_task() then needs no other place. Nothing for images, whose models are known by their
     /// name.

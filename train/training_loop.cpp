@@ -121,7 +121,7 @@ void TrainingLoop::whole_or_not_at_all(const Work& work) {
     m_.take_flops();
     try {
         work();
-    } catch (const Stopped&) {
+    } catch (...) {
         meter().reset();
         throw;
     }
@@ -218,9 +218,12 @@ void TrainingLoop::end_epoch(Progress& progress) {
         try {
             whole_or_not_at_all(
                 [&] { evaluation = evaluate(steps_.model(), test_, task_->metrics(), stop); });
-        } catch (const Error& error) {
+        } catch (const LossNotFinite& error) {
             fail("[train] step {}: {}. Hint: a lower --lr (now {})", step_, error.what(),
                  config_.lr);
+        } catch (const Error& error) {
+            save();  // what was trained is not lost: resuming evaluates again
+            fail("[train] step {}, evaluation: {}", step_, error.what());
         }
     }
     const double train_loss = m_.epoch_loss / static_cast<double>(m_.epoch_steps);
@@ -234,15 +237,19 @@ void TrainingLoop::end_epoch(Progress& progress) {
                         {"loss", evaluation.loss}, {"seconds", m_.seconds}};
     for (const auto& [metric, score] : evaluation.scores) line[metric] = score;
     run_.append_metrics(line);
-    if (const std::string passed = task_->passed_over(); !passed.empty()) progress.warn(passed);
+    take_passed_over();
+    if (!m_.passed_over.empty()) progress.warn(passed_over_note(m_.passed_over));
     progress.line(fmt::format("epoch {}/{}  train loss {:.4f}  test loss {:.4f}  {}", epoch,
                               (steps_.total() + steps_.data().steps - 1) / steps_.data().steps,
                               train_loss, evaluation.loss,
                               to_string(evaluation.scores, task_->metrics())));
 }
 
+void TrainingLoop::take_passed_over() { m_.passed_over.merge(task_->passed_over()); }
+
 void TrainingLoop::save() {
     const Timer timer(m_, "save");
+    take_passed_over();
     m_.take_flops();
     m_.take_peaks();
     RunState state = this->state();
@@ -300,8 +307,7 @@ void TrainingLoop::finish() {
     save_weights(run_.file("model.safetensors"), steps_.model());
     summary_ =
         make_summary(config_, m_, step_, shapes_, steps_.calibrator().ranks(), task_->baseline());
-    if (const std::string passed = task_->passed_over(); !passed.empty())
-        summary_["passed_over"] = passed;
+    if (!m_.passed_over.empty()) summary_["passed_over"] = passed_over_note(m_.passed_over);
     run_.write_json("summary.json", summary_);
     run_.finish();
 }

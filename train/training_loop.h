@@ -49,6 +49,7 @@ class TrainingLoop {
     void take_sketches();
     void log(const Batch& batch, double loss);
     void end_epoch(Progress& progress);
+    void take_passed_over();
     void save();
     void finish();
 

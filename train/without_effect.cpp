@@ -37,10 +37,10 @@ std::vector<Idle> idle_options(const TrainConfig& c) {
         {is_text(c.data), {"image_size"}, fmt::format("data {} are texts", c.data)},
         {!is_text(c.data), {"max_length", "pad", "skip_padding"}, data},
         {c.model.starts_with("resnet"), {"dropout"}, fmt::format("model {} has none", c.model)},
-        {!begins({"vit", "deit", "mobilenet", "efficientnet"}),
+        {!begins({"vit", "deit", "swin", "mobilenet", "efficient"}),
          {"drop_path"},
          fmt::format("model {} has no such blocks", model)},
-        {!begins({"resnet", "mobilenet", "efficientnet"}),
+        {!begins({"resnet", "mobilenet", "efficient"}),
          {"batch_norm"},
          fmt::format("model {} has no BatchNorm", model)},
     };

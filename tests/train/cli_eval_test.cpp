@@ -90,6 +90,9 @@ TEST_F(CliEval, ARunFromACheckpointHasTheNamesOfTheDataSet) {
     const json config = json::parse(text_of(root_ / "run/model/config.json"));
     EXPECT_EQ(config["id2label"], json::parse(R"({"0": "entailment", "1": "not_entailment"})"));
     EXPECT_EQ(run_json({"eval", "--from", "run", "--json"})["accuracy"], 1);
+    put("one.json", R"({"limit_test": 1})");  // over the options of the run
+    EXPECT_EQ(run_json({"eval", "--from", "run", "--config", "one.json", "--json"})["samples"], 1);
+    expect_refused({"eval", "--from", "run", "--config", "absent.json"}, "absent.json");
     // A classifier of other classes is no beginning: that of the run is drawn.
     save("strange", {"yes", "no"});
     Words again = train;

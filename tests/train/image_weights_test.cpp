@@ -141,6 +141,8 @@ TEST_F(ImageWeights, ABackboneLeavesTheClassifierFresh) {
     tensors.erase("classifier.bias");
     tensors["head_dist.weight"] = random({2, 2});
     tensors["bn1.num_batches_tracked"] = random({1});
+    for (const char* table : {"attention_bias_idxs", "relative_position_index", "attn_mask"})
+        tensors[fmt::format("blocks.1.{}", table)] = random({4, 4});  // timm saves some of them
     const LoadReport report = load_image_weights(write(tensors), *other, "the model");
     EXPECT_EQ(to_string(report),
               "fresh: classifier.weight, classifier.bias; unused: head_dist.weight");

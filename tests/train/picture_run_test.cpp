@@ -1,6 +1,7 @@
 // Runs on pictures: folders of files, and images that are resized.
 #include "data/picture_source.h"
 #include "tests/places.h"
+#include "tests/temporary.h"
 #include "train_fixture.h"
 
 namespace slimgrad {
@@ -58,8 +59,35 @@ TEST_F(PictureRun, ABadFileEndsTheRunOrIsPassedOver) {
     config.bad_pictures = "skip";
     ASSERT_TRUE(run(config));
     const std::string passed = summary("other").at("passed_over");
-    EXPECT_TRUE(has(passed, "1 picture was left out, the first: ")) << passed;
+    EXPECT_TRUE(has(passed, "1 was left out, the first: ")) << passed;
     EXPECT_TRUE(has(passed, "grey/3.jpg")) << passed;
+
+    // Each of both sets counts; a run that was broken off tells the same.
+    std::ofstream(folder("val") / "grey" / "\xff.jpg") << "no picture";
+    config.out = (root_ / "both").string();
+    ASSERT_TRUE(run(config));
+    EXPECT_TRUE(has(summary("both").at("passed_over"), "2 were left out"));
+    config.out = (root_ / "broken").string();
+    ASSERT_FALSE(run(config, 3));
+    ASSERT_TRUE(Trainer(fs::path(config.out), options()).run());
+    EXPECT_EQ(summary("broken").at("passed_over"), summary("both").at("passed_over"));
+}
+
+TEST_F(PictureRun, ABadFileOfTheTestSetLosesNoTraining) {
+    const fs::path file = folder("val") / "grey" / "1.jpg";
+    const std::string good = get(file);
+    put(file, std::string(good.size(), '-'));
+    TrainConfig config = on_folder("run");
+    const std::string said = message([&] { run(config); });
+    EXPECT_TRUE(has(said, "step 2, evaluation: ")) << said;
+    EXPECT_TRUE(has(said, "grey/1.jpg")) << said;
+    EXPECT_FALSE(has(said, "--lr")) << said;
+    put(file, good);
+    ASSERT_TRUE(Trainer(fs::path(config.out), options()).run());
+    config.out = (root_ / "straight").string();
+    ASSERT_TRUE(run(config));
+    EXPECT_EQ(weights("run"), weights("straight"));
+    EXPECT_EQ(metrics("run"), metrics("straight"));
 }
 
 TEST_F(PictureRun, ADataSetOfImagesIsResizedToRgb) {
