@@ -59,7 +59,21 @@ const std::vector<Case>& cases() {
         {"step/bert-block-32x128x768", "one encoder block", Kind::blocks, {32, 128, 768, 12, 1}},
         {"step/minilm-32x128x384", "six encoder blocks", Kind::blocks, {32, 128, 384, 12, 6}},
         {"step/vit-cifar-128x64x192", "six encoder blocks", Kind::blocks, {128, 64, 192, 3, 6}},
-        {"step/resnet20-128", "ResNet-20 on 3x32x32, batch 128", Kind::resnet, {.batch = 128}},
+        {.name = "step/resnet20-128",
+         .what = "ResNet-20 on 3x32x32, batch 128",
+         .kind = Kind::images,
+         .size = {.batch = 128},
+         .model = {"resnet20", "all", 256}},
+        {.name = "step/resnet50-4x224",
+         .what = "ResNet-50 on 3x224x224, batch 4",
+         .kind = Kind::images,
+         .size = {.batch = 4},
+         .model = {"resnet50", "all", 784}},
+        {.name = "step/vit-b32-16x224",
+         .what = "ViT-B/32 on 3x224x224, batch 16, its last two blocks",
+         .kind = Kind::images,
+         .size = {.batch = 16},
+         .model = {"vit-b32", "last:2", 50}},
         {"step/tiny", "small enough for a first try", Kind::blocks, {2, 8, 16, 2, 2}},
         {"tab11/linears",
          "ViT-B/32, eight linears of the last two blocks, ranks of Tab. 11",
@@ -111,8 +125,7 @@ Case find_case(const std::string& name) {
 }
 
 std::int64_t longest_rank(const Case& which) {
-    // The second stage of ResNet-20 has 16·16 tokens and 9·32 columns; the others have less of one.
-    if (which.kind == Kind::resnet) return 256;
+    if (which.kind == Kind::images) return which.model.longest_rank;
     std::int64_t longest = 1;
     for (const LinearShape& layer : linear_shapes(which, /*fused=*/true))
         for (const std::int64_t channels : {layer.in_channels, layer.out_channels})
@@ -182,7 +195,7 @@ MethodOptions options_of(const Variant& variant, const LinearShape& layer, std::
 }
 
 double flop_ratio(const Case& which, const Variant& variant) {
-    if (which.kind == Kind::resnet) return 1;
+    if (which.kind == Kind::images) return 1;
     Variant asked = variant;
     asked.ranks = which.ranks.value_or(variant.ranks);
     LinearCost vanilla, method;

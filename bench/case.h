@@ -13,7 +13,7 @@ namespace slimgrad::bench {
 enum class Kind {
     linears,     // the linear maps of transformer blocks, without what stands between them
     blocks,      // a training step of encoder blocks: forward, backward, AdamW
-    resnet,      // a training step of ResNet-20
+    images,      // a training step of a model of images
     calibration  // what a calibration of encoder blocks costs
 };
 
@@ -33,6 +33,13 @@ struct Ranks {
     std::optional<std::int64_t> g_qkv{};
 };
 
+/// A model by its name, at its usual size.
+struct ImageModel {
+    std::string name;
+    std::string train_blocks;
+    std::int64_t longest_rank;  // the shorter axis of the linear map that has the longest one
+};
+
 /// One thing that can be timed, by name.
 struct Case {
     std::string name;
@@ -40,6 +47,7 @@ struct Case {
     Kind kind;
     Size size;
     std::optional<Ranks> ranks{};  // fixed by a published table, whatever the user asks for
+    ImageModel model{};            // of `images`
 };
 
 /// One way to do it.

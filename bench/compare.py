@@ -8,7 +8,8 @@
     ./run bench linears steps --isa avx2   both sides kept to AVX2, as on a processor without AVX-512
     ./run bench --against OLD/build/slimgrad   training steps of this build and of another one, in turn
 
-Parts: linears, steps, tab11, calibration, memory, coretype, kernels, pictures. Results are compared before anything is
+Parts: linears, steps, tab11, calibration, memory, coretype, kernels, pictures,
+vision. Results are compared before anything is
 timed. Both sides run as processes that wait while the other works, and take turns repetition by repetition.
 What was measured stands in OUT/results.json after each contest. After Ctrl-C the same command goes on where it
 stopped; what another build of slimgrad has measured is measured again and left out of the tables.
@@ -41,6 +42,7 @@ SKETCH_STEPS = [8, 12]  # x in 8 bits
 # What all layers keep in few bits, alone and with a rule.
 CHEAP = ":gelu-bits=2:norm-keeps=output"
 CODECS = ["gact", "gact:bits=8", "gact" + CHEAP, "instant+gact", "sketch+gact", "sketch+gact" + CHEAP]
+VISION = ["step/vit-b32-16x224", "step/resnet50-4x224"]
 MEMORY = "step/minilm-32x128x384"
 CORETYPES = ["", "Haswell", "SkylakeX"]
 
@@ -95,6 +97,14 @@ def linears(torch: bool, quick: bool) -> list:
     return all_
 
 
+def rivals_of_a_step(resnet: bool) -> list:
+    """PyTorch's own training step, in each of its optimizer's forms and its memory layouts."""
+    return [Contestant(f"torch {optimizer}" + (" channels-last" if layout == "channels_last" else ""), "torch",
+                       {"method": "vanilla", "optimizer": optimizer, "layout": layout}, "", "vanilla")
+            for optimizer in ("adamw", "adamw-fused")
+            for layout in (("default", "channels_last") if resnet else ("default",))]
+
+
 def steps(case: str, torch: bool) -> list:
     """Contestants for a training step. A ResNet in PyTorch runs in either memory layout."""
     resnet = "resnet" in case
@@ -105,15 +115,25 @@ def steps(case: str, torch: bool) -> list:
         all_ += [Contestant(m, "slimgrad", {"method": m, **ranks(8)}) for m in CODECS]
     if not torch:
         return all_
-    for optimizer in ("adamw", "adamw-fused"):
-        for layout in ("default", "channels_last") if resnet else ("default",):
-            name = f"torch {optimizer}" + (" channels-last" if layout == "channels_last" else "")
-            all_.append(Contestant(name, "torch", {"method": "vanilla", "optimizer": optimizer,
-                                                   "layout": layout}, "", "vanilla"))
+    all_ += rivals_of_a_step(resnet)
     if not resnet:
         all_.append(Contestant("torch operator", "torch",
                                {"method": "instant", "optimizer": "adamw-fused"}, "", "instant"))
     return all_
+
+
+def vision(case: str, torch: bool) -> list:
+    """Steps of models of images: of ViT-B/32 the methods of the paper's Table 6 at its ranks, of ResNet-50 INSTANT-5, whose
+    ranks are 6 or more."""
+    resnet = "resnet" in case
+    instant = {"rank_x": 6, "rank_g": 6} if resnet else {"rank_x": 3, "rank_g": 2}
+    all_ = [Contestant("vanilla", "slimgrad", {"method": "vanilla"}),
+            Contestant(f"instant {instant['rank_x']}, {instant['rank_g']}", "slimgrad", {"method": "instant", **instant})]
+    if not resnet:
+        all_ += [Contestant(method, "slimgrad", {"method": method}) for method in
+                 ("gradient-filter:patch=7", "lbp-wht:order=4")]
+        all_.append(Contestant("sketch:keep-x=8 R8", "slimgrad", {"method": "sketch:keep-x=8", **ranks(8)}))
+    return all_ + (rivals_of_a_step(resnet) if torch else [])
 
 
 def tab11(torch: bool) -> list:
@@ -286,6 +306,9 @@ class Bench:
                     if part == "steps":
                         for case in STEPS[2:] if o.quick else STEPS:
                             self.contest(case, threads, steps(case, torch))
+                    if part == "vision":
+                        for case in VISION:
+                            self.contest(case, threads, vision(case, torch), case.replace("step/", "vision/"))
                     if part == "tab11":
                         for case in ("tab11/linears", "tab11/blocks"):
                             self.contest(case, threads, tab11(torch))
@@ -303,7 +326,7 @@ class Bench:
         self.save()
 
 
-PARTS = ["linears", "steps", "tab11", "calibration", "memory", "coretype", "kernels", "pictures"]
+PARTS = ["linears", "steps", "tab11", "calibration", "memory", "coretype", "kernels", "pictures", "vision"]
 
 
 def main() -> int:

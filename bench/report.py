@@ -181,6 +181,19 @@ def modes(results: dict) -> list:
     return rows
 
 
+def vision(results: dict) -> list:
+    rows = [["training step", "threads", "method", "forward ms", "backward ms", "step ms", "vanilla's step / this",
+             "vanilla's backward / this", "PyTorch's step / this", "PyTorch's backward / this"]]
+    for case, c in contests(results, "vision/"):
+        torch = c.best(*(name for name in c.document["seconds"] if name.startswith("torch ")))
+        for name in c.document["seconds"] if c.has("vanilla") else ():
+            against = lambda other, *phases: times(ratios(c.of(other, *phases), c.of(name, *phases))) if other else "-"
+            rows.append([case.removeprefix("vision/"), str(c.threads), name,
+                         *(ms(c.of(name, phase)) for phase in ("forward", "backward")), ms(c.of(name)),
+                         against("vanilla"), against("vanilla", "backward"), against(torch), against(torch, "backward")])
+    return rows
+
+
 def tab11(results: dict) -> list:
     rows = [["ViT-B/32, Tab. 11 ranks", "threads", "vanilla ms", "INSTANT ms", "speed-up", "of FLOPs", "PyTorch's vanilla",
              "the authors' operator"]]
@@ -285,6 +298,7 @@ def tables(results: dict) -> dict:
         "tab11": ("The last two blocks of ViT-B/32, batch 64, L = 50", tab11),
         "calibration": ("What a calibration costs", calibration),
         "memory": ("Six encoder blocks 32x128x384, peak resident memory beyond that of the idle process", memory),
+        "vision": ("Training steps of models of images", vision),
         "pictures": ("Pictures decoded, resized and cut", pictures),
         "coretype": ("Kernels of OpenBLAS, chosen by slimgrad and by hand", coretype),
         "against": ("Training steps of this build and of another", against),

@@ -19,10 +19,10 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from rival_models import Blocks, ResNet20, compress, low_rank_backward
+from rival_models import Blocks, compress, image_model, low_rank_backward
 
 TOLERANCE = 1e-3  # of the Euclidean length of each result
-VISION_TOLERANCE = 2e-2  # where a ReLU makes of a rounding error at zero one of the whole gradient behind it
+VISION_TOLERANCE = 2e-2
 
 
 class Difference(Exception):
@@ -43,26 +43,31 @@ class Step:
     """A training step: forward, backward, AdamW."""
 
     def __init__(self, case: dict, command: dict, record: dict):
-        self.vision = case["kind"] == "resnet"
+        self.vision = case["kind"] == "images"
         projectors = {name: t for name, t in record.items() if name[:2] in ("P.", "Q.")}
         if command["method"] == "vanilla":
             projectors = {}
         elif self.vision:
-            raise ValueError("the operator under PyTorch is for linear layers; ResNet has vanilla only")
-        self.model = ResNet20() if self.vision else Blocks(case, projectors)
+            raise ValueError("the operator under PyTorch is for linear layers; models of images have vanilla only")
+        self.model = image_model(case["model"]) if self.vision else Blocks(case, projectors)
         weights = {name[2:]: t for name, t in record.items() if name.startswith("w.")}
         missing = self.model.load_state_dict(weights, strict=False)
         wrong = missing.unexpected_keys + [k for k in missing.missing_keys
                                            if not k.endswith(("running_mean", "running_var", "num_batches_tracked"))]
         if wrong:
             raise Difference(f"the models have different parameters: {wrong}")
+        for name, p in self.model.named_parameters():
+            p.requires_grad_("g." + name in record)
+        self.trained = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
+        # A ReLU makes of a rounding error at zero one of the whole gradient behind it.
+        self.tolerance = VISION_TOLERANCE if case["model"].startswith("resnet") else TOLERANCE
         self.x = record["in.x"].clone()
         if command.get("layout") == "channels_last":
             self.model = self.model.to(memory_format=torch.channels_last)
             self.x = self.x.contiguous(memory_format=torch.channels_last)
         self.labels = record["in.labels"].long() if self.vision else None
         self.gy = None if self.vision else record["in.gy"].clone()
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-5, weight_decay=0.01,
+        self.optimizer = torch.optim.AdamW([p for _, p in self.trained], lr=1e-5, weight_decay=0.01,
                                            fused=command.get("optimizer") == "adamw-fused")
         self.verify(record)
 
@@ -75,15 +80,14 @@ class Step:
         compare("out.y", y.detach(), record["out.y"])
         y.backward(self.gy)
         movement = {}
-        tolerance = VISION_TOLERANCE if self.vision else TOLERANCE
-        for name, p in self.model.named_parameters():
-            compare("g." + name, p.grad, record["g." + name], tolerance)
+        for name, p in self.trained:
+            compare("g." + name, p.grad, record["g." + name], self.tolerance)
             # From equal gradients: where one is near zero, rounding alone decides the sign of the update.
             p.grad = torch.empty_like(p).copy_(record["g." + name])  # in the layout of p
             movement[name] = record["new." + name] - record["w." + name]
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        for name, p in self.model.named_parameters():
+        for name, p in self.trained:
             compare("new." + name, p.detach() - record["w." + name], movement[name], 2e-2)
 
     def run(self) -> dict:

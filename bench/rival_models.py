@@ -55,11 +55,11 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    def __init__(self, width: int, heads: int, linear, path: str):
+    def __init__(self, width: int, heads: int, linear, path: str, epsilon: float = 1e-5):
         super().__init__()
-        self.norm1 = nn.LayerNorm(width)
+        self.norm1 = nn.LayerNorm(width, epsilon)
         self.attention = Attention(width, heads, linear, path + ".attention")
-        self.norm2 = nn.LayerNorm(width)
+        self.norm2 = nn.LayerNorm(width, epsilon)
         self.fc1 = linear(path + ".fc1", width, 4 * width)
         self.fc2 = linear(path + ".fc2", 4 * width, width)
 
@@ -110,3 +110,30 @@ class ResNet20(nn.Module):
         x = F.relu(self.bn1(self.conv1(x)), inplace=True)
         x = self.layer3(self.layer2(self.layer1(x)))
         return self.linear(x.mean((2, 3)))
+
+
+class VitB32(nn.Module):
+    """Of images of 224 pixels; the class token alone is read."""
+
+    def __init__(self, classes: int = 10):
+        super().__init__()
+        self.patch_embed = nn.Linear(3 * 32 * 32, 768)
+        self.class_token = nn.Parameter(torch.zeros(1, 1, 768))
+        self.positions = nn.Parameter(torch.zeros(1, 50, 768))
+        self.blocks = nn.Sequential(*(Block(768, 12, lambda _, i, o: nn.Linear(i, o), str(n), 1e-6) for n in range(12)))
+        self.norm = nn.LayerNorm(768, 1e-6)
+        self.head = nn.Linear(768, classes)
+
+    def forward(self, x):
+        # A patch is a row of the weight: the convolution whose stride is its kernel.
+        patches = F.conv2d(x, self.patch_embed.weight.view(768, 3, 32, 32), self.patch_embed.bias, 32)
+        x = torch.cat((self.class_token.expand(len(x), -1, -1), patches.flatten(2).transpose(1, 2)), 1)
+        return self.head(self.norm(self.blocks(x + self.positions)[:, 0]))
+
+
+def image_model(name: str) -> nn.Module:
+    if name == "resnet50":
+        from torchvision.models import resnet50
+
+        return resnet50(num_classes=10)
+    return {"resnet20": ResNet20, "vit-b32": VitB32}[name]()

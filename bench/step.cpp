@@ -4,7 +4,7 @@
 #include "bench/workload.h"
 #include "instant/methods/low_rank_rule.h"
 #include "nn/losses.h"
-#include "nn/models/resnet.h"
+#include "nn/models/model.h"
 #include "nn/models/vit.h"
 #include "nn/sequential.h"
 #include "optim/optimizer.h"
@@ -13,7 +13,7 @@ namespace slimgrad::bench {
 namespace {
 
 /// A training step: forward, backward, AdamW. Encoder blocks get the gradient of their output; a
-/// ResNet ends in cross-entropy.
+/// model of images ends in cross-entropy.
 class Step final : public Workload {
   public:
     Step(const Case& which, const Variant& variant) : layout_(layout_of(which.size)) {
@@ -22,9 +22,12 @@ class Step final : public Workload {
             Stream stream(variant.seed, what);
             return normal(std::move(shape), 0, 1, stream);
         };
-        if (which.kind == Kind::resnet) {
-            model_ = make_model("resnet20", {.seed = variant.seed});
-            x_ = draw("x", {s.batch, 3, 32, 32});
+        if (which.kind == Kind::images) {
+            const std::int64_t side = usual_side(which.model.name);
+            model_ =
+                make_model(which.model.name, {.height = side, .width = side, .seed = variant.seed});
+            select_train_blocks(*model_, which.model.train_blocks);
+            x_ = draw("x", {s.batch, 3, side, side});
             Stream stream(variant.seed, "labels");
             for (std::int64_t i = 0; i < s.batch; ++i)
                 labels_.push_back(static_cast<std::int32_t>(stream.below(10)));
@@ -88,6 +91,7 @@ class Step final : public Workload {
         recording_ = false;
         all.push_back({"out.y", result_.clone()});
         for_each_parameter(*model_, [&](const std::string& path, Parameter& p) {
+            if (!p.requires_grad) return;
             all.push_back({"g." + path, p.grad.dense().clone()});
             all.push_back({"new." + path, p.value.clone()});
         });

@@ -24,21 +24,17 @@ namespace {
 using nlohmann::json;
 
 json describe(const Case& which, const Variant& variant) {
-    constexpr const char* kinds[] = {"linears", "blocks", "resnet", "calibration"};
+    constexpr const char* kinds[] = {"linears", "blocks", "images", "calibration"};
     const Size& s = which.size;
     json layers = json::array();
     if (which.kind == Kind::linears)
         for (const LinearShape& layer : linear_shapes(which, variant.fused))
             layers.push_back(layer.name);
-    return {{"name", which.name},
-            {"kind", kinds[static_cast<int>(which.kind)]},
-            {"batch", s.batch},
-            {"tokens", s.tokens},
-            {"width", s.width},
-            {"heads", s.heads},
-            {"blocks", s.blocks},
-            {"layers", layers},
-            {"flop_ratio", flop_ratio(which, variant)}};
+    return {{"name", which.name},        {"kind", kinds[static_cast<int>(which.kind)]},
+            {"model", which.model.name}, {"batch", s.batch},
+            {"tokens", s.tokens},        {"width", s.width},
+            {"heads", s.heads},          {"blocks", s.blocks},
+            {"layers", layers},          {"flop_ratio", flop_ratio(which, variant)}};
 }
 
 constexpr Integers sizes{1, 1'000'000};

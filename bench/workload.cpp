@@ -49,7 +49,7 @@ std::unique_ptr<Workload> make_workload(const Case& which, const Variant& varian
     require(!method.adapt,
             "[bench] '{}' changes the model, and bench times the backward of one: leave it out",
             variant.method);
-    require(method.rule || which.kind == Kind::blocks || which.kind == Kind::resnet,
+    require(method.rule || which.kind == Kind::blocks || which.kind == Kind::images,
             "[bench] '{}' differs from vanilla in the optimizer alone: time it in the steps",
             variant.method);
     const Size& s = which.size;
@@ -90,7 +90,7 @@ void verify(const Case& which, const Variant& variant, double tolerance) {
 }
 
 void verify(const Case& which, const Variant& variant) {
-    verify(which, variant, which.kind == Kind::resnet ? 2e-2 : 1e-4);
+    verify(which, variant, which.model.name.starts_with("resnet") ? 2e-2 : 1e-4);
 }
 
 }  // namespace slimgrad::bench
