@@ -290,11 +290,11 @@ TEST(BenchWorker, OneAnswerALine) {
 
 TEST(BenchWorker, ReadsAFolderOfPictures) {
     const TemporaryDirectory here;
-    for (const char* part : {"train", "test"}) {
-        std::filesystem::create_directories(here / part / "one");
-        for (const char* file : {"colour.png", "grey.jpg"})
-            std::filesystem::copy(tests_directory() / "pictures" / file, here / part / "one");
-    }
+    for (const char* part : {"train", "test"})
+        for (const char* file : {"colour.png", "grey.jpg"}) {
+            std::filesystem::create_directories(here / part / file);  // a class of its own
+            std::filesystem::copy(tests_directory() / "pictures" / file, here / part / file);
+        }
     const auto answers = ask({json{{"do", "prepare"},
                                    {"id", "a"},
                                    {"pictures", here.path().string()},
