@@ -31,11 +31,10 @@ def folders(given: Path, out: Path, quick: bool) -> list:
     made, count = [], 4 if quick else PICTURES
     for name, options in (("jpeg", {"quality": 90}), ("png", {})):
         for part in ("train", "test"):
-            folder = out / "pictures" / name / part / "noise"
-            folder.mkdir(parents=True, exist_ok=True)
-            for i in range(count if part == "train" else 1):
-                file = folder / f"{i:03}.{name}"
+            for i in range(count if part == "train" else 2):
+                file = out / "pictures" / name / part / "ab"[i % 2] / f"{i:03}.{name}"  # two classes
                 if not file.exists():
+                    file.parent.mkdir(parents=True, exist_ok=True)
                     noise(i).save(new := file.with_suffix(".new"), name.upper(), **options)
                     new.replace(file)
         made.append(out / "pictures" / name)

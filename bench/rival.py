@@ -14,6 +14,7 @@ import json
 import sys
 import time
 import weakref
+from itertools import zip_longest
 from pathlib import Path
 
 import torch
@@ -22,7 +23,9 @@ from safetensors.torch import load_file
 from rival_models import Blocks, compress, image_model, low_rank_backward
 
 TOLERANCE = 1e-3  # of the Euclidean length of each result
-VISION_TOLERANCE = 2e-2
+# Where a ReLU makes of a rounding error at zero one of the whole gradient behind it. PyTorch's own two memory layouts
+# differ by up to 0.5 and 4 percent there.
+RELU_TOLERANCE = {"resnet20": 2e-2, "resnet50": 1e-1}
 
 
 class Difference(Exception):
@@ -59,8 +62,7 @@ class Step:
         for name, p in self.model.named_parameters():
             p.requires_grad_("g." + name in record)
         self.trained = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
-        # A ReLU makes of a rounding error at zero one of the whole gradient behind it.
-        self.tolerance = VISION_TOLERANCE if case["model"].startswith("resnet") else TOLERANCE
+        self.tolerance = RELU_TOLERANCE.get(case["model"], TOLERANCE)
         self.x = record["in.x"].clone()
         if command.get("layout") == "channels_last":
             self.model = self.model.to(memory_format=torch.channels_last)
@@ -107,7 +109,10 @@ class Pictures:
     middle cut out, values 0 to 1. By torchvision's operations on tensors, or by Pillow."""
 
     def __init__(self, case: dict, command: dict, record: dict):
-        self.files = sorted(str(p) for p in Path(case["directory"], "train").rglob("*") if p.is_file())
+        classes = [sorted(str(p) for p in folder.rglob("*") if p.is_file())
+                   for folder in sorted(Path(case["directory"], "train").iterdir())]
+        # slimgrad reads one of each class in turn.
+        self.files = [file for turn in zip_longest(*classes) for file in turn if file]
         self.side, self.pillow = case["side"], command["method"] == "pillow"
         got, expected = self.read(), record["out.x"]
         if got.shape != expected.shape:
