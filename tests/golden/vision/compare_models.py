@@ -19,6 +19,8 @@ scale beside it.
 """
 import argparse
 import gc
+import pathlib
+import sys
 
 import numpy as np
 import timm
@@ -26,6 +28,9 @@ import torch
 import torchvision
 
 import slimgrad as sg
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
+from vision import with_exact_distances
 
 CLASSES = 10
 # Ours, the maker of theirs, the side of the images.
@@ -76,7 +81,7 @@ def theirs_as_ours(model, ours, state):
         np.asarray(target)[...] = values.reshape(target.shape)
         places[name] = found[0]
         seen.update(found[0])
-    left = [n for n in state if n not in seen and not n.endswith("num_batches_tracked")]
+    left = [n for n in state if n not in seen and not n.endswith(("num_batches_tracked", "attention_bias_idxs"))]
     assert not left, f"left over: {left}"
     return places
 
@@ -130,7 +135,7 @@ def main():
         state = {n: v.clone() for n, v in theirs.state_dict().items()}
         x, g = torch.randn(args.batch, 3, side, side).double(), torch.randn(args.batch, CLASSES).double()
         for training in (False, True):
-            theirs.double().load_state_dict(state)
+            with_exact_distances(theirs.double()).load_state_dict(state)
             exact = run_theirs(theirs, torch.float64, x, g, training)
             theirs.load_state_dict(state)
             single = run_theirs(theirs, torch.float32, x, g, training)
